@@ -1,1 +1,5 @@
-//! Placeholder until the first module lands.
+//! The store: write-ahead log, memtable, segments, catalog, compaction, retention, recovery.
+
+pub mod schema;
+pub mod segment;
+pub mod series;
