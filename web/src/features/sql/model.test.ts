@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { cellText, isNumeric, summary } from "./model.ts";
+
+test("cells show values as they are, and nothing for null", () => {
+  expect(cellText(null)).toBe("");
+  expect(cellText("a")).toBe("a");
+  expect(cellText(0)).toBe("0");
+  expect(cellText(false)).toBe("false");
+  expect(cellText({ a: [1] })).toBe('{"a":[1]}');
+});
+
+test("numbers are told by the type of their column", () => {
+  for (const type of ["int64", "uint32", "float64", "duration"])
+    expect(isNumeric({ name: "", type })).toBe(true);
+  for (const type of ["text", "timestamp", "list<int64>"]) expect(isNumeric({ name: "", type })).toBe(false);
+});
+
+test("the summary says what was cut", () => {
+  expect(summary(1, 3, 0)).toBe("1 row in 3 ms");
+  expect(summary(12_345, 70, 5_000_000)).toBe(
+    "12,345 rows, the first 1000 shown in 70 ms, 5,000,000 rows read",
+  );
+});

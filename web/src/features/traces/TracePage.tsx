@@ -1,0 +1,85 @@
+/** One trace: waterfall on the left, the chosen span with its logs on the right. */
+import { type ReactNode, useMemo, useState } from "react";
+import type { Trace } from "../../api/models.ts";
+import { useTrace } from "../../api/queries.ts";
+import { formatDuration } from "../../ui/format.ts";
+import { Empty, ErrorState, Loading } from "../../ui/States.tsx";
+import { View } from "../../ui/View.tsx";
+import { Link, navigate, useLocation } from "../../url/navigation.tsx";
+import { scopeOf } from "../../url/scope.ts";
+import { buildWaterfall } from "./model.ts";
+import { SpanDetails } from "./SpanDetails.tsx";
+import styles from "./Traces.module.css";
+import { Waterfall } from "./Waterfall.tsx";
+
+export function TracePage({ traceId }: { readonly traceId: string }) {
+  const scope = scopeOf(useLocation());
+  const trace = useTrace(scope.tenant, traceId);
+
+  let content: ReactNode;
+  if (trace.isPending) content = <Loading what="the trace" />;
+  else if (trace.isError) content = <ErrorState error={trace.error} retry={() => void trace.refetch()} />;
+  else if (trace.data.spans.length === 0) content = <NoSuchTrace tenant={scope.tenant} />;
+  else content = <OpenTrace trace={trace.data} />;
+
+  const back = (
+    <>
+      <code className={styles.quiet}>{traceId}</code>
+      <Link to={{ path: "/traces" }}>Latest traces</Link>
+      <Link to={{ path: "/logs", params: { trace: traceId } }}>Logs of this trace</Link>
+    </>
+  );
+  return (
+    <View title="Trace" tools={back}>
+      {content}
+    </View>
+  );
+}
+
+function NoSuchTrace({ tenant }: { readonly tenant: string }) {
+  return (
+    <Empty title="No spans of this trace">
+      <p>
+        Tenant <code>{tenant}</code> holds no span with this trace id. It may belong to another tenant (change
+        it above), may be past its retention, or may still be on its way.
+      </p>
+    </Empty>
+  );
+}
+
+function OpenTrace({ trace }: { readonly trace: Trace }) {
+  const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
+  const waterfall = useMemo(() => buildWaterfall(trace.spans, trace.logs, closed), [trace, closed]);
+  const wanted = useLocation().params.get("span");
+  const chosen = trace.spans.find((span) => span.spanId === wanted) ?? waterfall.rows[0]?.span;
+  const toggle = (spanId: string) => {
+    const next = new Set(closed);
+    if (!next.delete(spanId)) next.add(spanId);
+    setClosed(next);
+  };
+  const errors = trace.spans.filter((span) => span.status === "error").length;
+  return (
+    <>
+      <p className={styles.summary}>
+        {trace.spans.length} spans, {new Set(trace.spans.map((span) => span.service)).size} services,{" "}
+        {formatDuration(waterfall.duration)}, {errors} {errors === 1 ? "error" : "errors"},{" "}
+        {trace.logs.length} logs
+      </p>
+      <div className={styles.split}>
+        <Waterfall
+          waterfall={waterfall}
+          chosen={chosen?.spanId ?? ""}
+          choose={(spanId) => navigate({ params: { span: spanId } }, { replace: true })}
+          toggle={toggle}
+        />
+        {chosen ? (
+          <SpanDetails
+            span={chosen}
+            traceStart={waterfall.start}
+            logs={trace.logs.filter((log) => log.spanId === chosen.spanId)}
+          />
+        ) : null}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,166 @@
+/** The spans of a trace as a tree on a time axis. One tab stop; arrow keys walk it, as in any tree. */
+import { type KeyboardEvent, useEffect, useRef } from "react";
+import { classes } from "../../ui/classes.ts";
+import { seriesColor } from "../../ui/color.ts";
+import { formatDuration } from "../../ui/format.ts";
+import { Swatch } from "../../ui/Swatch.tsx";
+import { moveSelection, timeMarks, type Waterfall as WaterfallModel, type WaterfallRow } from "./model.ts";
+import styles from "./Waterfall.module.css";
+
+interface WaterfallProps {
+  readonly waterfall: WaterfallModel;
+  readonly chosen: string;
+  readonly choose: (spanId: string) => void;
+  readonly toggle: (spanId: string) => void;
+}
+
+export function Waterfall({ waterfall, chosen, choose, toggle }: WaterfallProps) {
+  const { rows } = waterfall;
+  const found = rows.findIndex((row) => row.span.spanId === chosen);
+  const current = Math.max(0, found);
+  const tree = useRef<HTMLDivElement>(null);
+
+  // Focus follows the selection, but only once the reader is in the tree: opening a trace must not steal it.
+  useEffect(() => {
+    const element = tree.current;
+    if (!element?.contains(document.activeElement)) return;
+    element.querySelector<HTMLElement>(`[data-row="${current}"]`)?.focus();
+  }, [current]);
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    const row = rows[current];
+    if (!row) return;
+    const opens = event.key === "ArrowRight" && !row.open && row.children > 0;
+    const closes = event.key === "ArrowLeft" && row.open && row.children > 0;
+    if (opens || closes || event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      if (row.children > 0) toggle(row.span.spanId);
+      return;
+    }
+    const next = moveSelection(rows, current, event.key);
+    const target = rows[next];
+    if (next === current || !target) return;
+    event.preventDefault();
+    choose(target.span.spanId);
+  };
+
+  return (
+    <div className={styles.waterfall}>
+      <TimeAxis duration={waterfall.duration} />
+      <div role="tree" aria-label="Spans" ref={tree} onKeyDown={onKeyDown}>
+        {rows.map((row, index) => (
+          <Row
+            // biome-ignore lint/suspicious/noArrayIndexKey: span ids may repeat in what applications send
+            key={index}
+            row={row}
+            index={index}
+            current={index === current}
+            choose={choose}
+            toggle={toggle}
+          />
+        ))}
+      </div>
+      {waterfall.hiddenRows > 0 ? (
+        <p className={styles.more}>
+          {waterfall.hiddenRows} more spans are not shown; close branches to see them.
+        </p>
+      ) : null}
+    </div>
+  );
+}
+
+function TimeAxis({ duration }: { readonly duration: number }) {
+  return (
+    <div className={styles.axis} aria-hidden="true">
+      <span />
+      <span className={styles.marks}>
+        {timeMarks(duration, 5).map((mark) => (
+          <span key={mark.share} style={{ left: `${mark.share * 100}%` }}>
+            {formatDuration(mark.offset)}
+          </span>
+        ))}
+      </span>
+    </div>
+  );
+}
+
+interface RowProps {
+  readonly row: WaterfallRow;
+  readonly index: number;
+  readonly current: boolean;
+  readonly choose: (spanId: string) => void;
+  readonly toggle: (spanId: string) => void;
+}
+
+function Row({ row, index, current, choose, toggle }: RowProps) {
+  const { span } = row;
+  const failed = span.status === "error";
+  const label = [
+    `${span.service}: ${span.name}`,
+    formatDuration(span.duration),
+    failed ? "error" : "",
+    row.logs > 0 ? `${row.logs} logs` : "",
+    row.orphan ? "parent missing" : "",
+  ];
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree as a whole handles the keys
+    <div
+      role="treeitem"
+      className={classes(styles.row, current && styles.current)}
+      data-row={index}
+      tabIndex={current ? 0 : -1}
+      aria-level={row.depth + 1}
+      aria-selected={current}
+      aria-expanded={row.children > 0 ? row.open : undefined}
+      aria-label={label.filter(Boolean).join(", ")}
+      onClick={() => choose(span.spanId)}
+    >
+      <span className={styles.name} style={{ paddingLeft: `${8 + Math.min(row.depth, 24) * 14}px` }}>
+        <Toggle row={row} toggle={toggle} />
+        <Swatch color={seriesColor(span.service)} />
+        <span className={styles.service}>{span.service}</span>
+        <span className={classes(failed && styles.failed)}>{span.name || "(no name)"}</span>
+        {row.orphan ? <span className={styles.note}>parent missing</span> : null}
+      </span>
+      <span className={styles.track}>
+        <span
+          className={classes(styles.bar, failed && styles.failedBar)}
+          style={{
+            left: `${row.left * 100}%`,
+            width: `max(2px, ${row.width * 100}%)`,
+            background: seriesColor(span.service),
+          }}
+        />
+        <span className={styles.duration} style={durationPlace(row)}>
+          {formatDuration(span.duration)}
+          {row.logs > 0 ? ` · ${row.logs} logs` : ""}
+        </span>
+      </span>
+    </div>
+  );
+}
+
+function Toggle({ row, toggle }: { readonly row: WaterfallRow; readonly toggle: (spanId: string) => void }) {
+  if (row.children === 0) return <span className={styles.toggle} />;
+  return (
+    // For the mouse only: keys go to the tree.
+    <span
+      className={styles.toggle}
+      aria-hidden="true"
+      onClick={(event) => {
+        event.stopPropagation();
+        toggle(row.span.spanId);
+      }}
+    >
+      {row.open ? "▾" : "▸"}
+    </span>
+  );
+}
+
+/** Beside the bar on the side where there is room. */
+function durationPlace(row: WaterfallRow): { left: string } | { right: string } {
+  const end = row.left + row.width;
+  return end < 0.7
+    ? { left: `calc(${end * 100}% + 6px)` }
+    : { right: `calc(${(1 - row.left) * 100}% + 6px)` };
+}
