@@ -1,1 +1,24 @@
-//! The telemetry model: validated OTLP batches and zero-copy views over them. Pure: no IO, no async.
+//! The telemetry model: validated OTLP batches, zero-copy views over them, writers, OTLP/JSON.
+//!
+//! Pure: no IO, no async, no clock, no configuration. A [`Batch`] is one canonical `Export*ServiceRequest`
+//! in protobuf bytes; everything that reads telemetry reads it through [`view`], everything that makes
+//! telemetry writes it through [`encode`].
+//!
+//! Specification: <https://opentelemetry.io/docs/specs/otlp/>, opentelemetry-proto 1.x.
+
+mod batch;
+mod decode;
+pub mod encode;
+pub mod id;
+pub mod json;
+pub mod memory;
+mod schema;
+mod tenant;
+pub mod time;
+pub mod view;
+mod wire;
+
+pub use batch::{Batch, Signal, UnknownSignal};
+pub use decode::{DecodeError, NESTING_MAX, Problem};
+pub use id::{SpanId, TraceId};
+pub use tenant::{TENANT_ID_BYTES_MAX, TenantId, TenantIdError};

@@ -1,0 +1,164 @@
+//! `Batch`: one canonical OTLP export request, its signal, tenant and number of items.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use crate::decode::{self, DecodeError};
+use crate::tenant::TenantId;
+use crate::{json, view};
+
+/// The three kinds of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    Logs,
+    Metrics,
+    Traces,
+}
+
+/// A text that names no signal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a signal; signals are logs, metrics and traces")]
+pub struct UnknownSignal(pub String);
+
+impl Signal {
+    pub const ALL: [Self; 3] = [Self::Logs, Self::Metrics, Self::Traces];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Signal {
+    type Err = UnknownSignal;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSignal> {
+        Self::ALL
+            .into_iter()
+            .find(|s| s.as_str() == text)
+            .ok_or_else(|| UnknownSignal(text.to_owned()))
+    }
+}
+
+/// One validated, immutable, reference-counted OTLP export request in canonical protobuf bytes.
+///
+/// Canonical means: every singular field at most once in a message, at most one member of a oneof,
+/// repeated numbers packed in one chunk, strings valid UTF-8, ids of length 0 or their own, nesting within
+/// [`NESTING_MAX`](crate::NESTING_MAX), unknown fields kept. Readers therefore have no error path.
+/// Concatenated canonical requests are one canonical request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    signal: Signal,
+    tenant: TenantId,
+    payload: Bytes,
+    items: usize,
+}
+
+impl Batch {
+    /// Validates `payload`; keeps the same bytes when they are canonical already, else rewrites them.
+    pub fn decode_protobuf(signal: Signal, tenant: TenantId, payload: Bytes) -> Result<Self, DecodeError> {
+        let decoded = decode::decode(signal, payload)?;
+        Ok(Self {
+            signal,
+            tenant,
+            payload: decoded.payload,
+            items: decoded.items,
+        })
+    }
+
+    /// Reads an export request in OTLP/JSON.
+    pub fn decode_json(signal: Signal, tenant: TenantId, body: &[u8]) -> Result<Self, DecodeError> {
+        let (payload, items) = json::decode_request(signal, body)?;
+        Ok(Self {
+            signal,
+            tenant,
+            payload: payload.into(),
+            items,
+        })
+    }
+
+    /// Takes trusted bytes without a look: they came from a batch and a checksum says that they still are.
+    /// Bytes that are not canonical give wrong values later, but never undefined behaviour.
+    pub fn from_canonical(signal: Signal, tenant: TenantId, payload: Bytes, items: usize) -> Self {
+        Self {
+            signal,
+            tenant,
+            payload,
+            items,
+        }
+    }
+
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The canonical `Export*ServiceRequest`.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// Number of log records, spans or data points.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The payload read as logs; meaningful only if [`signal`](Self::signal) says so.
+    pub fn logs(&self) -> view::LogsData<'_> {
+        view::LogsData::new(&self.payload)
+    }
+
+    /// The payload read as traces; meaningful only if [`signal`](Self::signal) says so.
+    pub fn traces(&self) -> view::TracesData<'_> {
+        view::TracesData::new(&self.payload)
+    }
+
+    /// The payload read as metrics; meaningful only if [`signal`](Self::signal) says so.
+    pub fn metrics(&self) -> view::MetricsData<'_> {
+        view::MetricsData::new(&self.payload)
+    }
+
+    /// One batch with the items of all, in order. `None` if there are none, or of several signals or tenants.
+    pub fn concat(batches: &[Self]) -> Option<Self> {
+        let first = batches.first()?;
+        if batches.len() == 1 {
+            return Some(first.clone());
+        }
+        if batches
+            .iter()
+            .any(|b| b.signal != first.signal || b.tenant != first.tenant)
+        {
+            return None;
+        }
+        let mut payload = Vec::with_capacity(batches.iter().map(|b| b.payload.len()).sum());
+        for batch in batches {
+            payload.extend_from_slice(&batch.payload);
+        }
+        let items = batches.iter().map(|b| b.items).sum();
+        Some(Self {
+            signal: first.signal,
+            tenant: first.tenant.clone(),
+            payload: payload.into(),
+            items,
+        })
+    }
+
+    /// The request as OTLP/JSON. Unknown fields have no JSON form and are left out.
+    pub fn to_json(&self) -> String {
+        json::encode_request(self.signal, &self.payload)
+    }
+}
