@@ -1,0 +1,128 @@
+//! The commands beside `test`: each hands over to the program or the test that does the work.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{cargo, command, output, run};
+use crate::{tools, workspace};
+
+const FUZZ_SECONDS: u64 = 20;
+const CRASH_ROUNDS: u64 = 50;
+const SOAK_MINUTES: u64 = 60;
+
+/// Every fuzz target for `SECONDS` each.
+pub(crate) fn fuzz(arguments: &[String]) -> Result<bool> {
+    let seconds = number(arguments, FUZZ_SECONDS, "seconds")?;
+    let tool = tools::cargo_fuzz().map_err(anyhow::Error::msg)?;
+    for target in fuzz_targets(&tool)? {
+        run(&mut fuzz_run(&tool, &target, seconds))?;
+    }
+    Ok(true)
+}
+
+pub(crate) fn fuzz_targets(tool: &Path) -> Result<Vec<String>> {
+    let text =
+        output(command(&tool.to_string_lossy(), &["list"]).current_dir(workspace::root().join("fuzz")))?;
+    Ok(text
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect())
+}
+
+pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process::Command {
+    let time = format!("-max_total_time={seconds}");
+    let arguments = [
+        "run",
+        target,
+        "--",
+        &time,
+        "-rss_limit_mb=2048",
+        "-timeout=10",
+        "-print_final_stats=0",
+    ];
+    let mut command = command(&tool.to_string_lossy(), &arguments);
+    command
+        .current_dir(workspace::root().join("fuzz"))
+        .env("RUSTUP_TOOLCHAIN", "nightly");
+    command
+}
+
+/// `kill -9` at random moments under load; every acknowledged item must be there afterwards.
+pub(crate) fn crash(arguments: &[String]) -> Result<bool> {
+    let rounds = number(arguments, CRASH_ROUNDS, "rounds")?;
+    crash_rounds(&[("CUPOLA_CRASH_ROUNDS", rounds.to_string())])
+}
+
+/// The same for a stretch of time instead of a number of rounds.
+pub(crate) fn soak(arguments: &[String]) -> Result<bool> {
+    let minutes = number(arguments, SOAK_MINUTES, "minutes")?;
+    crash_rounds(&[("CUPOLA_CRASH_MINUTES", minutes.to_string())])
+}
+
+fn crash_rounds(variables: &[(&str, String)]) -> Result<bool> {
+    let mut test = cargo(&[
+        "test",
+        "--package",
+        "cupola",
+        "--test",
+        "it",
+        "crash",
+        "--",
+        "--nocapture",
+    ]);
+    run(test.envs(variables.iter().map(|(name, value)| (name, value))))?;
+    Ok(true)
+}
+
+/// Writes the OpenAPI document from the code, and from it the types of the web page.
+pub(crate) fn openapi(arguments: &[String]) -> Result<bool> {
+    none(arguments)?;
+    run(cargo(&["test", "--package", "cupola-api", "openapi"]).env("CUPOLA_WRITE_OPENAPI", "1"))?;
+    run(command("npm", &["run", "--silent", "types"]).current_dir(workspace::web()))?;
+    Ok(true)
+}
+
+/// Writes a data directory of this version, which every later version must open.
+pub(crate) fn fixture(arguments: &[String]) -> Result<bool> {
+    none(arguments)?;
+    run(cargo(&["test", "--package", "cupola", "--test", "it", "fixture"]).env("CUPOLA_WRITE_FIXTURE", "1"))?;
+    Ok(true)
+}
+
+/// One benchmark, optimised.
+pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
+    let (name, rest) = arguments
+        .split_first()
+        .context("bench: which one? ingest, query or footprint")?;
+    let mut bench = cargo(&[
+        "run",
+        "--release",
+        "--package",
+        "cupola-bench",
+        "--bin",
+        name,
+        "--",
+    ]);
+    run(bench.args(rest))?;
+    Ok(true)
+}
+
+fn number(arguments: &[String], default: u64, what: &str) -> Result<u64> {
+    match arguments {
+        [] => Ok(default),
+        [text] => text
+            .parse()
+            .with_context(|| format!("`{text}` is no number of {what}")),
+        _ => bail!("one number of {what} at most"),
+    }
+}
+
+fn none(arguments: &[String]) -> Result<()> {
+    if arguments.is_empty() {
+        Ok(())
+    } else {
+        bail!("unexpected arguments: {}", arguments.join(" "))
+    }
+}

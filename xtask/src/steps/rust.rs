@@ -1,0 +1,106 @@
+//! The steps that cargo does.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::Result;
+
+use crate::process::{cargo, command, run, watch};
+use crate::report::Outcome;
+use crate::test_output::TestOutput;
+use crate::{commands, tools, workspace};
+
+/// How long each fuzz target runs in `cargo xtask test`.
+const FUZZ_SECONDS: u64 = 10;
+
+/// What cargo-deny says where GitHub cannot be reached.
+const NO_ADVISORIES: &str = "failed to fetch advisory database";
+
+pub(super) fn format() -> Result<Outcome> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    Ok(Outcome::passed())
+}
+
+pub(super) fn clippy() -> Result<Outcome> {
+    run(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
+    Ok(Outcome::passed())
+}
+
+pub(super) fn deny() -> Result<Outcome> {
+    let tool = match tools::cargo_deny() {
+        Ok(tool) => tool,
+        Err(reason) => return Ok(Outcome::skipped(format!("deny: {reason}"))),
+    };
+    run(&mut command(
+        &tool.to_string_lossy(),
+        &["--log-level", "error", "check", "licenses", "bans", "sources"],
+    ))?;
+    Ok(Outcome::passed())
+}
+
+pub(super) fn advisories() -> Result<Outcome> {
+    let tool = match tools::cargo_deny() {
+        Ok(tool) => tool,
+        Err(reason) => return Ok(Outcome::skipped(format!("advisories: {reason}"))),
+    };
+    let mut check = command(&tool.to_string_lossy(), &["check", "advisories"]);
+    let output = check.stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
+    if output.status.success() {
+        return Ok(Outcome::passed());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains(NO_ADVISORIES) {
+        return Ok(Outcome::skipped(
+            "advisories: the RustSec database cannot be reached from here",
+        ));
+    }
+    println!("{said}");
+    anyhow::bail!("known vulnerabilities, see above")
+}
+
+/// All tests of all crates, each counted; the tests that say they could not run are counted apart.
+pub(super) fn test() -> Result<Outcome> {
+    let mut output = TestOutput::default();
+    let log = workspace::scratch().join("test.log");
+    let arguments = [
+        "test",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ];
+    let succeeded = watch(&mut cargo(&arguments), &log, |line| output.see(line))?;
+    println!("   what passing tests printed is in {}", log.display());
+    Ok(output.finish(succeeded))
+}
+
+pub(super) fn fuzz() -> Result<Outcome> {
+    if !workspace::root().join("fuzz/Cargo.toml").is_file() {
+        return Ok(Outcome::skipped("fuzz: there are no fuzz targets yet"));
+    }
+    let tool = match tools::cargo_fuzz() {
+        Ok(tool) => tool,
+        Err(reason) => return Ok(Outcome::skipped(format!("fuzz: {reason}"))),
+    };
+    let mut outcome = Outcome::default();
+    for target in commands::fuzz_targets(&tool)? {
+        outcome.add(fuzz_one(&tool, &target));
+    }
+    Ok(outcome)
+}
+
+fn fuzz_one(tool: &Path, target: &str) -> Outcome {
+    match run(&mut commands::fuzz_run(tool, target, FUZZ_SECONDS)) {
+        Ok(()) => Outcome::passed(),
+        Err(error) => Outcome::from_failures(vec![format!("fuzz {target}: {error:#}")]),
+    }
+}

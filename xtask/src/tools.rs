@@ -1,0 +1,121 @@
+//! Tools that the steps need: found where they are, otherwise installed below `target`, otherwise the reason why not.
+//! Changes nothing outside `target`, except that it installs Chromium with apt on a Debian machine where it may.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::process::{cargo, command, find, run, succeeds};
+use crate::workspace;
+
+/// Why a step cannot run here.
+pub(crate) type Missing = String;
+
+/// The release that the rules in `deny.toml` are written for.
+const CARGO_DENY: &str = "0.20.2";
+const CARGO_FUZZ: &str = "0.13.1";
+
+pub(crate) fn cargo_deny() -> Result<PathBuf, Missing> {
+    cargo_tool("cargo-deny", CARGO_DENY)
+}
+
+pub(crate) fn cargo_fuzz() -> Result<PathBuf, Missing> {
+    if !succeeds(&mut command("cargo", &["+nightly", "--version"])) {
+        return Err("fuzzing needs a nightly toolchain (rustup toolchain install nightly)".to_owned());
+    }
+    cargo_tool("cargo-fuzz", CARGO_FUZZ)
+}
+
+/// A cargo subcommand: an installed one, or one built into `target/xtask/tools`. Unoptimised: it is built once and runs
+/// for seconds.
+fn cargo_tool(name: &str, version: &str) -> Result<PathBuf, Missing> {
+    if let Some(found) = find(&[name]) {
+        return Ok(found);
+    }
+    let folder = workspace::scratch().join("tools");
+    let binary = folder.join("bin").join(name);
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    let mut install = cargo(&[
+        "install",
+        "--quiet",
+        "--locked",
+        "--debug",
+        name,
+        "--version",
+        version,
+    ]);
+    install
+        .arg("--root")
+        .arg(&folder)
+        .arg("--target-dir")
+        .arg(folder.join("build"));
+    run(&mut install).map_err(|error| format!("{name} cannot be installed: {error:#}"))?;
+    Ok(binary)
+}
+
+/// Node.js with npm, new enough for the build of the page.
+pub(crate) fn npm() -> Result<PathBuf, Missing> {
+    let needed = "the web page needs Node.js 20.19 or newer with npm";
+    let node = crate::process::output(&mut command("node", &["--version"])).map_err(|_| needed.to_owned())?;
+    if !is_node_version_enough(node.trim()) {
+        return Err(format!("{needed}; this is {}", node.trim()));
+    }
+    find(&["npm"]).ok_or_else(|| needed.to_owned())
+}
+
+fn is_node_version_enough(version: &str) -> bool {
+    let mut numbers = version
+        .trim_start_matches('v')
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (major, minor) >= (20, 19)
+}
+
+/// Chromium from the system, installed from Debian when we may.
+pub(crate) fn chromium() -> Result<PathBuf, Missing> {
+    let installed = || {
+        find(&[
+            "chromium",
+            "chromium-browser",
+            "google-chrome",
+            "google-chrome-stable",
+        ])
+    };
+    if let Some(found) = installed() {
+        return Ok(found);
+    }
+    let missing = "no Chromium is installed";
+    let (Some(apt), true) = (find(&["apt-get"]), is_root()) else {
+        return Err(format!(
+            "{missing}, and installing one needs root on Debian (apt-get install chromium)"
+        ));
+    };
+    let apt = apt.to_string_lossy().into_owned();
+    let install = ["install", "-y", "-qq", "--no-install-recommends", "chromium"];
+    let installs =
+        run(&mut command(&apt, &["update", "-qq"])).and_then(|()| run(&mut command(&apt, &install)));
+    installs.map_err(|error| format!("{missing}: {error:#}"))?;
+    installed().ok_or_else(|| format!("{missing}, though apt-get installed it"))
+}
+
+fn is_root() -> bool {
+    crate::process::output(&mut command("id", &["-u"])).is_ok_and(|text| text.trim() == "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_node_are_compared_as_numbers() {
+        for enough in ["v20.19.0", "v20.20.2", "v22.1.0", "v100.0.0"] {
+            assert!(is_node_version_enough(enough), "{enough}");
+        }
+        for old in ["v20.9.0", "v18.20.0", "", "v"] {
+            assert!(!is_node_version_enough(old), "{old}");
+        }
+    }
+}
