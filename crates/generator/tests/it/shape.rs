@@ -1,0 +1,84 @@
+//! Items are counted exactly, are valid, and have the stated number of attributes.
+
+use std::collections::HashSet;
+
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+
+use crate::{generator, metrics, records, spans};
+
+#[test]
+fn batches_hold_exactly_as_many_items_as_asked_for() {
+    let mut generator = generator(21);
+    for count in [1, 7, 512, 1_000] {
+        let (logs, traces, points) = (
+            generator.logs(count),
+            generator.traces(count),
+            generator.points(count),
+        );
+        assert_eq!([logs.items(), traces.items(), points.items()], [count; 3]);
+        assert_eq!(records(&logs).len(), count);
+        assert_eq!(spans(&traces).len(), count);
+        assert_eq!(count_points(&points), count);
+    }
+}
+
+#[test]
+fn items_have_eight_to_twenty_distinct_attributes() {
+    let mut generator = generator(22);
+    let logs = records(&generator.logs(5_000));
+    let spans = spans(&generator.traces(5_000));
+    let of_logs = logs.iter().map(|(_, record)| &record.attributes);
+    for attributes in of_logs.chain(spans.iter().map(|(_, span)| &span.attributes)) {
+        assert!((8..=20).contains(&attributes.len()), "{attributes:?}");
+        let keys: HashSet<_> = attributes.iter().map(|attribute| &attribute.key).collect();
+        assert_eq!(keys.len(), attributes.len(), "{attributes:?}");
+    }
+}
+
+#[test]
+fn all_kinds_of_metrics_appear_and_counters_never_fall() {
+    let mut generator = generator(23);
+    let series = generator.series();
+    let mut kinds = HashSet::new();
+    let mut last: Vec<u64> = Vec::new();
+    for _ in 0..3 {
+        let mut counts = Vec::new();
+        let sweep = metrics(&generator.points(series));
+        let metrics = sweep
+            .resource_metrics
+            .into_iter()
+            .flat_map(|resource| resource.scope_metrics);
+        for metric in metrics.flat_map(|scope| scope.metrics) {
+            let data = metric.data.unwrap();
+            kinds.insert(std::mem::discriminant(&data));
+            if let Data::Histogram(histogram) = data {
+                for point in histogram.data_points {
+                    assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+                    assert_eq!(point.bucket_counts.iter().sum::<u64>(), point.count);
+                    counts.push(point.count);
+                }
+            }
+        }
+        assert!(last.iter().zip(&counts).all(|(before, after)| before <= after));
+        last = counts;
+    }
+    assert_eq!(kinds.len(), 5);
+}
+
+fn count_points(batch: &cupola_telemetry::Batch) -> usize {
+    let decoded = metrics(batch);
+    let metrics = decoded
+        .resource_metrics
+        .iter()
+        .flat_map(|resource| &resource.scope_metrics);
+    metrics
+        .flat_map(|scope| &scope.metrics)
+        .map(|metric| match metric.data.as_ref().unwrap() {
+            Data::Gauge(data) => data.data_points.len(),
+            Data::Sum(data) => data.data_points.len(),
+            Data::Histogram(data) => data.data_points.len(),
+            Data::ExponentialHistogram(data) => data.data_points.len(),
+            Data::Summary(data) => data.data_points.len(),
+        })
+        .sum()
+}
