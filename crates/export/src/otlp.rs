@@ -1,0 +1,172 @@
+//! OTLP as a client: one destination over gRPC, HTTP with protobuf, or HTTP with JSON. Owns splitting what
+//! is too large, the retry of each piece, and the counts. Refuses to queue: put a [`crate::queue::Queue`]
+//! in front.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/>
+
+mod compression;
+mod config;
+mod grpc;
+mod http;
+pub mod response;
+mod split;
+pub(crate) mod wire;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use cupola_telemetry::{Batch, Signal};
+
+pub use config::{
+    Compression, GRPC_REQUEST_BYTES_MAX, HTTP_REQUEST_BYTES_MAX, OtlpConfig, OtlpConfigError, Protocol,
+    TlsConfig,
+};
+
+use crate::retry::{Retry, RetryStats};
+use crate::{Accepted, SendError, Sink};
+
+/// gRPC method of a signal's export service.
+#[must_use]
+pub fn grpc_path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    }
+}
+
+/// HTTP path of a signal.
+#[must_use]
+pub fn http_path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/v1/logs",
+        Signal::Metrics => "/v1/metrics",
+        Signal::Traces => "/v1/traces",
+    }
+}
+
+/// Header that names the tenant.
+pub const TENANT_HEADER: &str = "x-scope-orgid";
+
+/// Counts of items since the start.
+#[derive(Debug, Default)]
+pub struct OtlpSinkStats {
+    /// Delivered.
+    pub sent: AtomicU64,
+    /// Refused for good: by the destination (partial success, or the whole request), or for their size.
+    pub rejected: AtomicU64,
+    /// Not delivered although that may have been possible later.
+    pub failed: AtomicU64,
+}
+
+/// An OTLP destination.
+#[derive(Debug)]
+pub struct OtlpSink {
+    transport: Retry<Transport>,
+    request_bytes_max: usize,
+    json: bool,
+    stats: OtlpSinkStats,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Grpc(grpc::GrpcTransport),
+    Http(http::HttpTransport),
+}
+
+#[async_trait]
+impl Sink for Transport {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        match self {
+            Transport::Grpc(grpc) => grpc.send(&batch).await,
+            Transport::Http(http) => http.send(&batch).await,
+        }
+    }
+}
+
+impl OtlpSink {
+    /// Makes the sink. Connects on the first request, so a destination may come up later. Must be called
+    /// on a tokio runtime.
+    pub fn new(config: OtlpConfig) -> Result<OtlpSink, OtlpConfigError> {
+        let transport = match config.protocol {
+            Protocol::Grpc => Transport::Grpc(grpc::GrpcTransport::new(&config)?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => {
+                Transport::Http(http::HttpTransport::new(&config)?)
+            }
+        };
+        Ok(OtlpSink {
+            request_bytes_max: config.bytes_max(),
+            json: config.protocol == Protocol::HttpJson,
+            transport: Retry::new(transport, config.retry),
+            stats: OtlpSinkStats::default(),
+        })
+    }
+
+    pub fn stats(&self) -> &OtlpSinkStats {
+        &self.stats
+    }
+
+    pub fn retry_stats(&self) -> &RetryStats {
+        self.transport.stats()
+    }
+
+    fn reject(&self, accepted: &mut Accepted, rejected: u64, message: String) {
+        self.stats.rejected.fetch_add(rejected, Ordering::Relaxed);
+        accepted.merge(Accepted { rejected, message });
+    }
+}
+
+#[async_trait]
+impl Sink for OtlpSink {
+    /// Sends a batch in as many requests as its size asks for. Pieces refused for good are counted as
+    /// rejected, unless that is all of them. A piece that could not be delivered in time ends the call with
+    /// a retryable error: whoever sends the batch again delivers earlier pieces twice rather than losing any.
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        if batch.items() == 0 {
+            return Ok(Accepted::all());
+        }
+        let split = match self.json {
+            false => split::split(&batch, self.request_bytes_max),
+            true => split::split_json(&batch, self.request_bytes_max),
+        };
+        let mut accepted = Accepted::all();
+        let mut delivered = false;
+        if split.oversized > 0 {
+            let message = format!(
+                "{} items are each larger than a request may be ({} bytes)",
+                split.oversized, self.request_bytes_max
+            );
+            self.reject(&mut accepted, split.oversized, message);
+        }
+        for piece in split.batches {
+            let items = piece.items() as u64;
+            match self.transport.send(piece).await {
+                Ok(outcome) => {
+                    delivered = true;
+                    let rejected = outcome.rejected.min(items);
+                    self.stats.sent.fetch_add(items - rejected, Ordering::Relaxed);
+                    self.stats.rejected.fetch_add(rejected, Ordering::Relaxed);
+                    if outcome.is_partial() {
+                        tracing::warn!(rejected, message = outcome.message, "destination rejected items");
+                    }
+                    accepted.merge(Accepted {
+                        rejected,
+                        message: outcome.message,
+                    });
+                }
+                Err(SendError::Permanent { reason }) => self.reject(&mut accepted, items, reason),
+                Err(error) => {
+                    self.stats.failed.fetch_add(items, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        if delivered {
+            Ok(accepted)
+        } else {
+            Err(SendError::Permanent {
+                reason: accepted.message,
+            })
+        }
+    }
+}

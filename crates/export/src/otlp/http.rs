@@ -1,0 +1,251 @@
+//! One HTTP request: a payload out, a response or an error back. Owns the client, the two body formats and
+//! the judgement of HTTP statuses. Refuses to retry or split, and to follow redirects.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use cupola_telemetry::{Batch, Signal};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{StatusCode, Uri};
+use reqwest::{Certificate, Client, Identity, Response};
+
+use super::compression::compress;
+use super::{Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, http_path, response};
+use crate::rpc_status::RpcStatus;
+use crate::{Accepted, SendError};
+
+/// Answers beyond this are not read: they are a few bytes.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// Bodies from this size are compressed (and turned into JSON) off the IO threads.
+const INLINE_BYTES_MAX: usize = 128 * 1024;
+
+#[derive(Debug)]
+pub(super) struct HttpTransport {
+    client: Client,
+    /// By signal, in the order of [`url_of`](HttpTransport::url_of).
+    urls: [String; 3],
+    json: bool,
+    compression: Compression,
+    tenant_header: bool,
+}
+
+impl HttpTransport {
+    pub(super) fn new(config: &OtlpConfig) -> Result<HttpTransport, OtlpConfigError> {
+        let refused = || OtlpConfigError::Endpoint {
+            endpoint: config.endpoint.clone(),
+        };
+        let uri: Uri = config.endpoint.parse().map_err(|_| refused())?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.query().is_some() {
+            return Err(refused());
+        }
+        let base = config.endpoint.trim_end_matches('/');
+        let url = |signal| format!("{base}{}", http_path(signal));
+        Ok(HttpTransport {
+            client: client(config)?,
+            urls: [url(Signal::Logs), url(Signal::Metrics), url(Signal::Traces)],
+            json: config.protocol == Protocol::HttpJson,
+            compression: config.compression,
+            tenant_header: config.tenant_header,
+        })
+    }
+
+    fn url_of(&self, signal: Signal) -> &str {
+        let [logs, metrics, traces] = &self.urls;
+        match signal {
+            Signal::Logs => logs,
+            Signal::Metrics => metrics,
+            Signal::Traces => traces,
+        }
+    }
+
+    pub(super) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
+        let body = self.body(batch).await?;
+        let content_type = if self.json {
+            "application/json"
+        } else {
+            "application/x-protobuf"
+        };
+        let mut request = self
+            .client
+            .post(self.url_of(batch.signal()))
+            .header(CONTENT_TYPE, content_type)
+            .body(body);
+        if let Some(encoding) = self.compression.encoding() {
+            request = request.header(CONTENT_ENCODING, encoding);
+        }
+        if self.tenant_header {
+            request = request.header(TENANT_HEADER, batch.tenant().as_str());
+        }
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| SendError::retryable(chain(&error)))?;
+        let status = answer.status();
+        let retry_after = retry_after(answer.headers(), SystemTime::now());
+        let json = is_json(answer.headers());
+        let body = read_limited(answer).await;
+        if status.is_success() {
+            // The request was taken; a malformed or missing answer changes nothing about that.
+            let accepted = match json {
+                true => response::from_json(batch.signal(), &body),
+                false => response::decode(&body),
+            };
+            return Ok(accepted.unwrap_or_default());
+        }
+        Err(judge(status, retry_after, json, &body))
+    }
+
+    async fn body(&self, batch: &Batch) -> Result<Bytes, SendError> {
+        let (json, compression) = (self.json, self.compression);
+        if !json && compression == Compression::None {
+            return Ok(batch.payload().clone());
+        }
+        let batch = batch.clone();
+        let large = batch.payload().len() > INLINE_BYTES_MAX;
+        let make = move || {
+            let bytes = if json {
+                Bytes::from(batch.to_json())
+            } else {
+                batch.payload().clone()
+            };
+            compress(compression, &bytes)
+        };
+        let made = if large {
+            tokio::task::spawn_blocking(make)
+                .await
+                .map_err(|error| SendError::retryable(format!("compression was cut short: {error}")))?
+        } else {
+            make()
+        };
+        made.map_err(|error| SendError::permanent(format!("the body cannot be compressed: {error}")))
+    }
+}
+
+fn client(config: &OtlpConfig) -> Result<Client, OtlpConfigError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let refused = || OtlpConfigError::Header { name: name.clone() };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
+        headers.append(key, HeaderValue::from_str(value).map_err(|_| refused())?);
+    }
+    let tls = |source: reqwest::Error| OtlpConfigError::Tls {
+        endpoint: config.endpoint.clone(),
+        source: source.into(),
+    };
+    let mut builder = Client::builder()
+        .default_headers(headers)
+        .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
+        .timeout(config.timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        // The environment is the binary's to read.
+        .no_proxy()
+        .tcp_nodelay(true);
+    if let Some(pem) = &config.tls.ca_pem {
+        builder = builder.tls_built_in_root_certs(false);
+        for certificate in Certificate::from_pem_bundle(pem).map_err(tls)? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let Some((certificate, key)) = &config.tls.identity_pem {
+        let pem = [certificate.as_slice(), b"\n", key].concat();
+        builder = builder.identity(Identity::from_pem(&pem).map_err(tls)?);
+    }
+    builder.build().map_err(|source| OtlpConfigError::Client {
+        endpoint: config.endpoint.clone(),
+        source,
+    })
+}
+
+/// Whether a failed request is worth repeating.
+/// <https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes>
+fn judge(status: StatusCode, retry_after: Option<Duration>, json: bool, body: &[u8]) -> SendError {
+    let details = if json {
+        RpcStatus::from_json(body)
+    } else {
+        RpcStatus::decode(body)
+    };
+    let details = details.unwrap_or_default();
+    let reason = match details.message.is_empty() {
+        true => status.to_string(),
+        false => format!("{status}: {}", details.message),
+    };
+    match status.as_u16() {
+        429 | 502 | 503 | 504 => {
+            let wanted = retry_after
+                .or(details.retry_delay)
+                .filter(|delay| !delay.is_zero());
+            SendError::Retryable {
+                reason,
+                retry_after: wanted,
+            }
+        }
+        _ => SendError::Permanent { reason },
+    }
+}
+
+/// `Retry-After` in either of its forms: seconds, or a date.
+/// <https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = httpdate::parse_http_date(text).ok()?;
+    Some(moment.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    text.split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The body as far as it is worth reading. A broken one is empty: the status line has been answered.
+async fn read_limited(mut answer: Response) -> BytesMut {
+    let mut body = BytesMut::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
+            return BytesMut::new();
+        }
+        body.extend_from_slice(&chunk);
+    }
+    body
+}
+
+/// An error with its causes, which is where the useful part is.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(
+            read("Sun, 09 Sep 2001 01:47:10 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(read("Sun, 09 Sep 2001 01:46:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("soon"), None);
+    }
+}

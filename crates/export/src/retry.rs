@@ -1,0 +1,163 @@
+//! Retrying one batch: exponential back-off with jitter, the destination's own wish first. Owns when the
+//! next attempt is made and when to give up. Refuses to judge errors: [`SendError`] already says which are
+//! worth another attempt.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cupola_telemetry::Batch;
+use tokio::time::Instant;
+
+use crate::{Accepted, SendError, Sink};
+
+/// When a failed attempt is repeated. The defaults are those of the OpenTelemetry Collector's
+/// `retry_on_failure`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryConfig {
+    /// Without it the first failure is final.
+    pub enabled: bool,
+    /// Wait before the second attempt, before jitter.
+    pub initial_interval: Duration,
+    /// Growth of the wait from attempt to attempt.
+    pub multiplier: f64,
+    /// Each wait is drawn from `interval ± interval × randomization_factor`, so that many clients of one
+    /// restarted server do not come back at the same moment.
+    pub randomization_factor: f64,
+    /// Longest wait between two attempts, before jitter. A destination's `Retry-After` may be longer.
+    pub max_interval: Duration,
+    /// Give up when the next attempt would start later than this after the first; zero means never.
+    pub max_elapsed_time: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> RetryConfig {
+        RetryConfig {
+            enabled: true,
+            initial_interval: Duration::from_secs(5),
+            multiplier: 1.5,
+            randomization_factor: 0.5,
+            max_interval: Duration::from_secs(30),
+            max_elapsed_time: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The destination's wish is drawn out by at most this share, so that obedient clients spread out too.
+const RETRY_AFTER_JITTER: f64 = 0.1;
+
+impl RetryConfig {
+    /// A policy that never repeats.
+    #[must_use]
+    pub fn disabled() -> RetryConfig {
+        RetryConfig {
+            enabled: false,
+            ..RetryConfig::default()
+        }
+    }
+
+    /// The wait after failed attempt number `attempt` (from 0). `random` is uniform in `[0, 1)`.
+    #[must_use]
+    pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+        if let Some(wanted) = retry_after {
+            // Never earlier than asked for.
+            return wanted.saturating_add(scale(wanted, RETRY_AFTER_JITTER * random));
+        }
+        let growth = self
+            .multiplier
+            .max(1.0)
+            .powi(i32::try_from(attempt).unwrap_or(i32::MAX));
+        let interval = scale(self.initial_interval, growth).min(self.max_interval);
+        let spread = self.randomization_factor.clamp(0.0, 1.0);
+        scale(interval, 1.0 - spread + 2.0 * spread * random)
+    }
+}
+
+fn scale(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
+/// What has happened so far, for self-telemetry.
+#[derive(Debug, Default)]
+pub struct RetryStats {
+    /// Attempts after the first.
+    pub retries: AtomicU64,
+    /// Batches given up after the last attempt.
+    pub exhausted: AtomicU64,
+}
+
+/// A sink that repeats what its inner sink could not send now.
+#[derive(Debug)]
+pub struct Retry<S> {
+    inner: S,
+    config: RetryConfig,
+    stats: RetryStats,
+}
+
+impl<S: Sink> Retry<S> {
+    pub fn new(inner: S, config: RetryConfig) -> Retry<S> {
+        Retry {
+            inner,
+            config,
+            stats: RetryStats::default(),
+        }
+    }
+
+    pub fn stats(&self) -> &RetryStats {
+        &self.stats
+    }
+}
+
+#[async_trait]
+impl<S: Sink> Sink for Retry<S> {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        let started = Instant::now();
+        let mut attempt: u32 = 0;
+        loop {
+            let error = match self.inner.send(batch.clone()).await {
+                Ok(accepted) => return Ok(accepted),
+                Err(error) => error,
+            };
+            let SendError::Retryable { reason, retry_after } = &error else {
+                return Err(error);
+            };
+            if !self.config.enabled {
+                return Err(error);
+            }
+            let wait = self.config.wait(attempt, *retry_after, rand::random::<f64>());
+            let limit = self.config.max_elapsed_time;
+            if !limit.is_zero() && started.elapsed().saturating_add(wait) > limit {
+                self.stats.exhausted.fetch_add(1, Ordering::Relaxed);
+                return Err(error);
+            }
+            tracing::debug!(attempt, wait_ms = wait.as_millis() as u64, %reason, "attempt failed, will retry");
+            tokio::time::sleep(wait).await;
+            self.stats.retries.fetch_add(1, Ordering::Relaxed);
+            attempt = attempt.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_within_their_jitter_up_to_the_maximum() {
+        let config = RetryConfig::default();
+        assert_eq!(config.wait(0, None, 0.0), Duration::from_millis(2500));
+        assert_eq!(config.wait(0, None, 0.5), Duration::from_secs(5));
+        assert_eq!(config.wait(1, None, 0.5), Duration::from_millis(7500));
+        assert_eq!(config.wait(50, None, 0.5), Duration::from_secs(30));
+        assert!(config.wait(u32::MAX, None, 0.999) < Duration::from_secs(45));
+    }
+
+    #[test]
+    fn the_destinations_wish_is_never_cut_short() {
+        let config = RetryConfig::default();
+        let wanted = Duration::from_secs(100);
+        assert_eq!(config.wait(3, Some(wanted), 0.0), wanted);
+        assert!(config.wait(3, Some(wanted), 0.999) > wanted);
+        assert!(config.wait(3, Some(Duration::MAX), 0.999) >= Duration::MAX);
+    }
+}

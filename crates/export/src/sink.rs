@@ -1,0 +1,97 @@
+//! The one interface between what produces batches and what takes them. Owns no policy: retrying and
+//! queueing wrap a sink, they are not part of it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cupola_telemetry::Batch;
+
+/// Takes batches: an exporter, the embedded store, or a pipeline in front of them.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Hands over one batch. `Ok` means that the sink has taken responsibility for every item except the
+    /// `rejected` ones; the caller may forget the batch and must not send it again.
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError>;
+}
+
+#[async_trait]
+impl<S: Sink + ?Sized> Sink for std::sync::Arc<S> {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        (**self).send(batch).await
+    }
+}
+
+/// A batch was taken, perhaps without some of its items.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Log records, spans or data points that were refused for good. Never to be sent again.
+    pub rejected: u64,
+    /// Why items were rejected; with zero rejected, a warning. Empty when there is nothing to say.
+    pub message: String,
+}
+
+impl Accepted {
+    /// Everything was taken and there is nothing to add.
+    #[must_use]
+    pub fn all() -> Accepted {
+        Accepted::default()
+    }
+
+    /// Whether there is anything to tell the sender beyond success.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.rejected > 0 || !self.message.is_empty()
+    }
+
+    /// Adds the outcome of another part of the same batch. The first message is kept.
+    pub fn merge(&mut self, other: Accepted) {
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        if self.message.is_empty() {
+            self.message = other.message;
+        }
+    }
+}
+
+/// A batch was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Sending the same batch later may succeed.
+    #[error("could not send now: {reason}")]
+    Retryable {
+        reason: String,
+        /// What the destination asked for; without it the sender backs off on its own.
+        retry_after: Option<Duration>,
+    },
+    /// Sending the same batch again would fail again.
+    #[error("could not send: {reason}")]
+    Permanent { reason: String },
+}
+
+impl SendError {
+    /// Worth another attempt, at a moment the sender chooses.
+    pub fn retryable(reason: impl Into<String>) -> SendError {
+        SendError::Retryable {
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Not worth another attempt.
+    pub fn permanent(reason: impl Into<String>) -> SendError {
+        SendError::Permanent {
+            reason: reason.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, SendError::Retryable { .. })
+    }
+
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            SendError::Retryable { reason, .. } | SendError::Permanent { reason } => reason,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Behaviour of the exporters against small servers that misbehave on purpose.
