@@ -20,8 +20,7 @@ export function ThemeButton() {
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
   return (
     <button type="button" onClick={() => setTheme(next)} title={`Change to ${next}`}>
-      <span className="visually-hidden">Colours: </span>
-      {theme}
+      Theme: {theme}
     </button>
   );
 }

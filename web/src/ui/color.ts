@@ -8,5 +8,8 @@ export function seriesColor(name: string): string {
   for (let index = 0; index < name.length; index += 1) {
     hash = Math.imul(hash ^ name.charCodeAt(index), 0x01000193) >>> 0;
   }
-  return `var(--series-${hash % SERIES_COUNT})`;
+  // Its low bits alone tell similar names badly apart: fold the high ones in (the finalizer of MurmurHash3).
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return `var(--series-${((hash ^ (hash >>> 16)) >>> 0) % SERIES_COUNT})`;
 }

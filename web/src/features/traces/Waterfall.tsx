@@ -95,13 +95,6 @@ interface RowProps {
 function Row({ row, index, current, choose, toggle }: RowProps) {
   const { span } = row;
   const failed = span.status === "error";
-  const label = [
-    `${span.service}: ${span.name}`,
-    formatDuration(span.duration),
-    failed ? "error" : "",
-    row.logs > 0 ? `${row.logs} logs` : "",
-    row.orphan ? "parent missing" : "",
-  ];
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the tree as a whole handles the keys
     <div
@@ -112,7 +105,6 @@ function Row({ row, index, current, choose, toggle }: RowProps) {
       aria-level={row.depth + 1}
       aria-selected={current}
       aria-expanded={row.children > 0 ? row.open : undefined}
-      aria-label={label.filter(Boolean).join(", ")}
       onClick={() => choose(span.spanId)}
     >
       <span className={styles.name} style={{ paddingLeft: `${8 + Math.min(row.depth, 24) * 14}px` }}>
@@ -120,6 +112,7 @@ function Row({ row, index, current, choose, toggle }: RowProps) {
         <Swatch color={seriesColor(span.service)} />
         <span className={styles.service}>{span.service}</span>
         <span className={classes(failed && styles.failed)}>{span.name || "(no name)"}</span>
+        {failed ? <span className="visually-hidden">error</span> : null}
         {row.orphan ? <span className={styles.note}>parent missing</span> : null}
       </span>
       <span className={styles.track}>

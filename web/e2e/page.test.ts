@@ -1,0 +1,131 @@
+/** The page in a browser, against a demo that really runs: everything a first visitor does. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { openBrowser, type Session, screenshot, seriousFaults } from "./browser.ts";
+import { type RunningCupola, startDemo } from "./cupola.ts";
+
+let cupola: RunningCupola;
+let session: Session;
+
+beforeAll(async () => {
+  cupola = await startDemo();
+  session = await openBrowser();
+});
+
+afterAll(async () => {
+  await session?.browser.close();
+  await cupola?.stop();
+});
+
+beforeEach(() => {
+  session.faults.length = 0;
+});
+
+/** Opens a view and waits until it has something to show, asking again as a visitor would. */
+async function open(path: string, selector: string): Promise<void> {
+  const { page } = session;
+  await page.goto(cupola.url + path);
+  // Telemetry takes a moment to arrive on a machine that has just started.
+  for (let attempt = 0; attempt < 60; attempt += 1) {
+    const found = await page
+      .waitForSelector(selector, { timeout: 2_000 })
+      .then(() => true)
+      .catch(() => false);
+    if (found) return;
+    await page.reload();
+  }
+  throw new Error(`${path} never showed ${selector}: ${await page.locator("main").innerText()}`);
+}
+
+describe("a visitor", () => {
+  test("finds the services with their rates and latencies", async () => {
+    const { page, faults } = session;
+    await open(`/?tenant=${cupola.tenant}`, "table tbody tr");
+    expect(await page.title()).toBe("Services · Cupola");
+    expect(await page.locator("tbody tr").count()).toBeGreaterThan(1);
+    expect(await page.locator("tbody tr").first().innerText()).toMatch(/\/(s|min|h)/);
+    await page.getByRole("button", { name: "p95" }).click();
+    expect(page.url()).toContain("sort=-p95");
+    await screenshot(page, "services");
+    expect(faults).toEqual([]);
+  });
+
+  test("opens a trace and reads its waterfall with the keyboard", async () => {
+    const { page, faults } = session;
+    await open(`/traces?tenant=${cupola.tenant}`, "table tbody tr a");
+    await screenshot(page, "traces");
+    await page.locator("tbody tr a").first().click();
+    await page.waitForSelector("[role=tree] [role=treeitem]");
+    expect(page.url()).toMatch(/\/traces\/[0-9a-f]{32}\?tenant=/);
+    const rows = page.getByRole("treeitem");
+    expect(await rows.count()).toBeGreaterThan(0);
+    await rows.first().focus();
+    await page.keyboard.press("End");
+    await expect.poll(async () => rows.last().getAttribute("aria-selected")).toBe("true");
+    expect(page.url()).toContain("span=");
+    await page.getByRole("region", { name: "Chosen span" }).waitFor();
+    await screenshot(page, "trace");
+    expect(await seriousFaults(page)).toEqual([]);
+    expect(faults).toEqual([]);
+  });
+
+  test("filters the logs and opens a record", async () => {
+    const { page, faults } = session;
+    await open(`/logs?tenant=${cupola.tenant}`, "ol[aria-label^=Logs] li button");
+    const all = await page.locator("ol[aria-label^=Logs] > li").count();
+    expect(all).toBeGreaterThan(0);
+    await page.getByLabel("Level").selectOption("info");
+    await page.waitForURL(/level=info/);
+    await page.locator("ol[aria-label^=Logs] li button").first().click();
+    await page.waitForSelector("ol[aria-label^=Logs] dl, ol[aria-label^=Logs] li p");
+    expect(page.url()).toContain("open=");
+    await screenshot(page, "logs");
+    await page.getByLabel("Words").fill("no-log-has-this-word");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "No log matches" }).waitFor();
+    expect(faults).toEqual([]);
+  });
+
+  test("asks in SQL, and is told what is wrong with it", async () => {
+    const { page, faults } = session;
+    await page.goto(`${cupola.url}/sql?tenant=${cupola.tenant}`);
+    const statement = page.getByRole("textbox", { name: /Statement/ });
+    await statement.fill(
+      "SELECT service_name, count(*) AS records FROM logs GROUP BY service_name ORDER BY records DESC",
+    );
+    await page.keyboard.press("Control+Enter");
+    await page.waitForSelector("section[aria-label=Result] tbody tr");
+    expect(await page.getByRole("status").filter({ hasText: "rows" }).innerText()).toMatch(/rows? in \d+ ms/);
+    await screenshot(page, "sql");
+    expect(faults).toEqual([]);
+    await statement.fill("SELECT servce_name FROM logs");
+    await page.getByRole("button", { name: "Run" }).click();
+    await page.getByRole("alert").waitFor();
+    expect(await page.getByRole("alert").innerText()).toContain("servce_name");
+  });
+
+  test("sees how to send telemetry where there is none", async () => {
+    const { page, faults } = session;
+    await page.goto(`${cupola.url}/services?tenant=nobody`);
+    await page.getByRole("heading", { name: "No services yet" }).waitFor();
+    expect(await page.locator("pre").first().innerText()).toContain(
+      "OTEL_EXPORTER_OTLP_HEADERS='X-Scope-OrgID=nobody'",
+    );
+    await screenshot(page, "empty");
+    expect(faults).toEqual([]);
+  });
+
+  test.each(["/services", "/traces", "/logs", "/sql", "/nowhere"])(
+    "can use %s without sight or mouse",
+    async (path) => {
+      for (const colorScheme of ["light", "dark"] as const) {
+        await session.page.emulateMedia({ colorScheme });
+        await session.page.goto(`${cupola.url}${path}?tenant=${cupola.tenant}`);
+        await session.page.waitForSelector("main h1");
+        await session.page.waitForLoadState("networkidle");
+        if (path !== "/nowhere") await screenshot(session.page, `${path.slice(1)}-${colorScheme}`);
+        expect(await seriousFaults(session.page)).toEqual([]);
+      }
+      await session.page.emulateMedia({ colorScheme: "light" });
+    },
+  );
+});
