@@ -1,0 +1,338 @@
+//! OTLP/JSON straight into canonical protobuf, by the schema: no tree in between.
+
+mod scalar;
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::decode::{DecodeError, NESTING_MAX, Problem};
+use crate::schema::{Field, Kind, Label, Message};
+use crate::wire::{close, open};
+
+/// The canonical bytes of `body`, a `message` in JSON, and its number of items.
+pub(super) fn read(message: &'static Message, body: &[u8]) -> Result<(Vec<u8>, usize), DecodeError> {
+    let mut target = Target {
+        out: Vec::with_capacity(body.len() / 2),
+        items: 0,
+        path: Vec::new(),
+        problem: None,
+    };
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = json.deserialize_map(MessageVisitor {
+        target: &mut target,
+        message,
+        depth: 0,
+    });
+    match read.and_then(|()| json.end()) {
+        Ok(()) => Ok((target.out, target.items)),
+        Err(error) => Err(target.into_error(body, &error)),
+    }
+}
+
+/// Where values go, and where in the document we are.
+struct Target {
+    out: Vec<u8>,
+    items: usize,
+    path: Vec<Step>,
+    /// What we refused; `serde_json` carries only text.
+    problem: Option<Problem>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Field(&'static str),
+    Index(usize),
+}
+
+impl Target {
+    /// Remembers the problem and gives an error for `serde_json` to carry up.
+    fn refuse<E: serde::de::Error>(&mut self, problem: Problem) -> E {
+        let error = E::custom(&problem);
+        self.problem = Some(problem);
+        error
+    }
+
+    fn into_error(self, body: &[u8], error: &serde_json::Error) -> DecodeError {
+        let mut path = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(name) if path.is_empty() => path.push_str(name),
+                Step::Field(name) => path.extend([".", name]),
+                Step::Index(index) => path.push_str(&format!("[{index}]")),
+            }
+        }
+        if path.is_empty() {
+            path.push_str("request");
+        }
+        let lines_before = error.line().saturating_sub(1);
+        let line_start: usize = body
+            .split_inclusive(|byte| *byte == b'\n')
+            .take(lines_before)
+            .map(<[u8]>::len)
+            .sum();
+        let offset = (line_start + error.column()).min(body.len());
+        let problem = self
+            .problem
+            .unwrap_or_else(|| Problem::Json(without_position(&error.to_string())));
+        DecodeError {
+            path,
+            offset,
+            problem,
+        }
+    }
+}
+
+/// `serde_json` appends " at line 1 column 5", which we say as an offset.
+fn without_position(message: &str) -> String {
+    message
+        .rsplit_once(" at line ")
+        .map_or(message, |(text, _)| text)
+        .to_owned()
+}
+
+/// Reads the fields of an object into the current position.
+struct MessageVisitor<'t> {
+    target: &'t mut Target,
+    message: &'static Message,
+    depth: usize,
+}
+
+impl<'de> Visitor<'de> for MessageVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self {
+            target,
+            message,
+            depth,
+        } = self;
+        if depth > NESTING_MAX {
+            return Err(target.refuse(Problem::Nesting));
+        }
+        let mut seen = 0u32;
+        let mut member = None;
+        while let Some(name) = map.next_key_seed(FieldName { message })? {
+            let Some(field) = name else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            target.path.push(Step::Field(field.json));
+            if seen & 1 << field.number != 0 {
+                return Err(target.refuse(Problem::Repeated));
+            }
+            seen |= 1 << field.number;
+            let set = map.next_value_seed(FieldValue {
+                target: &mut *target,
+                field,
+                depth,
+            })?;
+            if set && field.label == Label::Oneof {
+                if let Some(other) = member {
+                    return Err(target.refuse(Problem::Oneof { other }));
+                }
+                member = Some(field.json);
+            }
+            target.path.pop();
+        }
+        Ok(())
+    }
+}
+
+/// Looks up a key without owning it. `None` is an unknown field.
+struct FieldName {
+    message: &'static Message,
+}
+
+impl<'de> DeserializeSeed<'de> for FieldName {
+    type Value = Option<&'static Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldName {
+    type Value = Option<&'static Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.message.fields.iter().find(|field| field.json == name))
+    }
+}
+
+/// Reads the value of a field and writes the field; says whether it was set, which null does not do.
+struct FieldValue<'t> {
+    target: &'t mut Target,
+    field: &'static Field,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for FieldValue<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        if self.field.repeated() {
+            return deserializer.deserialize_any(self);
+        }
+        match self.field.kind {
+            Kind::Message(_) => deserializer.deserialize_any(self),
+            kind => {
+                let Some(scalar) = scalar::read(self.target, kind, deserializer)? else {
+                    return Ok(false);
+                };
+                if self.field.label != Label::Singular || !scalar.is_default() {
+                    scalar.write_field(&mut self.target.out, self.field.number, kind);
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for FieldValue<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.field.repeated() {
+            "an array"
+        } else {
+            "an object"
+        })
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
+        let Kind::Message(message) = self.field.kind else {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+        };
+        if self.field.repeated() {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+        }
+        read_message(self.target, self.field.number, message, self.depth, map)?;
+        Ok(true)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
+        let Self { target, field, depth } = self;
+        if !field.repeated() {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &"an object"));
+        }
+        let packed = !matches!(field.kind, Kind::Message(_) | Kind::String);
+        let before = target.out.len();
+        let start = if packed {
+            open(&mut target.out, field.number)
+        } else {
+            before
+        };
+        target.path.push(Step::Index(0));
+        let mut count = 0;
+        while elements
+            .next_element_seed(Element {
+                target: &mut *target,
+                field,
+                depth,
+                packed,
+            })?
+            .is_some()
+        {
+            count += 1;
+            if let Some(last) = target.path.last_mut() {
+                *last = Step::Index(count);
+            }
+        }
+        target.path.pop();
+        match (packed, count) {
+            (true, 0) => target.out.truncate(before),
+            (true, _) => close(&mut target.out, start),
+            _ => {}
+        }
+        if field.label == Label::Item {
+            target.items += count;
+        }
+        Ok(true)
+    }
+}
+
+/// Opens field `number`, reads the object into it, closes it.
+fn read_message<'de, A: MapAccess<'de>>(
+    target: &mut Target,
+    number: u32,
+    message: &'static Message,
+    depth: usize,
+    map: A,
+) -> Result<(), A::Error> {
+    let start = open(&mut target.out, number);
+    MessageVisitor {
+        target: &mut *target,
+        message,
+        depth: depth + 1,
+    }
+    .visit_map(map)?;
+    close(&mut target.out, start);
+    Ok(())
+}
+
+/// Reads one element of an array and writes it. A null is the default: an empty message, text or number.
+struct Element<'t> {
+    target: &'t mut Target,
+    field: &'static Field,
+    depth: usize,
+    packed: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Self {
+            target,
+            field,
+            packed,
+            ..
+        } = self;
+        match field.kind {
+            Kind::Message(_) => deserializer.deserialize_any(Element { target, ..self }),
+            kind => {
+                let scalar = scalar::read(target, kind, deserializer)?.unwrap_or_default();
+                if packed {
+                    scalar.write_packed(&mut target.out, kind);
+                } else {
+                    scalar.write_field(&mut target.out, field.number, kind);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        let start = open(&mut self.target.out, self.field.number);
+        close(&mut self.target.out, start);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let Kind::Message(message) = self.field.kind else {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+        };
+        read_message(self.target, self.field.number, message, self.depth, map)
+    }
+}
