@@ -67,17 +67,17 @@ function Events({ events, offset }: { readonly events: readonly SpanEvent[]; rea
   return (
     <section aria-label="Events">
       <h3>Events</h3>
-      {events.map((event, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: events have no id, and the list never changes order
-        <Attributes key={index} title={`${offset(event.at)} ${event.name}`} items={orNothing(event)} />
-      ))}
+      <ol className={styles.plain}>
+        {events.map((event, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: events have no id, and the list never changes order
+          <li key={index}>
+            <span className={styles.quiet}>{offset(event.at)}</span> {event.name}
+            <Attributes title={`Attributes of ${event.name}`} items={event.attributes} bare />
+          </li>
+        ))}
+      </ol>
     </section>
   );
-}
-
-/** An event without attributes is still one: it shows its name over an empty line. */
-function orNothing(event: SpanEvent): SpanEvent["attributes"] {
-  return event.attributes.length > 0 ? event.attributes : [{ key: "(no attributes)", value: " " }];
 }
 
 function Links({ links }: { readonly links: readonly SpanLink[] }) {

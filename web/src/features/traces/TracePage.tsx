@@ -64,6 +64,7 @@ function OpenTrace({ trace }: { readonly trace: Trace }) {
         {trace.spans.length} spans, {new Set(trace.spans.map((span) => span.service)).size} services,{" "}
         {formatDuration(waterfall.duration)}, {errors} {errors === 1 ? "error" : "errors"},{" "}
         {trace.logs.length} logs
+        {trace.truncated ? ". The trace is larger than one answer: this is its beginning." : ""}
       </p>
       <div className={styles.split}>
         <Waterfall
