@@ -1,1 +1,6 @@
-//! Placeholder until the first module lands.
+//! Pipelines: what takes telemetry in and works on it before it is exported.
+//!
+//! Owns the receivers (and, later, processors and connectors). Refuses to know where batches end up: a
+//! receiver is given a [`cupola_export::Sink`], which may be the store, an exporter or a processor.
+
+pub mod receivers;

@@ -1,0 +1,3 @@
+//! Receivers: servers that turn a protocol into batches.
+
+pub mod otlp;

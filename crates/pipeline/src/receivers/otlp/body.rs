@@ -1,0 +1,160 @@
+//! Reading a request's body into memory. Owns the order of things: the limit and the memory budget are
+//! asked before a byte is kept. Bodies are copied out of the connection's buffers into one allocation of
+//! their own size, because a batch may be kept for long and must not keep a connection's buffer with it.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use cupola_telemetry::memory::Reservation;
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use super::refusal::Refusal;
+
+/// Grown in steps, so that a client which announces much and sends little holds little.
+const STEP_BYTES: usize = 256 * 1024;
+/// What is read and thrown away of a refused HTTP/1 body, so that the client gets to read the answer
+/// instead of a reset connection.
+const DRAIN_BYTES_MAX: usize = 32 * 1024 * 1024;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A buffer whose capacity is reserved before it is allocated.
+pub(super) struct Buffer<'m> {
+    bytes: Vec<u8>,
+    /// Announced length, if there is one; growth stops there.
+    expected: Option<usize>,
+    bytes_max: usize,
+    memory: &'m mut Reservation,
+}
+
+impl<'m> Buffer<'m> {
+    pub(super) fn new(
+        expected: Option<usize>,
+        bytes_max: usize,
+        memory: &'m mut Reservation,
+    ) -> Result<Buffer<'m>, Refusal> {
+        if expected.is_some_and(|expected| expected > bytes_max) {
+            return Err(Refusal::TooLarge { bytes_max });
+        }
+        Ok(Buffer {
+            bytes: Vec::new(),
+            expected,
+            bytes_max,
+            memory,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        let length = self.bytes.len() + chunk.len();
+        if length > self.bytes_max {
+            return Err(Refusal::TooLarge {
+                bytes_max: self.bytes_max,
+            });
+        }
+        if length > self.bytes.capacity() {
+            let ceiling = self.expected.unwrap_or(self.bytes_max).max(length);
+            let wanted = match self.bytes.capacity() {
+                0 => STEP_BYTES,
+                capacity => capacity.saturating_mul(2),
+            };
+            // Of unknown length and in one piece, as most small bodies are: exactly that piece.
+            let wanted = if self.expected.is_none() && self.bytes.is_empty() {
+                length
+            } else {
+                wanted
+            };
+            let capacity = wanted.clamp(length, ceiling);
+            if !self.memory.try_grow(capacity - self.bytes.capacity()) {
+                return Err(Refusal::OverMemory);
+            }
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Bytes {
+        into_bytes(self.bytes)
+    }
+}
+
+/// Gives up capacity that is more than an eighth too large: the bytes may be kept for long.
+pub(super) fn into_bytes(mut bytes: Vec<u8>) -> Bytes {
+    if bytes.capacity() - bytes.len() > bytes.len() / 8 {
+        bytes.shrink_to_fit();
+    }
+    Bytes::from(bytes)
+}
+
+/// The next piece of a body; `None` at its end.
+pub(super) async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Refusal::invalid("body", format!("the body broke off: {error}"))),
+            Some(Ok(frame)) => {
+                // Trailers say nothing here.
+                if let Ok(data) = frame.into_data()
+                    && data.has_remaining()
+                {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// The whole body of an HTTP request.
+pub(super) async fn read<B>(
+    body: &mut B,
+    bytes_max: usize,
+    memory: &mut Reservation,
+    timeout: Duration,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let expected = body
+        .size_hint()
+        .exact()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let mut buffer = Buffer::new(expected, bytes_max, memory)?;
+    let reading = async {
+        while let Some(chunk) = next_chunk(body).await? {
+            buffer.push(&chunk)?;
+        }
+        Ok(buffer.finish())
+    };
+    tokio::time::timeout(timeout, reading)
+        .await
+        .map_err(|_| Refusal::Slow(timeout))?
+}
+
+/// Reads on, keeping nothing, until the end or a bound.
+pub(super) async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let reading = async {
+        let mut drained = 0;
+        while let Ok(Some(chunk)) = next_chunk(body).await {
+            drained += chunk.len();
+            if drained > DRAIN_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Beyond the bound the connection is closed; that is all there is to say.
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, reading).await;
+}

@@ -1,0 +1,195 @@
+//! Decompression within a limit. Owns the promise that a small body cannot unfold into a large one: output
+//! grows step by step, each step reserved first, and stops at the limit.
+
+use std::cell::RefCell;
+use std::io::Read;
+
+use cupola_telemetry::memory::Reservation;
+use flate2::bufread::MultiGzDecoder;
+use zstd::bulk::Decompressor;
+use zstd::zstd_safe;
+
+use super::refusal::Refusal;
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// Reads `Content-Encoding` or `grpc-encoding`: `Ok(None)` is no compression.
+    pub(super) fn parse(text: &str) -> Result<Option<Compression>, Refusal> {
+        let text = text.trim();
+        let is = |name: &str| text.eq_ignore_ascii_case(name);
+        if text.is_empty() || is("identity") || is("none") {
+            Ok(None)
+        } else if is("gzip") || is("x-gzip") {
+            Ok(Some(Compression::Gzip))
+        } else if is("zstd") {
+            Ok(Some(Compression::Zstd))
+        } else {
+            Err(Refusal::ContentEncoding(text.to_owned()))
+        }
+    }
+}
+
+/// Deflate cannot do better than this.
+const GZIP_RATIO_MAX: usize = 1032;
+/// First guess where a body does not say its size.
+const RATIO_GUESS: usize = 6;
+const STEP_BYTES_MIN: usize = 16 * 1024;
+/// Largest zstd window, 16 MiB: what encoders use up to level 19 and the Go encoder at its best. Its memory
+/// is touched only as far as output fills it.
+const ZSTD_WINDOW_LOG_MAX: u32 = 24;
+
+thread_local! {
+    /// A zstd context is 150 KiB; most bodies are smaller.
+    static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// The unfolded bytes, at most `bytes_max` of them. They are reserved in `memory`, beside what it holds.
+pub(super) fn decompress(
+    compression: Compression,
+    input: &[u8],
+    bytes_max: usize,
+    memory: &mut Reservation,
+) -> Result<Vec<u8>, Refusal> {
+    if input.is_empty() {
+        // An empty body is an empty message, whatever it claims to be compressed with.
+        return Ok(Vec::new());
+    }
+    match compression {
+        Compression::Gzip => {
+            let guess = gzip_size(input).filter(|size| *size / GZIP_RATIO_MAX <= input.len());
+            let guess = guess.unwrap_or(input.len().saturating_mul(RATIO_GUESS));
+            unfold(MultiGzDecoder::new(input), guess, bytes_max, memory)
+                .map_err(|error| error.into_refusal("gzip", bytes_max))
+        }
+        Compression::Zstd => {
+            zstd_body(input, bytes_max, memory).map_err(|error| error.into_refusal("zstd", bytes_max))
+        }
+    }
+}
+
+enum Failure {
+    TooLarge,
+    OverMemory,
+    Corrupt(String),
+}
+
+impl Failure {
+    fn into_refusal(self, kind: &str, bytes_max: usize) -> Refusal {
+        match self {
+            Failure::TooLarge => Refusal::TooLarge { bytes_max },
+            Failure::OverMemory => Refusal::OverMemory,
+            Failure::Corrupt(error) => {
+                Refusal::invalid("body", format!("the body is not valid {kind}: {error}"))
+            }
+        }
+    }
+}
+
+/// The size a gzip file claims in its last four bytes; right for a single member below 4 GiB.
+fn gzip_size(input: &[u8]) -> Option<usize> {
+    let tail = input.last_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*tail)).ok()
+}
+
+fn zstd_body(input: &[u8], bytes_max: usize, memory: &mut Reservation) -> Result<Vec<u8>, Failure> {
+    let size = zstd_safe::get_frame_content_size(input).ok().flatten();
+    let mut guess = input.len().saturating_mul(RATIO_GUESS);
+    if let Some(size) = size {
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| *size <= bytes_max)
+            .ok_or(Failure::TooLarge)?;
+        let frame = zstd_safe::find_frame_compressed_size(input).unwrap_or(0);
+        if frame == input.len() {
+            return zstd_frame(input, size, memory);
+        }
+        guess = size;
+    }
+    let corrupt = |error: std::io::Error| Failure::Corrupt(error.to_string());
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(corrupt)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(corrupt)?;
+    unfold(decoder, guess, bytes_max, memory)
+}
+
+/// The usual case in one call and one allocation: a single frame that says its size.
+fn zstd_frame(input: &[u8], size: usize, memory: &mut Reservation) -> Result<Vec<u8>, Failure> {
+    if !memory.try_grow(size) {
+        return Err(Failure::OverMemory);
+    }
+    let mut out = Vec::with_capacity(size);
+    ZSTD.with_borrow_mut(|context| {
+        let context = match context {
+            Some(context) => context,
+            None => context.insert(Decompressor::new()?),
+        };
+        context.decompress_to_buffer(input, &mut out)
+    })
+    .map_err(|error| Failure::Corrupt(error.to_string()))?;
+    Ok(out)
+}
+
+/// Reads a decoder to its end. The buffer doubles from `guess` on, and is never longer than `bytes_max`.
+fn unfold(
+    mut decoder: impl Read,
+    guess: usize,
+    bytes_max: usize,
+    memory: &mut Reservation,
+) -> Result<Vec<u8>, Failure> {
+    let mut out = Vec::new();
+    let mut filled = 0;
+    let mut size = guess.clamp(1, bytes_max.min(guess.max(STEP_BYTES_MIN)));
+    loop {
+        if filled == out.len() {
+            // Full, or the guess was exact: only the end of the stream may follow beyond the limit.
+            if !out.is_empty() {
+                let mut probe = [0; 1];
+                if read(&mut decoder, &mut probe)? == 0 {
+                    out.truncate(filled);
+                    return Ok(out);
+                }
+                if filled == bytes_max {
+                    return Err(Failure::TooLarge);
+                }
+                size = filled.saturating_mul(2).max(STEP_BYTES_MIN).min(bytes_max);
+                grow(&mut out, size, memory)?;
+                out[filled] = probe[0];
+                filled += 1;
+                continue;
+            }
+            grow(&mut out, size, memory)?;
+        }
+        match read(&mut decoder, &mut out[filled..])? {
+            0 => {
+                out.truncate(filled);
+                return Ok(out);
+            }
+            count => filled += count,
+        }
+    }
+}
+
+fn grow(out: &mut Vec<u8>, size: usize, memory: &mut Reservation) -> Result<(), Failure> {
+    let more = size - out.len();
+    if !memory.try_grow(more) {
+        return Err(Failure::OverMemory);
+    }
+    out.reserve_exact(more);
+    out.resize(size, 0);
+    Ok(())
+}
+
+fn read(decoder: &mut impl Read, into: &mut [u8]) -> Result<usize, Failure> {
+    loop {
+        match decoder.read(into) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Failure::Corrupt(error.to_string())),
+            Ok(count) => return Ok(count),
+        }
+    }
+}

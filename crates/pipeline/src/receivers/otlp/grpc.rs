@@ -1,0 +1,199 @@
+//! OTLP/gRPC: three unary methods. Owns the framing of messages, which is five bytes in front of each, and
+//! the trailers of the answer. Written by hand instead of on a generated service so that a message is
+//! refused for its size, or for want of memory, before it is read, and is read into one buffer of its own
+//! size that becomes the batch.
+//!
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
+
+use std::fmt::Display;
+
+use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Method, Request, Response, Version};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use cupola_export::Accepted;
+use cupola_export::otlp::{grpc_path, response};
+use cupola_telemetry::Signal;
+use http_body::Body;
+
+use super::body::{Buffer, next_chunk};
+use super::decompress::Compression;
+use super::ingest::{self, Encoding, count_refusal};
+use super::refusal::Refusal;
+use super::server::{ResponseBody, Server};
+use super::stats::{SignalStats, count};
+
+const PREFIX_BYTES: usize = 5;
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Whether a request is gRPC, whatever port it came to.
+pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2 && content_type(request).starts_with("application/grpc")
+}
+
+fn content_type<B>(request: &Request<B>) -> &str {
+    request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// Serves one call. Always answers in gRPC's terms.
+pub(super) async fn serve<B>(server: &Server, bytes_max: usize, request: Request<B>) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let transport = &server.ingest().stats().grpc;
+    let path = request.uri().path();
+    let signal = [Signal::Logs, Signal::Metrics, Signal::Traces]
+        .into_iter()
+        .find(|signal| grpc_path(*signal) == path);
+    let refusal = match signal {
+        None => Refusal::UnknownMethod(path.to_owned()),
+        Some(_) if request.method() != Method::POST => Refusal::NotPost(request.method().to_string()),
+        Some(_) if !is_protobuf(content_type(&request)) => {
+            Refusal::GrpcContentType(content_type(&request).to_owned())
+        }
+        Some(signal) => {
+            let stats = transport.signal(signal);
+            count(&stats.requests, 1);
+            match export(server, signal, bytes_max, request, stats).await {
+                Ok(accepted) => return success(&accepted),
+                Err(refusal) => {
+                    count_refusal(stats, &refusal);
+                    return failure(&refusal);
+                }
+            }
+        }
+    };
+    count(&transport.requests_unknown, 1);
+    failure(&refusal)
+}
+
+fn is_protobuf(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    matches!(kind, "application/grpc" | "application/grpc+proto")
+}
+
+async fn export<B>(
+    server: &Server,
+    signal: Signal,
+    bytes_max: usize,
+    request: Request<B>,
+    stats: &SignalStats,
+) -> Result<Accepted, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let (head, mut body) = request.into_parts();
+    let tenant = ingest::tenant(&head.headers)?;
+    let compression = match head.headers.get(&GRPC_ENCODING).map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok(text)) => Compression::parse(text)?,
+        Some(Err(_)) => return Err(Refusal::ContentEncoding("?".to_owned())),
+    };
+    let mut memory = server.ingest().reservation();
+    let timeout = server.body_timeout();
+    let reading = read_message(&mut body, bytes_max, &mut memory);
+    let (compressed, body) = tokio::time::timeout(timeout, reading)
+        .await
+        .map_err(|_| Refusal::Slow(timeout))??;
+    if compressed && compression.is_none() {
+        return Err(Refusal::invalid(
+            "grpc-encoding",
+            "the message is compressed, but no encoding is named",
+        ));
+    }
+    let compression = compression.filter(|_| compressed);
+    let encoding = Encoding::Protobuf;
+    let request = ingest::Request {
+        signal,
+        tenant,
+        encoding,
+        compression,
+        body,
+        bytes_max,
+        memory,
+    };
+    server.ingest().take(request, stats).await
+}
+
+/// The one message of a unary call, and whether it is compressed.
+async fn read_message<B>(
+    body: &mut B,
+    bytes_max: usize,
+    memory: &mut cupola_telemetry::memory::Reservation,
+) -> Result<(bool, Bytes), Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let broken = |what: &str| Refusal::invalid("message", what);
+    let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+    let mut chunk = Bytes::new();
+    while prefix.len() < PREFIX_BYTES {
+        chunk = next_chunk(body)
+            .await?
+            .ok_or_else(|| broken("the call has no message"))?;
+        let missing = (PREFIX_BYTES - prefix.len()).min(chunk.len());
+        prefix.put(chunk.split_to(missing));
+    }
+    let compressed = match prefix.get_u8() {
+        0 => false,
+        1 => true,
+        _ => return Err(broken("the message prefix is malformed")),
+    };
+    let length = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
+    let mut buffer = Buffer::new(Some(length), bytes_max, memory)?;
+    loop {
+        if buffer.len() + chunk.len() > length {
+            return Err(broken("the call has more than one message"));
+        }
+        buffer.push(&chunk)?;
+        match next_chunk(body).await? {
+            Some(next) => chunk = next,
+            None => break,
+        }
+    }
+    if buffer.len() < length {
+        return Err(broken("the message broke off"));
+    }
+    Ok((compressed, buffer.finish()))
+}
+
+/// An empty message behind its prefix: the answer to nearly every call.
+static EMPTY_MESSAGE: [u8; PREFIX_BYTES] = [0; PREFIX_BYTES];
+
+fn success(accepted: &Accepted) -> Response<ResponseBody> {
+    let message = response::encode(accepted);
+    let data = if message.is_empty() {
+        Bytes::from_static(&EMPTY_MESSAGE)
+    } else {
+        let mut data = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+        data.put_u8(0);
+        data.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        data.put_slice(&message);
+        data.freeze()
+    };
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let mut answer = Response::new(ResponseBody::with_trailers(data, trailers));
+    answer.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    answer
+}
+
+fn failure(refusal: &Refusal) -> Response<ResponseBody> {
+    let mut answer = refusal.grpc_status().into_http::<ResponseBody>();
+    if matches!(refusal, Refusal::ContentEncoding(_)) {
+        answer.headers_mut().insert(
+            GRPC_ACCEPT_ENCODING,
+            HeaderValue::from_static("identity,gzip,zstd"),
+        );
+    }
+    answer
+}

@@ -1,0 +1,224 @@
+//! OTLP/HTTP: three paths, protobuf and JSON by content type. Owns routing and the form of answers: every
+//! error has a `google.rpc.Status` as its body, in the encoding of the request where that is known and in
+//! JSON otherwise.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
+
+use std::fmt::Display;
+
+use ::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
+};
+use ::http::{Method, Request, Response, StatusCode, Version};
+use bytes::Bytes;
+use cupola_export::Accepted;
+use cupola_export::otlp::{http_path, response};
+use cupola_telemetry::Signal;
+use http_body::Body;
+
+use super::body::{drain, read};
+use super::config::HttpConfig;
+use super::cors;
+use super::decompress::Compression;
+use super::ingest::{self, Encoding, count_refusal};
+use super::refusal::Refusal;
+use super::server::{ResponseBody, Server};
+use super::stats::{SignalStats, count};
+
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Serves one request.
+pub(super) async fn serve<B>(
+    server: &Server,
+    config: &HttpConfig,
+    request: Request<B>,
+) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let origin = request.headers().get(ORIGIN).cloned();
+    let encoding = encoding(request.headers());
+    let mut answer = match route(config, &request) {
+        Ok(Route::Preflight) => cors::preflight(config.cors.as_ref(), request.headers())
+            .unwrap_or_else(|refusal| failure(&refusal, Encoding::Json)),
+        Ok(Route::Export(signal, encoding)) => {
+            let stats = server.ingest().stats().http.signal(signal);
+            count(&stats.requests, 1);
+            export(server, config, signal, encoding, request, stats).await
+        }
+        Err(refusal) => {
+            count(&server.ingest().stats().http.requests_unknown, 1);
+            finish_body(request).await;
+            failure(&refusal, encoding.unwrap_or(Encoding::Json))
+        }
+    };
+    if let (Some(cors), Some(origin)) = (&config.cors, &origin) {
+        cors::allow(cors, origin, answer.headers_mut());
+    }
+    answer
+}
+
+enum Route {
+    Export(Signal, Encoding),
+    Preflight,
+}
+
+fn route<B>(config: &HttpConfig, request: &Request<B>) -> Result<Route, Refusal> {
+    let path = request.uri().path();
+    let signal = [Signal::Logs, Signal::Metrics, Signal::Traces]
+        .into_iter()
+        .find(|signal| http_path(*signal) == path)
+        .ok_or_else(|| Refusal::UnknownPath(path.to_owned()))?;
+    if config.cors.is_some() && cors::is_preflight(request.method(), request.headers()) {
+        return Ok(Route::Preflight);
+    }
+    if request.method() != Method::POST {
+        return Err(Refusal::NotPost(request.method().to_string()));
+    }
+    let encoding = encoding(request.headers()).ok_or_else(|| {
+        let value = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        Refusal::ContentType(String::from_utf8_lossy(value).into_owned())
+    })?;
+    Ok(Route::Export(signal, encoding))
+}
+
+/// The encoding a content type names; parameters such as the character set are of no consequence.
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let kind = text.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/x-protobuf")
+        || kind.eq_ignore_ascii_case("application/protobuf")
+    {
+        Some(Encoding::Protobuf)
+    } else if kind.eq_ignore_ascii_case("application/json") {
+        Some(Encoding::Json)
+    } else {
+        None
+    }
+}
+
+async fn export<B>(
+    server: &Server,
+    config: &HttpConfig,
+    signal: Signal,
+    encoding: Encoding,
+    mut request: Request<B>,
+    stats: &SignalStats,
+) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    match take(server, config, signal, encoding, &mut request, stats).await {
+        Ok(accepted) => success(signal, encoding, &accepted),
+        Err(refusal) => {
+            count_refusal(stats, &refusal);
+            finish_body(request).await;
+            failure(&refusal, encoding)
+        }
+    }
+}
+
+async fn take<B>(
+    server: &Server,
+    config: &HttpConfig,
+    signal: Signal,
+    encoding: Encoding,
+    request: &mut Request<B>,
+    stats: &SignalStats,
+) -> Result<Accepted, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let tenant = ingest::tenant(request.headers())?;
+    let compression = compression(request.headers())?;
+    let mut memory = server.ingest().reservation();
+    let bytes_max = config.body_bytes_max;
+    let body = read(request.body_mut(), bytes_max, &mut memory, server.body_timeout()).await?;
+    let request = ingest::Request {
+        signal,
+        tenant,
+        encoding,
+        compression,
+        body,
+        bytes_max,
+        memory,
+    };
+    server.ingest().take(request, stats).await
+}
+
+fn compression(headers: &HeaderMap) -> Result<Option<Compression>, Refusal> {
+    let mut found = None;
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let text = value
+            .to_str()
+            .map_err(|_| Refusal::ContentEncoding("?".to_owned()))?;
+        let compression = Compression::parse(text)?;
+        if found.is_some() && compression.is_some() {
+            return Err(Refusal::ContentEncoding("more than one".to_owned()));
+        }
+        found = found.or(compression);
+    }
+    Ok(found)
+}
+
+/// Over HTTP/1 a client that is still writing would see a closed connection instead of the answer. Over
+/// HTTP/2 it gets both.
+async fn finish_body<B>(request: Request<B>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    if request.version() < Version::HTTP_2 {
+        drain(&mut request.into_body()).await;
+    }
+}
+
+fn success(signal: Signal, encoding: Encoding, accepted: &Accepted) -> Response<ResponseBody> {
+    let body = match encoding {
+        Encoding::Protobuf => Bytes::from(response::encode(accepted)),
+        Encoding::Json => Bytes::from(response::to_json(signal, accepted)),
+    };
+    answer(StatusCode::OK, encoding, body)
+}
+
+fn failure(refusal: &Refusal, encoding: Encoding) -> Response<ResponseBody> {
+    let status = refusal.rpc_status();
+    let body = match encoding {
+        Encoding::Protobuf => Bytes::from(status.encode()),
+        Encoding::Json => Bytes::from(status.to_json()),
+    };
+    let mut answer = answer(refusal.http_status(), encoding, body);
+    let headers = answer.headers_mut();
+    if let Some(delay) = refusal.retry_after() {
+        // Whole seconds, rounded up: never earlier than asked.
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match refusal {
+        Refusal::NotPost(_) => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
+        Refusal::ContentEncoding(_) => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, identity"));
+        }
+        _ => {}
+    }
+    answer
+}
+
+fn answer(status: StatusCode, encoding: Encoding, body: Bytes) -> Response<ResponseBody> {
+    let mut answer = Response::new(ResponseBody::new(body));
+    *answer.status_mut() = status;
+    let content_type = match encoding {
+        Encoding::Protobuf => PROTOBUF,
+        Encoding::Json => JSON,
+    };
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}

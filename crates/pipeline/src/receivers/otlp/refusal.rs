@@ -1,0 +1,134 @@
+//! Every way a request can be refused, and what each is called in HTTP and in gRPC. One list, so that both
+//! transports agree.
+
+use std::time::Duration;
+
+use ::http::StatusCode;
+use bytes::Bytes;
+use cupola_export::SendError;
+use cupola_export::rpc_status::{FieldViolation, RpcStatus};
+use tonic::Code;
+
+/// What a refused client is asked to wait when nobody knows better.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Why a request is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("there is nothing at {0}; OTLP is at /v1/logs, /v1/metrics and /v1/traces")]
+    UnknownPath(String),
+    #[error("method {0} is not served")]
+    UnknownMethod(String),
+    #[error("{0} is not allowed here; send a POST")]
+    NotPost(String),
+    #[error("content type {0:?} is not OTLP; send application/x-protobuf or application/json")]
+    ContentType(String),
+    #[error("{0:?} is not a gRPC content type of OTLP; send application/grpc")]
+    GrpcContentType(String),
+    #[error("content encoding {0:?} is not supported; send gzip, zstd or identity")]
+    ContentEncoding(String),
+    #[error("origin {0:?} is not allowed")]
+    Origin(String),
+    #[error("the request is larger than {bytes_max} bytes")]
+    TooLarge { bytes_max: usize },
+    #[error("{description}")]
+    Invalid { field: String, description: String },
+    #[error("the body did not arrive within {0:?}")]
+    Slow(Duration),
+    #[error("memory is at its ceiling")]
+    OverMemory,
+    #[error("shutting down")]
+    Closing,
+    #[error("{}", .0.reason())]
+    Sink(SendError),
+}
+
+impl Refusal {
+    pub(super) fn invalid(field: impl Into<String>, description: impl ToString) -> Refusal {
+        Refusal::Invalid {
+            field: field.into(),
+            description: description.to_string(),
+        }
+    }
+
+    /// The wait to ask for, if the same request may succeed later.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Refusal::OverMemory | Refusal::Closing => Some(RETRY_AFTER_DEFAULT),
+            Refusal::Sink(SendError::Retryable { retry_after, .. }) => Some(
+                retry_after
+                    .filter(|delay| !delay.is_zero())
+                    .unwrap_or(RETRY_AFTER_DEFAULT),
+            ),
+            _ => None,
+        }
+    }
+
+    pub(super) fn http_status(&self) -> StatusCode {
+        match self {
+            Refusal::UnknownPath(_) | Refusal::UnknownMethod(_) => StatusCode::NOT_FOUND,
+            Refusal::NotPost(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::ContentType(_) | Refusal::GrpcContentType(_) | Refusal::ContentEncoding(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Refusal::Origin(_) => StatusCode::FORBIDDEN,
+            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Invalid { .. } | Refusal::Sink(SendError::Permanent { .. }) => StatusCode::BAD_REQUEST,
+            Refusal::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+            Refusal::OverMemory | Refusal::Closing | Refusal::Sink(SendError::Retryable { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Refusal::UnknownPath(_) => Code::NotFound,
+            Refusal::UnknownMethod(_) | Refusal::NotPost(_) | Refusal::ContentEncoding(_) => {
+                Code::Unimplemented
+            }
+            Refusal::ContentType(_)
+            | Refusal::GrpcContentType(_)
+            | Refusal::Invalid { .. }
+            | Refusal::Sink(SendError::Permanent { .. }) => Code::InvalidArgument,
+            Refusal::Origin(_) => Code::PermissionDenied,
+            // Without RetryInfo, which would promise that the same request fits later.
+            Refusal::TooLarge { .. } => Code::ResourceExhausted,
+            Refusal::Slow(_) => Code::DeadlineExceeded,
+            Refusal::OverMemory | Refusal::Closing | Refusal::Sink(SendError::Retryable { .. }) => {
+                Code::Unavailable
+            }
+        }
+    }
+
+    /// The error body of either transport.
+    pub(super) fn rpc_status(&self) -> RpcStatus {
+        let mut status = RpcStatus::new(self.code() as i32, self.to_string());
+        status.retry_delay = self.retry_after();
+        match self {
+            Refusal::Invalid { field, description } => {
+                status.violations = vec![FieldViolation {
+                    field: field.clone(),
+                    description: description.clone(),
+                }];
+            }
+            Refusal::Sink(SendError::Permanent { reason }) => {
+                status.violations = vec![FieldViolation {
+                    field: "body".to_owned(),
+                    description: reason.clone(),
+                }];
+            }
+            _ => {}
+        }
+        status
+    }
+
+    pub(super) fn grpc_status(&self) -> tonic::Status {
+        let status = self.rpc_status();
+        if status.retry_delay.is_none() && status.violations.is_empty() {
+            return tonic::Status::new(self.code(), status.message);
+        }
+        let details = Bytes::from(status.encode());
+        tonic::Status::with_details(self.code(), status.message, details)
+    }
+}

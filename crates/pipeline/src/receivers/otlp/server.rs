@@ -1,0 +1,251 @@
+//! Connections: accepting, serving HTTP/1.1 and HTTP/2 on each, and letting go of them at shutdown. Owns the
+//! bound on connections and the HTTP/2 settings.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::http::{HeaderMap, Request, Response};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::{HttpConfig, OtlpReceiverConfig};
+use super::ingest::Ingest;
+use super::stats::{TransportStats, count};
+use super::{grpc, http};
+
+/// A connection may be idle for this long: longer than the minute between two exports of metrics.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+/// Finds peers that went away without a word.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Room for a whole default-sized batch of one call, and for some calls at once.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Fewer, larger frames: less work per byte. The default is 16 KiB.
+const FRAME_BYTES_MAX: u32 = 256 * 1024;
+const STREAMS_MAX: u32 = 256;
+const HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// After a failed accept, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    Grpc,
+    Http,
+}
+
+impl Port {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Port::Grpc => "grpc",
+            Port::Http => "http",
+        }
+    }
+}
+
+pub(super) struct Server {
+    ingest: Ingest,
+    config: OtlpReceiverConfig,
+    /// Answers on the gRPC port to requests that are not gRPC: those of the HTTP port, without its features.
+    grpc_message_bytes_max: usize,
+    connections: Arc<Semaphore>,
+    builder: Builder<TokioExecutor>,
+    stop: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Server {
+    pub(super) fn new(
+        config: OtlpReceiverConfig,
+        ingest: Ingest,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) -> Server {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE_TIMEOUT)
+            .http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADERS_BYTES_MAX)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        let connections = Arc::new(Semaphore::new(config.connections_max));
+        let grpc_message_bytes_max = config.grpc.clone().unwrap_or_default().message_bytes_max;
+        Server {
+            ingest,
+            grpc_message_bytes_max,
+            connections,
+            builder,
+            stop,
+            abort,
+            config,
+        }
+    }
+
+    pub(super) fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    pub(super) fn body_timeout(&self) -> Duration {
+        self.config.body_timeout
+    }
+
+    fn transport(&self, port: Port) -> &TransportStats {
+        match port {
+            Port::Grpc => &self.ingest.stats().grpc,
+            Port::Http => &self.ingest.stats().http,
+        }
+    }
+
+    /// Accepts connections until told to stop. Each is a task of `tasks`.
+    pub(super) async fn accept(self: Arc<Server>, listener: TcpListener, port: Port, tasks: TaskTracker) {
+        let stop = self.stop.clone();
+        let accepting = async {
+            loop {
+                // Without a free place the backlog of the system holds the rest.
+                let Ok(place) = self.connections.clone().acquire_owned().await else {
+                    return;
+                };
+                match listener.accept().await {
+                    Ok((stream, peer)) => {
+                        let server = self.clone();
+                        tasks.spawn(async move {
+                            server.connection(stream, peer, port).await;
+                            drop(place);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, port = port.as_str(), "cannot accept connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn connection(self: Arc<Server>, stream: TcpStream, peer: SocketAddr, port: Port) {
+        let stats = self.transport(port);
+        count(&stats.connections_total, 1);
+        count(&stats.connections, 1);
+        tokio::select! {
+            () = self.clone().serve(stream, peer, port) => {}
+            () = self.abort.cancelled() => {}
+        }
+        stats.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn serve(self: Arc<Server>, stream: TcpStream, peer: SocketAddr, port: Port) {
+        // Whoever connects and says nothing is let go like whoever falls silent later.
+        tokio::select! {
+            spoke = tokio::time::timeout(IDLE_TIMEOUT, stream.readable()) => {
+                if !matches!(spoke, Ok(Ok(()))) { return }
+            }
+            () = self.stop.cancelled() => return,
+        }
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "cannot set nodelay");
+        }
+        let server = self.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.handle(port, request).await) }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+    }
+
+    async fn handle(&self, port: Port, request: Request<Incoming>) -> Response<ResponseBody> {
+        if grpc::is_grpc(&request) {
+            return grpc::serve(self, self.grpc_message_bytes_max, request).await;
+        }
+        match (port, &self.config.http) {
+            (Port::Http, Some(config)) => http::serve(self, config, request).await,
+            // Plain HTTP on the gRPC port gets the same answers, without CORS.
+            _ => {
+                let config = HttpConfig {
+                    body_bytes_max: self.grpc_message_bytes_max,
+                    ..HttpConfig::default()
+                };
+                http::serve(self, &config, request).await
+            }
+        }
+    }
+}
+
+/// The body of an answer: at most one piece, and trailers for gRPC.
+#[derive(Debug, Default)]
+pub(super) struct ResponseBody {
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(data: Bytes) -> ResponseBody {
+        ResponseBody {
+            data: Some(data).filter(|data| !data.is_empty()),
+            trailers: None,
+        }
+    }
+
+    pub(super) fn with_trailers(data: Bytes, trailers: HeaderMap) -> ResponseBody {
+        ResponseBody {
+            trailers: Some(trailers),
+            ..ResponseBody::new(data)
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}

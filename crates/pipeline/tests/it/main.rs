@@ -1,0 +1,1 @@
+//! Behaviour of the receivers, seen from outside.
