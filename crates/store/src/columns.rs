@@ -40,7 +40,10 @@ pub enum SealError {
     #[error("series of {} day(s) are not loaded", days.len())]
     DaysNotLoaded { days: Vec<Day> },
     #[error("could not build columns of table {table}")]
-    Arrow { table: Table, source: arrow::error::ArrowError },
+    Arrow {
+        table: Table,
+        source: arrow::error::ArrowError,
+    },
     #[error("a batch of {bytes} bytes is too large to be sealed, at most {bytes_max}")]
     TooLarge { bytes: usize, bytes_max: usize },
 }

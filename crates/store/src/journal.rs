@@ -1,0 +1,34 @@
+//! The write-ahead log: raw batches, durable before they are acknowledged.
+//!
+//! One thread writes. It takes whatever has queued up, writes it as a group, syncs once, shows the group to readers and
+//! wakes the senders. `FORMAT.md` beside this file documents the bytes.
+//!
+//! Refuses: claiming anything after a failed sync. The file is given up, its refused records are void because the next
+//! file starts again with their sequence numbers.
+
+mod reader;
+mod record;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use reader::{FileScan, JournalFiles, RecoveredRecord};
+pub(crate) use record::Payload;
+pub(crate) use writer::{Accepted, Journal, JournalConfig, Pending, Visible};
+
+/// Newest version of the file format this version reads, and the one it writes.
+pub const JOURNAL_FORMAT: u32 = 1;
+
+/// Where log files are, below the data directory.
+pub const JOURNAL_DIRECTORY: &str = "journal";
+const FILE_SUFFIX: &str = ".wal";
+
+/// The name of a log file; numbers only grow.
+fn file_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:020}{FILE_SUFFIX}"))
+}
+
+fn file_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(FILE_SUFFIX)?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
