@@ -91,21 +91,30 @@ pub(crate) fn fixture(arguments: &[String]) -> Result<bool> {
     Ok(true)
 }
 
-/// One benchmark, optimised.
+/// One benchmark, optimised: builds the server and the benchmark, then runs it with the rest of the arguments.
 pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
     let (name, rest) = arguments
         .split_first()
         .context("bench: which one? ingest, query or footprint")?;
-    let mut bench = cargo(&[
-        "run",
+    run(&mut cargo(&[
+        "build",
         "--release",
+        "--locked",
+        "--package",
+        "cupola",
         "--package",
         "cupola-bench",
-        "--bin",
-        name,
-        "--",
-    ]);
-    run(bench.args(rest))?;
+    ]))?;
+    let binary = workspace::target().join("release/cupola-bench");
+    let mut bench = command(&binary.to_string_lossy(), &[name]);
+    bench.args(rest);
+    if name == "query" && !rest.iter().any(|argument| argument.starts_with("--python")) {
+        match tools::python("bench", &workspace::root().join("bench/peers/requirements.txt")) {
+            Ok(python) => _ = bench.arg("--python").arg(python),
+            Err(reason) => println!("skipped: the peers of the benchmark: {reason}"),
+        }
+    }
+    run(&mut bench)?;
     Ok(true)
 }
 

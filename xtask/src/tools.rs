@@ -1,7 +1,7 @@
 //! Tools that the steps need: found where they are, otherwise installed below `target`, otherwise the reason why not.
 //! Changes nothing outside `target`, except that it installs Chromium with apt on a Debian machine where it may.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -72,6 +72,37 @@ fn is_node_version_enough(version: &str) -> bool {
         .map(|part| part.parse::<u32>().unwrap_or(0));
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     (major, minor) >= (20, 19)
+}
+
+/// A Python of its own with the packages of `requirements`, below `target/xtask/python/NAME`; installed again when the
+/// list changes.
+pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf, Missing> {
+    let wanted = std::fs::read_to_string(requirements)
+        .map_err(|error| format!("{}: {error}", requirements.display()))?;
+    let folder = workspace::scratch().join("python").join(name);
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements.txt");
+    if python.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    let folder_text = folder.to_string_lossy().into_owned();
+    let list = requirements.to_string_lossy().into_owned();
+    let make = run(&mut command("python3", &["-m", "venv", "--clear", &folder_text]));
+    make.map_err(|error| format!("no Python environment can be made: {error:#}"))?;
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+        &list,
+    ];
+    let installs = run(&mut command(&python.to_string_lossy(), &install));
+    installs.map_err(|error| format!("the Python packages of {name} cannot be installed: {error:#}"))?;
+    // Written last: a half-done environment is made again.
+    std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    Ok(python)
 }
 
 /// Chromium from the system, installed from Debian when we may.
