@@ -2,7 +2,7 @@
 
 use super::NESTING_MAX;
 use super::error::{DecodeError, Problem};
-use crate::schema::{Check, Message, NUMBER_MAX};
+use crate::schema::{Check, Kind, Message, NUMBER_MAX};
 use crate::wire::{self, FIXED32, FIXED64, GROUP_END, GROUP_START, LENGTH, VARINT, VARINT_BYTES_MAX};
 
 /// What a valid message turned out to be.
@@ -351,11 +351,12 @@ fn name_field(path: &mut String, message: &'static Message, bytes: &[u8], offset
         let end = bytes.len() - rest.len();
         if start == offset || (start < offset && (offset < end || skipped.is_err())) {
             push_name(path, known.name);
-            if known.repeated() {
+            // Elements of packed fields have no start of their own.
+            if known.repeated() && matches!(known.kind, Kind::Message(_) | Kind::String) {
                 path.push_str(&format!("[{index}]"));
             }
             if start != offset
-                && let crate::schema::Kind::Message(nested) = known.kind
+                && let Kind::Message(nested) = known.kind
                 && let Ok(contents) = read_bytes(&mut value, field)
             {
                 let contents_start = end - contents.len();
