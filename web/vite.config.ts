@@ -6,7 +6,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 /** Where `npm run dev` finds a running Cupola. */
-const API = process.env["CUPOLA_API"] ?? "http://127.0.0.1:4300";
+const API = process.env["CUPOLA_URL"] ?? "http://127.0.0.1:4300";
 
 export default defineConfig({
   plugins: [react()],

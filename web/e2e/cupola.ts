@@ -1,9 +1,6 @@
-/** A Cupola of our own: its own ports and data directory, ended with the tests. */
+/** A Cupola of our own: free ports, a data directory that it removes itself, ended with the tests. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 export interface RunningCupola {
@@ -17,9 +14,8 @@ export interface RunningCupola {
 export async function startDemo(): Promise<RunningCupola> {
   const given = process.env["CUPOLA_URL"];
   if (given) return { url: given, tenant: process.env["CUPOLA_TENANT"] ?? "default", stop: async () => {} };
-  const folder = mkdtempSync(join(tmpdir(), "cupola-e2e-"));
   const binary = process.env["CUPOLA"] ?? "../target/debug/cupola";
-  const child = spawn(binary, ["demo", "--data-dir", folder], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(binary, ["demo", "--free-ports"], { stdio: ["ignore", "pipe", "pipe"] });
   const url = await addressOf(child);
   return {
     url,
@@ -27,7 +23,6 @@ export async function startDemo(): Promise<RunningCupola> {
     stop: async () => {
       child.kill("SIGTERM");
       if (child.exitCode === null) await once(child, "exit");
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
