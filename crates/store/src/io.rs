@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 pub use disk::Disk;
 pub use objects::DurableObjects;
+pub(crate) use objects::TEMPORARY_DIRECTORY;
 
 /// A file system. Every call may block.
 pub trait FileSystem: Debug + Send + Sync + 'static {

@@ -12,9 +12,9 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use reader::{FileScan, JournalFiles, RecoveredRecord};
+pub(crate) use reader::JournalFiles;
 pub(crate) use record::Payload;
-pub(crate) use writer::{Accepted, Journal, JournalConfig, Pending, Visible};
+pub(crate) use writer::{Accepted, ClosedFile, Journal, JournalConfig, Pending, Visible};
 
 /// Newest version of the file format this version reads, and the one it writes.
 pub const JOURNAL_FORMAT: u32 = 1;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use cupola_telemetry::TenantId;
 
+use crate::memtable::Sealed;
 use crate::schema::{AttributeSet, KeyStatistics, Table, TypeMask};
 use crate::version::Segment;
 
@@ -26,6 +27,8 @@ pub struct TableSnapshot {
     pub chunks: Vec<RecordBatch>,
     /// Ordered by smallest timestamp.
     pub segments: Vec<Arc<Segment>>,
+    /// What the chunks count in the memory budget.
+    pub(crate) memory: Vec<Arc<Sealed>>,
 }
 
 impl TableSnapshot {

@@ -7,6 +7,8 @@ use object_store::ObjectStore;
 use tokio::sync::broadcast;
 
 use crate::config::StoreConfig;
+use crate::doctor;
+use crate::engine::{self, Background, Engine};
 use crate::error::{AppendError, StoreError};
 use crate::report::{CompactionReport, DeletionReport, DoctorReport, FlushReport, RecoveryReport};
 use crate::segment::RowFilter;
@@ -16,7 +18,13 @@ use crate::status::StoreStatus;
 /// A store on one data directory. Clones share it; background work ends with [`Store::shutdown`] or the last clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    config: Arc<StoreConfig>,
+    opened: Arc<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    engine: Arc<Engine>,
+    background: Background,
 }
 
 /// What to delete. Everything acknowledged before the call is covered, nothing after.
@@ -28,78 +36,81 @@ pub struct DeleteRequest {
 }
 
 impl Store {
-    /// Opens the data directory, making it if it is not there, and replays the write-ahead log.
+    /// Opens the data directory, making it if it is not there, and replays the write-ahead log. Needs a Tokio runtime.
     pub async fn open(config: StoreConfig) -> Result<(Store, RecoveryReport), StoreError> {
-        let config = Arc::new(config);
-        Ok((Store { config }, RecoveryReport::default()))
+        let (engine, background, report) = engine::open(config).await?;
+        let opened = Arc::new(Opened { engine, background });
+        Ok((Store { opened }, report))
     }
 
     /// Checks a data directory nobody has open: orphaned, missing and unreadable files, damage in the log.
     pub async fn check(config: StoreConfig, repair: bool) -> Result<DoctorReport, StoreError> {
-        let _ = (config, repair);
-        Err(StoreError::Closed)
+        doctor::check(config, repair).await
     }
 
     /// Returns when the batch is durable and the next snapshot has it. A batch without items is taken and forgotten.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
-        let _ = batch;
-        Err(AppendError::Closed)
+        self.engine().append(batch).await
     }
 
     /// All tables of a tenant at one moment; empty for a tenant nothing is known of.
     pub async fn snapshot(&self, tenant: &TenantId) -> Result<Snapshot, StoreError> {
-        let _ = tenant;
-        Err(StoreError::Closed)
+        self.engine().snapshot(tenant).await
     }
 
     /// Tenants with rows, sorted.
     pub fn tenants(&self) -> Vec<TenantId> {
-        Vec::new()
+        self.engine().tenant_ids()
     }
 
-    /// Every batch from now on, after it was acknowledged. A slow receiver is told how many it lost.
+    /// Every batch from now on, after it is durable. A slow receiver is told how many it lost.
     pub fn subscribe(&self) -> broadcast::Receiver<Batch> {
-        broadcast::channel(self.config.subscription_batches_max).1
+        self.engine().memtable.batches.subscribe()
     }
 
     /// Where the segments of snapshots are.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(object_store::memory::InMemory::new())
+        self.engine().objects.clone()
     }
 
     pub fn config(&self) -> &StoreConfig {
-        &self.config
+        &self.engine().config
     }
 
     /// Writes everything appended before to segments.
     pub async fn flush(&self) -> Result<FlushReport, StoreError> {
-        Err(StoreError::Closed)
+        self.engine().flush().await
     }
 
     /// Merges segments until there is nothing left that is worth it.
     pub async fn compact(&self) -> Result<CompactionReport, StoreError> {
-        Err(StoreError::Closed)
+        self.engine().compact().await
     }
 
-    /// Drops what the rules of the configuration name at this time.
+    /// Drops what the rules of the configuration name at this time. Rows that are in memory wait for the next run.
     pub async fn apply_retention(&self, now_unix_nano: i64) -> Result<DeletionReport, StoreError> {
-        let _ = now_unix_nano;
-        Err(StoreError::Closed)
+        self.engine().apply_retention(now_unix_nano).await
     }
 
-    /// Deletes durably: returns when no later snapshot has the rows, before and after a restart.
+    /// Deletes durably: returns when no later snapshot has the rows, before and after a restart. Snapshots taken before
+    /// keep them, and their files, until they are dropped.
     pub async fn delete(&self, request: DeleteRequest) -> Result<DeletionReport, StoreError> {
-        let _ = request;
-        Err(StoreError::Closed)
+        self.engine().delete(request).await
     }
 
     /// Numbers for `/metrics` and the status page.
     pub fn status(&self) -> StoreStatus {
-        StoreStatus::default()
+        self.engine().status()
     }
 
-    /// Refuses new batches, flushes, stops background work, releases the data directory.
+    /// Refuses new batches, flushes, stops background work, releases the data directory. Snapshots stay readable.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        Ok(())
+        let flushed = self.engine().shutdown().await;
+        self.opened.background.stop().await;
+        flushed
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.opened.engine
     }
 }

@@ -30,19 +30,31 @@ pub struct Segment {
     /// All of the above, promoted columns, keys in the maps, services.
     pub meta: SegmentMeta,
     pub(crate) entry: Arc<SegmentEntry>,
+    file: Arc<SegmentFile>,
+}
+
+/// The file of a segment, shared by all that the catalog has ever said about it.
+#[derive(Debug)]
+struct SegmentFile {
+    path: Path,
+    /// The catalog names it no more.
     dropped: AtomicBool,
     garbage: UnboundedSender<Path>,
 }
 
+impl Drop for SegmentFile {
+    fn drop(&mut self) {
+        if self.dropped.load(Ordering::Acquire) {
+            // Nobody listens when the store is closed: the file is an orphan then, removed at the next start.
+            let _ = self.garbage.send(self.path.clone());
+        }
+    }
+}
+
 impl Segment {
-    fn new(
-        entry: Arc<SegmentEntry>,
-        path: Path,
-        tenant: TenantId,
-        garbage: UnboundedSender<Path>,
-    ) -> Segment {
+    fn new(entry: Arc<SegmentEntry>, tenant: TenantId, file: Arc<SegmentFile>) -> Segment {
         Segment {
-            path,
+            path: file.path.clone(),
             tenant,
             table: entry.table,
             bytes: entry.meta.bytes,
@@ -51,17 +63,7 @@ impl Segment {
             max_timestamp: entry.meta.max_timestamp,
             meta: entry.meta.clone(),
             entry,
-            dropped: AtomicBool::new(false),
-            garbage,
-        }
-    }
-}
-
-impl Drop for Segment {
-    fn drop(&mut self) {
-        if self.dropped.load(Ordering::Acquire) {
-            // Nobody listens when the store is closed: the file is an orphan then, removed at the next start.
-            let _ = self.garbage.send(self.path.clone());
+            file,
         }
     }
 }
@@ -125,12 +127,20 @@ impl Version {
             let path = Path::parse(&entry.path).map_err(|_| invalid())?;
             let segment = match known.remove(entry.path.as_str()) {
                 Some(segment) if Arc::ptr_eq(&segment.entry, entry) => segment.clone(),
-                _ => Arc::new(Segment::new(entry.clone(), path, tenant.clone(), garbage.clone())),
+                Some(segment) => Arc::new(Segment::new(entry.clone(), tenant.clone(), segment.file.clone())),
+                None => {
+                    let file = Arc::new(SegmentFile {
+                        path,
+                        dropped: AtomicBool::new(false),
+                        garbage: garbage.clone(),
+                    });
+                    Arc::new(Segment::new(entry.clone(), tenant.clone(), file))
+                }
             };
             tenants.entry(tenant).or_default()[entry.table as usize].push(segment);
         }
         for gone in known.into_values() {
-            gone.dropped.store(true, Ordering::Release);
+            gone.file.dropped.store(true, Ordering::Release);
         }
         let tenants = tenants
             .into_iter()

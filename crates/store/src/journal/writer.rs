@@ -86,7 +86,8 @@ enum Command {
 /// The log. Dropping it ends the thread after what is queued.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    sender: mpsc::Sender<Command>,
+    /// `None` once closed.
+    sender: Mutex<Option<mpsc::Sender<Command>>>,
     shared: Arc<Shared>,
     file_system: Arc<dyn FileSystem>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -129,7 +130,7 @@ impl Journal {
             .name("cupola-journal".to_owned())
             .spawn(move || writer.run(receiver, visible))?;
         Ok(Journal {
-            sender,
+            sender: Mutex::new(Some(sender)),
             shared,
             file_system,
             thread: Mutex::new(Some(thread)),
@@ -139,17 +140,20 @@ impl Journal {
     /// Returns when the batch is durable and visible.
     pub(crate) async fn append(&self, pending: Pending) -> Result<(), AppendError> {
         let (done, answer) = oneshot::channel();
-        let queued = self.sender.send(Command::Append(pending, done)).await;
-        queued.map_err(|_| AppendError::Closed)?;
+        self.send(Command::Append(pending, done)).await?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
     /// Returns when everything appended before is in a frozen generation.
     pub(crate) async fn freeze(&self) -> Result<(), AppendError> {
         let (done, answer) = oneshot::channel();
-        let queued = self.sender.send(Command::Freeze(done)).await;
-        queued.map_err(|_| AppendError::Closed)?;
+        self.send(Command::Freeze(done)).await?;
         answer.await.map_err(|_| AppendError::Closed)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), AppendError> {
+        let sender = self.sender.lock().clone().ok_or(AppendError::Closed)?;
+        sender.send(command).await.map_err(|_| AppendError::Closed)
     }
 
     /// Removes files whose records are all in segments. Oldest first and without a gap: the header of a later file says
@@ -182,12 +186,10 @@ impl Journal {
     }
 
     /// Ends the thread after what is queued and waits for it. Blocks.
-    pub(crate) fn stop(self) {
-        let Journal { sender, thread, .. } = self;
-        drop(sender);
-        if let Some(thread) = thread.into_inner()
-            && thread.join().is_err()
-        {
+    pub(crate) fn close(&self) {
+        self.sender.lock().take();
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the journal thread panicked");
         }
     }

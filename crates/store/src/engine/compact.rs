@@ -1,0 +1,207 @@
+//! Compaction: many small segments of one tenant, table and window into few.
+//!
+//! A window is an hour. Files of similar size are merged when there are enough of them, so that a byte is rewritten a
+//! logarithmic number of times; a window that has settled is merged completely; the hours of a settled day become one
+//! window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupola_telemetry::TenantId;
+
+use crate::catalog::CatalogEdit;
+use crate::config::CompactionConfig;
+use crate::error::StoreError;
+use crate::report::CompactionReport;
+use crate::schema::Table;
+use crate::segment;
+use crate::status::add;
+use crate::version::{Segment, Version};
+
+use super::Engine;
+use super::read::segment_source;
+
+/// Files whose sizes differ by less than this factor are of one tier.
+const TIER_FACTOR: u64 = 8;
+/// Sizes below are all of the first tier.
+const TIER_BYTES_MIN: u64 = 64 << 10;
+const HOURS_PER_DAY: i64 = 24;
+const NANOS_PER_HOUR: i64 = segment::HOUR_NANOS;
+
+/// Segments of one tenant and table to be merged.
+#[derive(Debug)]
+struct Merge {
+    tenant: TenantId,
+    table: Table,
+    inputs: Vec<Arc<Segment>>,
+}
+
+impl Merge {
+    fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|input| input.bytes).sum()
+    }
+}
+
+impl Engine {
+    /// Merges until nothing is worth it.
+    pub(crate) async fn compact(&self) -> Result<CompactionReport, StoreError> {
+        let mut report = CompactionReport::default();
+        let _maintenance = self.maintenance.lock().await;
+        loop {
+            let now = self.config.clock.now_unix_nano();
+            let version = self.memtable.view().version.clone();
+            let merges = plan(&version, &self.config.compaction, now);
+            let mut merged = false;
+            for merge in merges {
+                if self.is_closed() {
+                    return Ok(report);
+                }
+                merged |= self.merge(merge, &mut report).await?;
+            }
+            if !merged {
+                return Ok(report);
+            }
+        }
+    }
+
+    async fn merge(&self, merge: Merge, report: &mut CompactionReport) -> Result<bool, StoreError> {
+        let bytes_read = merge.bytes();
+        let needed = usize::try_from(bytes_read).unwrap_or(usize::MAX);
+        let needed = needed.min(self.config.segment.segment_bytes_max.saturating_mul(2));
+        let Some(_memory) = self.config.memory.try_reserve(needed) else {
+            tracing::debug!(needed, "no memory for a merge, ingest goes first");
+            return Ok(false);
+        };
+        let mut sources = Vec::with_capacity(merge.inputs.len());
+        for input in &merge.inputs {
+            sources.push(segment_source(&self.objects, &input.path).await?);
+        }
+        let (table, inputs, options) = (merge.table, merge.inputs.clone(), self.config.segment.clone());
+        let encoded = self
+            .compute(move || {
+                let inputs = sources
+                    .into_iter()
+                    .zip(inputs.iter().map(|input| &input.meta))
+                    .collect();
+                segment::merge(table, inputs, None, &options)
+            })
+            .await?
+            .map_err(|source| StoreError::Segment { table, source })?;
+        let bytes_written: u64 = encoded.iter().map(|segment| segment.meta.bytes).sum();
+        let added = self
+            .put_segments(&merge.tenant, table, encoded, &retained_by_all(&merge.inputs))
+            .await?;
+        let (removed, written) = (merge.inputs.len() as u64, added.len() as u64);
+        let edit = CatalogEdit {
+            removed: merge.inputs.iter().map(|input| input.path.to_string()).collect(),
+            added,
+            ..CatalogEdit::default()
+        };
+        if !self.replace_segments(edit).await? {
+            return Ok(false);
+        }
+        add(&self.counters.compactions, 1);
+        add(&self.counters.compacted_bytes_read, bytes_read);
+        add(&self.counters.compacted_bytes_written, bytes_written);
+        report.merges += 1;
+        report.segments_removed += removed;
+        report.segments_added += written;
+        report.bytes_read += bytes_read;
+        report.bytes_written += bytes_written;
+        // Two files into two are no progress, and would be merged for ever.
+        Ok(written < removed)
+    }
+}
+
+/// The rules every input has been through.
+fn retained_by_all(inputs: &[Arc<Segment>]) -> Vec<u64> {
+    let Some((first, others)) = inputs.split_first() else {
+        return Vec::new();
+    };
+    let mut retained = first.entry.retained.clone();
+    retained.retain(|rule| others.iter().all(|input| input.entry.retained.contains(rule)));
+    retained
+}
+
+/// What is worth merging now.
+fn plan(version: &Version, config: &CompactionConfig, now: i64) -> Vec<Merge> {
+    let mut merges = Vec::new();
+    for (tenant, segments) in &version.tenants {
+        for table in Table::ALL {
+            let mut hours: BTreeMap<i64, Vec<Arc<Segment>>> = BTreeMap::new();
+            let mut days: BTreeMap<i64, Vec<Arc<Segment>>> = BTreeMap::new();
+            for segment in segments.table(table).iter() {
+                if segment.bytes >= config.segment_bytes_target {
+                    continue;
+                }
+                let hour = segment.entry.hour;
+                if is_settled(
+                    hour.div_euclid(HOURS_PER_DAY) * HOURS_PER_DAY + HOURS_PER_DAY,
+                    config.settle,
+                    now,
+                ) {
+                    days.entry(hour.div_euclid(HOURS_PER_DAY))
+                        .or_default()
+                        .push(segment.clone());
+                } else {
+                    hours.entry(hour).or_default().push(segment.clone());
+                }
+            }
+            let settled = days.into_values().map(|inputs| (true, inputs));
+            let open = hours
+                .into_iter()
+                .map(|(hour, inputs)| (is_settled(hour + 1, config.settle, now), inputs));
+            for (complete, inputs) in settled.chain(open) {
+                for inputs in choose(inputs, complete, config) {
+                    merges.push(Merge {
+                        tenant: tenant.clone(),
+                        table,
+                        inputs,
+                    });
+                }
+            }
+        }
+    }
+    merges
+}
+
+/// Whether a window that ends at this hour has been over for long enough.
+fn is_settled(end_hour: i64, settle: Duration, now: i64) -> bool {
+    let settle = i64::try_from(settle.as_nanos()).unwrap_or(i64::MAX);
+    end_hour.saturating_mul(NANOS_PER_HOUR).saturating_add(settle) <= now
+}
+
+/// Groups of segments of one window to merge.
+fn choose(
+    mut inputs: Vec<Arc<Segment>>,
+    complete: bool,
+    config: &CompactionConfig,
+) -> Vec<Vec<Arc<Segment>>> {
+    // By size, so that neighbours are of one tier.
+    inputs.sort_by(|a, b| (a.bytes, &a.path).cmp(&(b.bytes, &b.path)));
+    let files_min = if complete { 2 } else { config.files_min.max(2) };
+    let mut chosen = Vec::new();
+    let mut group: Vec<Arc<Segment>> = Vec::new();
+    let mut group_bytes = 0;
+    for input in inputs {
+        let other_tier = group
+            .first()
+            .is_some_and(|first| !complete && tier(first.bytes) != tier(input.bytes));
+        let full =
+            group.len() >= config.files_max || group_bytes + input.bytes > 2 * config.segment_bytes_target;
+        if !group.is_empty() && (other_tier || full) {
+            chosen.push(std::mem::take(&mut group));
+            group_bytes = 0;
+        }
+        group_bytes += input.bytes;
+        group.push(input);
+    }
+    chosen.push(group);
+    chosen.retain(|group| group.len() >= files_min);
+    chosen
+}
+
+fn tier(bytes: u64) -> u32 {
+    (bytes / TIER_BYTES_MIN).max(1).ilog(TIER_FACTOR)
+}

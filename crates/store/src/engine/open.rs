@@ -1,0 +1,403 @@
+//! Opening a data directory: lock, format, catalog, replay of the log, removal of what nobody names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use hashbrown::{HashMap, HashSet};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use url::Url;
+use uuid::Uuid;
+
+use crate::catalog::{Catalog, CatalogError, CatalogState, ObjectCatalog};
+use crate::config::StoreConfig;
+use crate::error::StoreError;
+use crate::io::{DurableObjects, Lock, TEMPORARY_DIRECTORY, write_durably};
+use crate::journal::{ClosedFile, JOURNAL_DIRECTORY, Journal, JournalConfig, JournalFiles};
+use crate::memtable::{Memtable, MemtableWriter, RawBatch};
+use crate::report::RecoveryReport;
+use crate::status::Counters;
+use crate::version::Version;
+
+use super::flush::DATA_PREFIX;
+use super::{Background, Engine, MEMORY_PER_BATCH, MEMORY_PER_BYTE, QUARANTINE_DIRECTORY};
+
+/// Newest format of the data directory this version reads, and the one it makes.
+const DIRECTORY_FORMAT: u64 = 1;
+const FORMAT_FILE: &str = "FORMAT";
+const LOCK_FILE: &str = "LOCK";
+/// Orphans in a shared object store are removed when they are this old: another writer may be about to name them.
+const SHARED_ORPHAN_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+
+/// What the file `FORMAT` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Format {
+    format: u64,
+    /// Names this directory's log in the catalog; a UUID.
+    journal: String,
+}
+
+/// A locked data directory.
+#[derive(Debug)]
+pub(crate) struct DataDirectory {
+    pub(crate) journal_id: Uuid,
+    pub(crate) created: bool,
+    pub(crate) lock: Arc<dyn Lock>,
+}
+
+impl DataDirectory {
+    /// Makes the directory if need be, locks it, reads or writes its format. Blocks.
+    pub(crate) fn open(config: &StoreConfig) -> Result<DataDirectory, StoreError> {
+        let (file_system, directory) = (config.file_system.as_ref(), &config.directory);
+        let failed = |action: &'static str, path: &std::path::Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { action, path, source }
+        };
+        file_system
+            .create_directories(directory)
+            .map_err(failed("make the data directory", directory))?;
+        let lock_path = directory.join(LOCK_FILE);
+        let lock = file_system
+            .lock(&lock_path, &format!("process {}", std::process::id()))
+            .map_err(|source| match source.kind() {
+                std::io::ErrorKind::WouldBlock => StoreError::Locked {
+                    directory: directory.clone(),
+                    holder: match source.to_string() {
+                        holder if holder.is_empty() => holder,
+                        holder => format!(" ({holder})"),
+                    },
+                },
+                _ => failed("lock", &lock_path)(source),
+            })?;
+        let journal_directory = directory.join(JOURNAL_DIRECTORY);
+        file_system
+            .create_directories(&journal_directory)
+            .map_err(failed("make the directory", &journal_directory))?;
+        remove_temporary(config)?;
+        let path = directory.join(FORMAT_FILE);
+        let (format, created) = match file_system.read(&path) {
+            Ok(data) => (read_format(&path, &data, config)?, false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let format = Format {
+                    format: DIRECTORY_FORMAT,
+                    journal: Uuid::new_v4().to_string(),
+                };
+                let text = serde_json::to_vec(&format).expect("a number and a text");
+                let temporary = directory.join("FORMAT.part");
+                let _ = file_system.remove(&temporary);
+                write_durably(file_system, &path, &temporary, &text).map_err(failed("write", &path))?;
+                (format, true)
+            }
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        let journal_id = Uuid::parse_str(&format.journal).map_err(|error| StoreError::Corrupt {
+            path,
+            reason: error.to_string(),
+        })?;
+        Ok(DataDirectory {
+            journal_id,
+            created,
+            lock: lock.into(),
+        })
+    }
+}
+
+fn read_format(path: &std::path::Path, data: &[u8], config: &StoreConfig) -> Result<Format, StoreError> {
+    #[derive(Deserialize)]
+    struct Number {
+        format: u64,
+    }
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let Number { format } = serde_json::from_slice(data).map_err(corrupt)?;
+    if format > DIRECTORY_FORMAT {
+        return Err(StoreError::NewerFormat {
+            directory: config.directory.clone(),
+            found: format,
+            supported: DIRECTORY_FORMAT,
+        });
+    }
+    serde_json::from_slice(data).map_err(corrupt)
+}
+
+/// Removes files that were being written when the process ended.
+fn remove_temporary(config: &StoreConfig) -> Result<(), StoreError> {
+    let directory = config.directory.join(TEMPORARY_DIRECTORY);
+    let failed = |source| StoreError::Io {
+        action: "clear",
+        path: directory.clone(),
+        source,
+    };
+    let entries = match config.file_system.list(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        listed => listed.map_err(failed)?,
+    };
+    for entry in entries.into_iter().filter(|entry| !entry.is_directory) {
+        config
+            .file_system
+            .remove(&directory.join(entry.name))
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The object store of a configuration; paths in it are below its prefix.
+pub(crate) fn open_objects(config: &StoreConfig) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    let local = |root: PathBuf| -> Arc<dyn ObjectStore> {
+        Arc::new(DurableObjects::new(root, config.file_system.clone()))
+    };
+    let Some(text) = &config.object_store_url else {
+        return Ok(local(config.directory.clone()));
+    };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::ObjectStoreUrl {
+        url: text.clone(),
+        source,
+    };
+    let url = Url::parse(text).map_err(|error| failed(error.into()))?;
+    if url.scheme() == "file" {
+        let root = url
+            .to_file_path()
+            .map_err(|()| failed("it names no file".into()))?;
+        return Ok(local(root));
+    }
+    let (store, prefix) = object_store::parse_url_opts(&url, config.object_store_options.iter().cloned())
+        .map_err(|error| failed(error.into()))?;
+    Ok(match prefix.as_ref().is_empty() {
+        true => Arc::from(store),
+        false => Arc::new(PrefixStore::new(store, prefix)),
+    })
+}
+
+/// What replaying the log gives.
+struct Replay {
+    next_number: u64,
+    next_sequence: u64,
+    closed: Vec<ClosedFile>,
+}
+
+/// Opens a store and starts its background work.
+pub(crate) async fn open(
+    config: StoreConfig,
+) -> Result<(Arc<Engine>, Background, RecoveryReport), StoreError> {
+    let mut report = RecoveryReport::default();
+    let directory = blocking({
+        let config = config.clone();
+        move || DataDirectory::open(&config)
+    })
+    .await?;
+    report.created = directory.created;
+    let objects = open_objects(&config)?;
+    let catalog = ObjectCatalog::new(
+        objects.clone(),
+        &Path::default(),
+        config.manifest_checkpoint_every,
+    );
+    let state = catalog.load().await?;
+    let (garbage, garbage_receiver) = mpsc::unbounded_channel();
+    let (seal_requests, seal_receiver) = mpsc::unbounded_channel();
+    let journal_name = directory.journal_id.to_string();
+    let version = Version::of(&state, &journal_name, None, &garbage).map_err(CatalogError::from)?;
+    report.segments = state.segments.len() as u64;
+    report.manifest_version = state.version;
+    report.orphans_removed = remove_orphans(&config, &objects, &state).await?;
+    let counters = Arc::new(Counters::default());
+    let flushed = version.flushed_sequence;
+    let memtable = Arc::new(Memtable::new(version, &config, counters.clone(), seal_requests));
+    let (replay, report) = blocking({
+        let (config, memtable, journal) = (config.clone(), memtable.clone(), directory.journal_id);
+        move || replay(&config, journal, flushed, &memtable, report)
+    })
+    .await?;
+    let journal_directory = config.directory.join(JOURNAL_DIRECTORY);
+    let journal = Journal::start(
+        JournalConfig {
+            directory: journal_directory.clone(),
+            journal: directory.journal_id,
+            file_system: config.file_system.clone(),
+            segment_bytes_max: config.wal_segment_bytes_max,
+            group_bytes_max: config.wal_group_bytes_max,
+            retry_after: config.retry_after,
+            next_number: replay.next_number,
+            next_sequence: replay.next_sequence,
+            closed: replay.closed,
+        },
+        counters.clone(),
+        MemtableWriter {
+            memtable: memtable.clone(),
+            _lock: directory.lock.clone(),
+        },
+    )
+    .map_err(|source| StoreError::Io {
+        action: "start the writer of",
+        path: journal_directory,
+        source,
+    })?;
+    if let Err(error) = journal.remove_flushed(flushed) {
+        tracing::warn!(%error, "could not remove a flushed log file, trying again after the next flush");
+    }
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let engine = Arc::new(Engine {
+        config,
+        objects,
+        catalog: Box::new(catalog),
+        committed: tokio::sync::Mutex::new(state),
+        memtable,
+        journal,
+        journal_id: directory.journal_id,
+        tenants: Mutex::new(HashMap::new()),
+        counters,
+        garbage,
+        flushing: tokio::sync::Mutex::new(None),
+        maintenance: tokio::sync::Mutex::new(()),
+        cpu: Arc::new(Semaphore::new(cores)),
+        flush_requested: Notify::new(),
+        closed: false.into(),
+        lock: Mutex::new(Some(directory.lock)),
+    });
+    let background = Background::start(&engine, garbage_receiver, seal_receiver);
+    Ok((engine, background, report))
+}
+
+/// Pushes every record that is in no segment, in the order of the log. Blocks.
+fn replay(
+    config: &StoreConfig,
+    journal: Uuid,
+    flushed: u64,
+    memtable: &Memtable,
+    mut report: RecoveryReport,
+) -> Result<(Replay, RecoveryReport), StoreError> {
+    let files = JournalFiles::list(
+        config.file_system.as_ref(),
+        &config.directory.join(JOURNAL_DIRECTORY),
+    )?;
+    let mut last_sequence = flushed.max(
+        files
+            .first_sequence_max()
+            .map_or(0, |first| first.saturating_sub(1)),
+    );
+    let mut closed = Vec::new();
+    for (index, file) in files.files.iter().enumerate() {
+        let mut file_last = flushed;
+        if !files.is_flushed(index, flushed) {
+            report.journal_files += 1;
+            let scan = files.scan(index, config.file_system.as_ref(), journal, flushed)?;
+            if !scan.damaged.is_empty() {
+                tracing::error!(damaged = ?scan.damaged, "the write-ahead log is damaged, data was lost");
+                keep_damaged(config, &file.path);
+            }
+            report.damaged.extend(scan.damaged);
+            report.torn_bytes += scan.torn_bytes;
+            file_last = scan.last_sequence.unwrap_or(flushed);
+            for record in scan.records {
+                report.replayed_batches += 1;
+                report.replayed_items += record.batch.items() as u64;
+                let bytes = record.batch.payload().len() * MEMORY_PER_BYTE + MEMORY_PER_BATCH;
+                let mut reservation = config.memory.reservation();
+                // It is held already; new batches wait until it is flushed.
+                reservation.grow(bytes);
+                let full = memtable.push(RawBatch {
+                    batch: record.batch,
+                    sequence: record.sequence,
+                    received_unix_nano: record.received_unix_nano,
+                    reservation,
+                });
+                if full {
+                    memtable.freeze();
+                }
+            }
+        }
+        last_sequence = last_sequence.max(file_last);
+        closed.push(ClosedFile {
+            path: file.path.clone(),
+            last_sequence: file_last,
+        });
+    }
+    let replay = Replay {
+        next_number: files.next_number(),
+        next_sequence: last_sequence + 1,
+        closed,
+    };
+    Ok((replay, report))
+}
+
+/// A second name for a damaged log file, for whoever wants to look into it: the log itself is removed once flushed.
+fn keep_damaged(config: &StoreConfig, path: &std::path::Path) {
+    let directory = config.directory.join(QUARANTINE_DIRECTORY);
+    let Some(name) = path.file_name() else { return };
+    let file_system = config.file_system.as_ref();
+    let kept = file_system
+        .create_directories(&directory)
+        .and_then(|()| file_system.link(path, &directory.join(name)));
+    match kept {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            tracing::warn!(?path, %error, "could not keep a damaged log file");
+        }
+        _ => {}
+    }
+}
+
+/// Whether a store was made in this directory.
+pub(crate) fn has_format(config: &StoreConfig) -> bool {
+    config
+        .file_system
+        .metadata(&config.directory.join(FORMAT_FILE))
+        .is_ok()
+}
+
+/// Segment files that the catalog does not name.
+pub(crate) async fn find_orphans(
+    objects: &Arc<dyn ObjectStore>,
+    state: &CatalogState,
+) -> Result<Vec<ObjectMeta>, StoreError> {
+    let known: HashSet<&str> = state.segments.keys().map(String::as_str).collect();
+    let failed = |source| StoreError::ObjectStore {
+        action: "list",
+        path: DATA_PREFIX.to_owned(),
+        source,
+    };
+    let prefix = Path::from(DATA_PREFIX);
+    let mut found = objects.list(Some(&prefix));
+    let mut orphans = Vec::new();
+    while let Some(object) = found.try_next().await.map_err(failed)? {
+        if !known.contains(object.location.as_ref()) {
+            orphans.push(object);
+        }
+    }
+    Ok(orphans)
+}
+
+async fn remove_orphans(
+    config: &StoreConfig,
+    objects: &Arc<dyn ObjectStore>,
+    state: &CatalogState,
+) -> Result<u64, StoreError> {
+    let now = chrono::DateTime::from_timestamp_nanos(config.clock.now_unix_nano());
+    let mut removed = 0;
+    for orphan in find_orphans(objects, state).await? {
+        if config.object_store_url.is_some() && now - orphan.last_modified < SHARED_ORPHAN_AGE {
+            continue;
+        }
+        match objects.delete(&orphan.location).await {
+            Ok(()) => removed += 1,
+            Err(error) => {
+                tracing::warn!(path = %orphan.location, %error, "could not remove an orphaned file")
+            }
+        }
+    }
+    Ok(removed)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StoreError::Background)?
+}
