@@ -1,0 +1,13 @@
+//! Attribute access: planned as one function, evaluated as columns wherever the file has them.
+
+mod assemble;
+mod attribute;
+mod kind;
+mod lookup;
+mod prefer;
+
+pub(crate) use assemble::{AssembleAttributes, map_json};
+pub(crate) use attribute::Attribute;
+pub(crate) use kind::{AttributeKind, stored_text};
+pub(crate) use lookup::AttributeLookup;
+pub(crate) use prefer::{ColumnText, Prefer};

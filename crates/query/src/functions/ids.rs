@@ -1,0 +1,5 @@
+//! Ids: stored as bytes, seen as lower-case hexadecimal text.
+
+mod hex_text;
+
+pub(crate) use hex_text::{HexText, id_bytes};

@@ -1,0 +1,5 @@
+//! Time: buckets.
+
+mod time_bucket;
+
+pub(crate) use time_bucket::TimeBucket;

@@ -1,0 +1,157 @@
+//! The memtable side of a scan: chunks filtered and projected where they are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use cupola_store::schema::Table;
+use datafusion::common::{Result, exec_err};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
+use datafusion::physical_plan::metrics::BaselineMetrics;
+
+use crate::adapter::AdapterFactory;
+
+/// Chunks of one part.
+#[derive(Debug, Clone)]
+pub(crate) struct ChunkPart {
+    pub(crate) table: Table,
+    pub(crate) adapter: AdapterFactory,
+    pub(crate) chunks: Vec<RecordBatch>,
+}
+
+impl ChunkPart {
+    pub(crate) fn rows(&self) -> usize {
+        self.chunks.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
+/// Everything needed to turn chunks into output.
+pub(crate) struct ChunkScan {
+    pub(crate) logical: SchemaRef,
+    pub(crate) output: SchemaRef,
+    pub(crate) projection: ProjectionExprs,
+    pub(crate) predicate: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) rows_max: usize,
+    pub(crate) fetch: Option<usize>,
+    pub(crate) metrics: BaselineMetrics,
+}
+
+impl ChunkScan {
+    /// Output batches, newest chunks first.
+    pub(crate) fn run(self, parts: Vec<ChunkPart>) -> impl Iterator<Item = Result<RecordBatch>> {
+        let mut left = self.fetch.unwrap_or(usize::MAX);
+        let work: Vec<(usize, usize)> = parts
+            .iter()
+            .enumerate()
+            .flat_map(|(part, chunks)| (0..chunks.chunks.len()).rev().map(move |chunk| (part, chunk)))
+            .collect();
+        let mut work = work.into_iter();
+        let mut current: Option<ChunkReader> = None;
+        std::iter::from_fn(move || {
+            loop {
+                if left == 0 {
+                    return None;
+                }
+                let reader = match &mut current {
+                    Some(reader) => reader,
+                    None => {
+                        let (part, chunk) = work.next()?;
+                        match self.open(&parts[part], &parts[part].chunks[chunk]) {
+                            Ok(reader) => current.insert(reader),
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                };
+                let timer = self.metrics.elapsed_compute().timer();
+                let next = reader.next(&self);
+                timer.done();
+                match next {
+                    Ok(Some(batch)) if batch.num_rows() == 0 => {}
+                    Ok(Some(batch)) => {
+                        let batch = batch.slice(0, batch.num_rows().min(left));
+                        left -= batch.num_rows();
+                        self.metrics.record_output(batch.num_rows());
+                        return Some(Ok(batch));
+                    }
+                    Ok(None) => current = None,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        })
+    }
+
+    fn open(&self, part: &ChunkPart, chunk: &RecordBatch) -> Result<ChunkReader> {
+        let adapter = part.adapter.create(Arc::clone(&self.logical), chunk.schema())?;
+        let predicate = match &self.predicate {
+            Some(predicate) => {
+                let predicate = adapter.rewrite(Arc::clone(predicate))?;
+                let (columns, schema) = columns_of(std::iter::once(&predicate), chunk)?;
+                Some((reassign_expr_columns(predicate, &schema)?, columns))
+            }
+            None => None,
+        };
+        let expressions: Vec<Arc<dyn PhysicalExpr>> =
+            self.projection.expr_iter().map(|expression| adapter.rewrite(expression)).collect::<Result<_>>()?;
+        let (columns, schema) = columns_of(expressions.iter(), chunk)?;
+        let expressions =
+            expressions.into_iter().map(|expression| reassign_expr_columns(expression, &schema)).collect::<Result<_>>()?;
+        Ok(ChunkReader { chunk: chunk.clone(), predicate, expressions, columns, at: 0 })
+    }
+}
+
+/// The columns that expressions over `chunk` need, and their schema.
+fn columns_of<'a>(
+    expressions: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>,
+    chunk: &RecordBatch,
+) -> Result<(Vec<usize>, SchemaRef)> {
+    let columns: BTreeSet<usize> =
+        expressions.flat_map(|expression| collect_columns(expression)).map(|column| column.index()).collect();
+    let columns: Vec<usize> = columns.into_iter().collect();
+    let schema = Arc::new(chunk.schema().project(&columns)?);
+    Ok((columns, schema))
+}
+
+struct ChunkReader {
+    chunk: RecordBatch,
+    predicate: Option<(Arc<dyn PhysicalExpr>, Vec<usize>)>,
+    expressions: Vec<Arc<dyn PhysicalExpr>>,
+    columns: Vec<usize>,
+    at: usize,
+}
+
+impl ChunkReader {
+    /// The next slice, filtered and projected; `None` at the end.
+    fn next(&mut self, scan: &ChunkScan) -> Result<Option<RecordBatch>> {
+        let rows = scan.rows_max.min(self.chunk.num_rows() - self.at);
+        if rows == 0 {
+            return Ok(None);
+        }
+        let slice = self.chunk.slice(self.at, rows);
+        self.at += rows;
+        let mut needed = slice.project(&self.columns)?;
+        if let Some((predicate, columns)) = &self.predicate {
+            let tested = slice.project(columns)?;
+            let keep = predicate.evaluate(&tested)?.into_array(rows)?;
+            let Some(keep) = keep.as_boolean_opt() else {
+                return exec_err!("filter {predicate} is not a condition");
+            };
+            if keep.true_count() == 0 {
+                return Ok(Some(RecordBatch::new_empty(Arc::clone(&scan.output))));
+            }
+            needed = filter_record_batch(&needed, keep)?;
+        }
+        let rows = needed.num_rows();
+        let arrays = self
+            .expressions
+            .iter()
+            .map(|expression| expression.evaluate(&needed)?.into_array(rows))
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&scan.output), arrays, &options)?))
+    }
+}

@@ -1,0 +1,53 @@
+//! The Parquet side of a scan: one file scan per part of the table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use chrono::DateTime;
+use cupola_store::Segment;
+use datafusion::common::{Result, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
+};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use object_store::ObjectMeta;
+
+use super::statistics;
+use crate::adapter::AdapterFactory;
+
+/// The scan of `segments`; rows with the newest times are offered first.
+pub(super) fn file_scan(
+    url: &ObjectStoreUrl,
+    source: &ParquetSource,
+    adapter: &AdapterFactory,
+    segments: &[Arc<Segment>],
+    schema: &SchemaRef,
+    projection: Option<Vec<usize>>,
+    partitions: usize,
+) -> Result<FileScanConfig> {
+    let mut newest_first: Vec<&Arc<Segment>> = segments.iter().collect();
+    newest_first.sort_by_key(|segment| std::cmp::Reverse(segment.max_timestamp));
+    let groups = partitions.clamp(1, segments.len().max(1));
+    let mut file_groups = vec![Vec::new(); groups];
+    for (index, segment) in newest_first.into_iter().enumerate() {
+        file_groups[index % groups].push(file(segment, schema));
+    }
+    Ok(FileScanConfigBuilder::new(url.clone(), Arc::new(source.clone()))
+        .with_file_groups(file_groups.into_iter().map(FileGroup::new).collect())
+        .with_statistics(Statistics::new_unknown(schema))
+        .with_expr_adapter(Some(Arc::new(adapter.clone())))
+        .with_projection_indices(projection)?
+        .build())
+}
+
+fn file(segment: &Segment, schema: &SchemaRef) -> PartitionedFile {
+    let meta = ObjectMeta {
+        location: segment.path.clone(),
+        last_modified: DateTime::UNIX_EPOCH,
+        size: segment.bytes,
+        e_tag: None,
+        version: None,
+    };
+    PartitionedFile::new_from_meta(meta).with_statistics(statistics::of_segment(segment, schema))
+}
