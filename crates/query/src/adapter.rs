@@ -43,7 +43,11 @@ pub(crate) struct AdapterFactory {
 
 impl PhysicalExprAdapterFactory for AdapterFactory {
     fn create(&self, logical: SchemaRef, physical: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
-        let segment = physical.metadata().get(SEGMENT_PATH_KEY).and_then(|path| self.segments.get(path)).cloned();
+        let segment = physical
+            .metadata()
+            .get(SEGMENT_PATH_KEY)
+            .and_then(|path| self.segments.get(path))
+            .cloned();
         Ok(Arc::new(Adapter {
             part: Arc::clone(&self.part),
             logical,
@@ -121,7 +125,10 @@ impl Adapter {
     fn ranked_level(&self, node: &Expression) -> Option<ColumnSource> {
         let call = ScalarFunctionExpr::try_downcast_func::<LevelRank>(node.as_ref())?;
         let source = self.source(call.args().first()?)?;
-        let is_level = matches!(source, ColumnSource::Named(_, NamedNumber::Level | NamedNumber::StatusLevel));
+        let is_level = matches!(
+            source,
+            ColumnSource::Named(_, NamedNumber::Level | NamedNumber::StatusLevel)
+        );
         is_level.then(|| source.clone())
     }
 

@@ -30,6 +30,9 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 
 /// The aggregate functions SQL can name beside those of DataFusion.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    let percentile = approx_percentile_cont_udaf().as_ref().clone().with_aliases(["percentile", "quantile"]);
+    let percentile = approx_percentile_cont_udaf()
+        .as_ref()
+        .clone()
+        .with_aliases(["percentile", "quantile"]);
     vec![Arc::new(percentile)]
 }

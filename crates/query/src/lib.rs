@@ -1,1 +1,23 @@
-//! Placeholder until the first module lands.
+//! Queries: SQL over the snapshots of a store, in the flavour of PostgreSQL, through DataFusion.
+//!
+//! [`QueryEngine::sql`] takes a statement of a tenant and gives a stream of Arrow batches. What a table is, is in
+//! `tables`; how its rows are read from segments and memory, in `scan`; how attributes find their columns, in
+//! `adapter`.
+//!
+//! Refuses: writing, reading anything but the store, protocols and output formats (the api crate).
+
+mod adapter;
+mod config;
+mod engine;
+mod error;
+mod functions;
+mod memory;
+mod planner;
+mod scan;
+mod tables;
+
+pub use config::{QueryConfig, QueryLimits};
+pub use datafusion;
+pub use engine::{QueryEngine, QueryHandle, QueryId, QueryProgress, QueryResult, RunningQuery};
+pub use error::QueryError;
+pub use tables::metadata::is_json;

@@ -9,6 +9,18 @@ mod reader;
 mod source;
 mod statistics;
 
-pub(crate) use provider::SnapshotTable;
-pub(crate) use reader::MetadataCache;
+use std::sync::Arc;
+
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+
+pub(crate) use provider::{STORE_URL, SnapshotTable};
+pub(crate) use reader::{MetadataCache, SegmentReaderFactory};
 pub(crate) use source::SnapshotSource;
+
+/// The scan of a table, if that is what the node is.
+pub(crate) fn snapshot_source(plan: &Arc<dyn ExecutionPlan>) -> Option<&SnapshotSource> {
+    plan.downcast_ref::<DataSourceExec>()?
+        .data_source()
+        .downcast_ref::<SnapshotSource>()
+}

@@ -64,7 +64,12 @@ pub(crate) enum ColumnSource {
 
 /// All tables that are scanned. `metrics` is a view over two of them.
 static TABLES: LazyLock<Vec<Arc<LogicalTable>>> = LazyLock::new(|| {
-    let mut tables = vec![signals::logs(), signals::spans(), records::records(), metrics::points()];
+    let mut tables = vec![
+        signals::logs(),
+        signals::spans(),
+        records::records(),
+        metrics::points(),
+    ];
     tables.extend(raw::tables());
     tables.into_iter().map(Arc::new).collect()
 });

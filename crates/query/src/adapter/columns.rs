@@ -30,17 +30,24 @@ impl Adapter {
         let logical = self.logical.field_with_name(column.name())?.data_type().clone();
         match source {
             ColumnSource::Column(name) => self.physical_as(name, &logical),
-            ColumnSource::Id(name, _) => {
-                self.on_column(name, &logical, |id| self.call(HexText, vec![id], DataType::Utf8View))
-            }
+            ColumnSource::Id(name, _) => self.on_column(name, &logical, |id| {
+                self.call(HexText, vec![id], DataType::Utf8View)
+            }),
             ColumnSource::Named(name, names) => self.on_column(name, &logical, |number| {
                 self.call(EnumName { names: *names }, vec![number], DataType::Utf8View)
             }),
             ColumnSource::Attributes(set) => self.whole_set(*set),
             ColumnSource::Body => self.body(),
             ColumnSource::List(name) => self.on_column(name, &logical, |list| {
-                let data_type = self.physical.field_with_name(name).map(|field| readable_type(field.data_type()));
-                self.call(ReadableList, vec![list], data_type.unwrap_or_else(|_| logical.clone()))
+                let data_type = self
+                    .physical
+                    .field_with_name(name)
+                    .map(|field| readable_type(field.data_type()));
+                self.call(
+                    ReadableList,
+                    vec![list],
+                    data_type.unwrap_or_else(|_| logical.clone()),
+                )
             }),
             ColumnSource::Number => self.number(),
             ColumnSource::StatusSeverity => self.status_severity(),
@@ -84,7 +91,13 @@ impl Adapter {
         let name = function.name().to_owned();
         let field = Arc::new(Field::new(&name, data_type, true));
         let function = Arc::new(ScalarUDF::from(function));
-        Arc::new(ScalarFunctionExpr::new(&name, function, args, field, Arc::clone(&self.config)))
+        Arc::new(ScalarFunctionExpr::new(
+            &name,
+            function,
+            args,
+            field,
+            Arc::clone(&self.config),
+        ))
     }
 
     fn body(&self) -> Result<Expression> {
@@ -119,10 +132,23 @@ impl Adapter {
     /// One attribute, from wherever this file keeps it.
     pub(super) fn attribute(&self, set: AttributeSet, key: &str, kind: AttributeKind) -> Result<Expression> {
         let promoted = self.promoted_value(set, key, kind);
-        let in_map = self.rest_types(set, key).types().any(|value_type| kind.reads(value_type));
-        let looked_up = self.physical_column(set.column()).filter(|_| in_map).map(|(map, _)| {
-            self.call(AttributeLookup { key: key.to_owned(), kind }, vec![map], kind.data_type())
-        });
+        let in_map = self
+            .rest_types(set, key)
+            .types()
+            .any(|value_type| kind.reads(value_type));
+        let looked_up = self
+            .physical_column(set.column())
+            .filter(|_| in_map)
+            .map(|(map, _)| {
+                self.call(
+                    AttributeLookup {
+                        key: key.to_owned(),
+                        kind,
+                    },
+                    vec![map],
+                    kind.data_type(),
+                )
+            });
         match (promoted, looked_up) {
             (Some(column), Some(lookup)) => Ok(self.call(Prefer, vec![column, lookup], kind.data_type())),
             (Some(only), None) | (None, Some(only)) => Ok(only),
@@ -134,7 +160,9 @@ impl Adapter {
         let (column, data_type) = self.physical_column(&set.promoted_column(key))?;
         let value_type = ValueType::of_column(data_type).filter(|value_type| kind.reads(*value_type))?;
         match (kind, value_type) {
-            (AttributeKind::Text | AttributeKind::String, ValueType::String) if *data_type == DataType::Utf8View => {
+            (AttributeKind::Text | AttributeKind::String, ValueType::String)
+                if *data_type == DataType::Utf8View =>
+            {
                 Some(column)
             }
             (AttributeKind::Text | AttributeKind::String, ValueType::String) => {

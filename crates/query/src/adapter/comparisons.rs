@@ -130,7 +130,8 @@ fn stored_constant<'a>(
     match source {
         // Lower-case hexadecimal sorts as the bytes do; upper case is another text and no id.
         ColumnSource::Id(name, length) => {
-            let bytes = id_bytes(text, *length).filter(|_| !text.bytes().any(|byte| byte.is_ascii_uppercase()))?;
+            let bytes =
+                id_bytes(text, *length).filter(|_| !text.bytes().any(|byte| byte.is_ascii_uppercase()))?;
             let width = i32::try_from(*length).ok()?;
             Some((name, ScalarValue::FixedSizeBinary(width, Some(bytes))))
         }

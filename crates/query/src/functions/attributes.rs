@@ -9,5 +9,5 @@ mod prefer;
 pub(crate) use assemble::{AssembleAttributes, map_json};
 pub(crate) use attribute::Attribute;
 pub(crate) use kind::{AttributeKind, stored_text};
-pub(crate) use lookup::AttributeLookup;
+pub(crate) use lookup::{AttributeLookup, MapParts};
 pub(crate) use prefer::{ColumnText, Prefer};

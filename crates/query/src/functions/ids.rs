@@ -2,4 +2,4 @@
 
 mod hex_text;
 
-pub(crate) use hex_text::{HexText, id_bytes};
+pub(crate) use hex_text::{HexText, hex_array, id_bytes};

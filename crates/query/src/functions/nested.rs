@@ -25,13 +25,21 @@ pub(crate) fn readable_type(stored: &DataType) -> DataType {
         return stored.clone();
     };
     let fields: Fields = fields.iter().map(readable_field).collect();
-    DataType::List(Arc::new(Field::new(item.name(), DataType::Struct(fields), item.is_nullable())))
+    DataType::List(Arc::new(Field::new(
+        item.name(),
+        DataType::Struct(fields),
+        item.is_nullable(),
+    )))
 }
 
 fn readable_field(field: &FieldRef) -> FieldRef {
     match field.data_type() {
         DataType::FixedSizeBinary(_) => Arc::new(Field::new(field.name(), DataType::Utf8View, true)),
-        DataType::Map(_, _) => Arc::new(metadata::mark_json(Field::new(field.name(), DataType::Utf8View, true))),
+        DataType::Map(_, _) => Arc::new(metadata::mark_json(Field::new(
+            field.name(),
+            DataType::Utf8View,
+            true,
+        ))),
         DataType::Utf8 => Arc::new(Field::new(field.name(), DataType::Utf8View, true)),
         DataType::UInt32 => Arc::new(Field::new(field.name(), DataType::Int64, field.is_nullable())),
         _ => Arc::clone(field),
@@ -56,7 +64,9 @@ impl ScalarUDFImpl for ReadableList {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let array = array_argument(&args, 0)?;
-        let Some((list, items)) = array.as_list_opt::<i32>().and_then(|list| Some((list, list.values().as_struct_opt()?)))
+        let Some((list, items)) = array
+            .as_list_opt::<i32>()
+            .and_then(|list| Some((list, list.values().as_struct_opt()?)))
         else {
             return exec_err!("readable_list got {}", array.data_type());
         };
@@ -66,10 +76,19 @@ impl ScalarUDFImpl for ReadableList {
         let DataType::Struct(fields) = item.data_type() else {
             return exec_err!("readable_list got {}", array.data_type());
         };
-        let columns = items.columns().iter().zip(fields).map(readable_column).collect::<Result<Vec<_>>>()?;
+        let columns = items
+            .columns()
+            .iter()
+            .zip(fields)
+            .map(readable_column)
+            .collect::<Result<Vec<_>>>()?;
         let items = StructArray::try_new(fields.clone(), columns, items.nulls().cloned())?;
-        let list =
-            ListArray::try_new(Arc::clone(&item), list.offsets().clone(), Arc::new(items), list.nulls().cloned())?;
+        let list = ListArray::try_new(
+            Arc::clone(&item),
+            list.offsets().clone(),
+            Arc::new(items),
+            list.nulls().cloned(),
+        )?;
         Ok(ColumnarValue::Array(Arc::new(list)))
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use cupola_store::schema::Table;
 use datafusion::common::{Result, exec_err};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
@@ -19,7 +18,6 @@ use crate::adapter::AdapterFactory;
 /// Chunks of one part.
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkPart {
-    pub(crate) table: Table,
     pub(crate) adapter: AdapterFactory,
     pub(crate) chunks: Vec<RecordBatch>,
 }
@@ -95,12 +93,23 @@ impl ChunkScan {
             }
             None => None,
         };
-        let expressions: Vec<Arc<dyn PhysicalExpr>> =
-            self.projection.expr_iter().map(|expression| adapter.rewrite(expression)).collect::<Result<_>>()?;
+        let expressions: Vec<Arc<dyn PhysicalExpr>> = self
+            .projection
+            .expr_iter()
+            .map(|expression| adapter.rewrite(expression))
+            .collect::<Result<_>>()?;
         let (columns, schema) = columns_of(expressions.iter(), chunk)?;
-        let expressions =
-            expressions.into_iter().map(|expression| reassign_expr_columns(expression, &schema)).collect::<Result<_>>()?;
-        Ok(ChunkReader { chunk: chunk.clone(), predicate, expressions, columns, at: 0 })
+        let expressions = expressions
+            .into_iter()
+            .map(|expression| reassign_expr_columns(expression, &schema))
+            .collect::<Result<_>>()?;
+        Ok(ChunkReader {
+            chunk: chunk.clone(),
+            predicate,
+            expressions,
+            columns,
+            at: 0,
+        })
     }
 }
 
@@ -109,8 +118,10 @@ fn columns_of<'a>(
     expressions: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>,
     chunk: &RecordBatch,
 ) -> Result<(Vec<usize>, SchemaRef)> {
-    let columns: BTreeSet<usize> =
-        expressions.flat_map(|expression| collect_columns(expression)).map(|column| column.index()).collect();
+    let columns: BTreeSet<usize> = expressions
+        .flat_map(|expression| collect_columns(expression))
+        .map(|column| column.index())
+        .collect();
     let columns: Vec<usize> = columns.into_iter().collect();
     let schema = Arc::new(chunk.schema().project(&columns)?);
     Ok((columns, schema))
@@ -152,6 +163,10 @@ impl ChunkReader {
             .map(|expression| expression.evaluate(&needed)?.into_array(rows))
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&scan.output), arrays, &options)?))
+        Ok(Some(RecordBatch::try_new_with_options(
+            Arc::clone(&scan.output),
+            arrays,
+            &options,
+        )?))
     }
 }

@@ -67,7 +67,10 @@ impl TableProvider for SnapshotTable {
         let mut parquet = ParquetSource::new(Arc::clone(schema))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_parquet_file_reader_factory(Arc::new(self.readers.clone()));
-        parquet = parquet.with_enable_page_index(true).with_bloom_filter_on_read(true).with_pushdown_filters(false);
+        parquet = parquet
+            .with_enable_page_index(true)
+            .with_bloom_filter_on_read(true)
+            .with_pushdown_filters(false);
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         let partitions = state.config().target_partitions();
         let mut files = Vec::new();
@@ -75,24 +78,43 @@ impl TableProvider for SnapshotTable {
         for part in &self.table.parts {
             let snapshot = self.snapshot.table(part.table);
             let segments = pruning::prune(&snapshot.segments, part, predicate.as_ref(), schema);
-            let by_path: HashMap<_, _> =
-                segments.iter().map(|segment| (segment.path.to_string(), Arc::clone(segment))).collect();
+            let by_path: HashMap<_, _> = segments
+                .iter()
+                .map(|segment| (segment.path.to_string(), Arc::clone(segment)))
+                .collect();
             let adapter = AdapterFactory {
                 part: Arc::clone(part),
                 segments: Arc::new(by_path),
                 config: Arc::clone(state.config().options()),
             };
             if !segments.is_empty() {
-                let config =
-                    file_scan(&url, &parquet, &adapter, &segments, schema, projection.cloned(), partitions)?;
+                let config = file_scan(
+                    &url,
+                    &parquet,
+                    &adapter,
+                    &segments,
+                    schema,
+                    projection.cloned(),
+                    partitions,
+                )?;
                 let segments = Arc::clone(&adapter.segments);
-                files.push(FilePart { table: part.table, part: Arc::clone(part), segments, config });
+                files.push(FilePart {
+                    table: part.table,
+                    part: Arc::clone(part),
+                    segments,
+                    config,
+                });
             }
             if !snapshot.chunks.is_empty() {
-                chunks.push(ChunkPart { table: part.table, adapter, chunks: snapshot.chunks.clone() });
+                chunks.push(ChunkPart {
+                    adapter,
+                    chunks: snapshot.chunks.clone(),
+                });
             }
         }
-        let indexes: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let indexes: Vec<usize> = projection
+            .cloned()
+            .unwrap_or_else(|| (0..schema.fields().len()).collect());
         let projection = ProjectionExprs::from_indices(&indexes, schema);
         let output = Arc::new(projection.project_schema(schema)?);
         let source = SnapshotSource {
@@ -105,7 +127,11 @@ impl TableProvider for SnapshotTable {
             predicate: None,
             // Exact for the whole table: a segment left out for a filter is filtered rows, which the filter above
             // accounts for.
-            statistics: if filters.is_empty() { self.exact_statistics() } else { self.exact_statistics().to_inexact() },
+            statistics: if filters.is_empty() {
+                self.exact_statistics()
+            } else {
+                self.exact_statistics().to_inexact()
+            },
             fetch: None,
             metrics: datafusion::datasource::physical_plan::FileSource::metrics(&parquet).clone(),
         };
@@ -119,7 +145,11 @@ impl TableProvider for SnapshotTable {
 
 impl SnapshotTable {
     fn exact_statistics(&self) -> Statistics {
-        let tables = self.table.parts.iter().map(|part| self.snapshot.table(part.table));
+        let tables = self
+            .table
+            .parts
+            .iter()
+            .map(|part| self.snapshot.table(part.table));
         statistics::of_tables(tables, &self.table.schema)
     }
 

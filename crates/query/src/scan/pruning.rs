@@ -9,7 +9,7 @@ use cupola_store::Segment;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
 use crate::functions::support::literal_text;
 use crate::tables::{ColumnSource, Part};
@@ -22,15 +22,20 @@ pub(super) fn prune(
     schema: &SchemaRef,
 ) -> Vec<Arc<Segment>> {
     let predicate = predicate.and_then(|predicate| {
-        PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(schema)).ok()
+        PruningPredicateBuilder::new()
+            .with_file_schema(Arc::clone(schema))
+            .build(Arc::clone(predicate))
     });
     let Some(predicate) = predicate else {
         return segments.to_vec();
     };
     match predicate.prune(&Containers { segments, part }) {
-        Ok(keep) => {
-            segments.iter().zip(keep).filter(|(_, keep)| *keep).map(|(segment, _)| Arc::clone(segment)).collect()
-        }
+        Ok(keep) => segments
+            .iter()
+            .zip(keep)
+            .filter(|(_, keep)| *keep)
+            .map(|(segment, _)| Arc::clone(segment))
+            .collect(),
         Err(_) => segments.to_vec(),
     }
 }
@@ -43,13 +48,16 @@ struct Containers<'a> {
 impl Containers<'_> {
     fn times(&self, time: impl Fn(&Segment) -> i64) -> Option<ArrayRef> {
         let times = self.segments.iter().map(|segment| time(segment));
-        Some(Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC")))
+        Some(Arc::new(
+            TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"),
+        ))
     }
 
     fn services(&self, pick: impl Fn(&[String]) -> Option<&String>) -> Option<ArrayRef> {
         let names = self.segments.iter().map(|segment| {
             // The empty name stands for no service, whose place in the order is not that of the empty text.
-            let known = !segment.meta.services_overflow && !segment.meta.services.iter().any(String::is_empty);
+            let known =
+                !segment.meta.services_overflow && !segment.meta.services.iter().any(String::is_empty);
             if known { pick(&segment.meta.services) } else { None }
         });
         let names: StringArray = names.collect();
@@ -58,7 +66,9 @@ impl Containers<'_> {
 
     fn constant(&self, column: &Column) -> Option<ArrayRef> {
         match self.part.columns.get(column.name.as_str())? {
-            ColumnSource::Literal(value) if !value.is_null() => value.to_array_of_size(self.segments.len()).ok(),
+            ColumnSource::Literal(value) if !value.is_null() => {
+                value.to_array_of_size(self.segments.len()).ok()
+            }
             _ => None,
         }
     }
@@ -91,12 +101,17 @@ impl PruningStatistics for Containers<'_> {
             _ if column.name == "timestamp" => false,
             _ => return None,
         };
-        let counts = self.segments.iter().map(|segment| if is_null { segment.rows } else { 0 });
+        let counts = self
+            .segments
+            .iter()
+            .map(|segment| if is_null { segment.rows } else { 0 });
         Some(Arc::new(UInt64Array::from_iter_values(counts)))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(UInt64Array::from_iter_values(self.segments.iter().map(|segment| segment.rows))))
+        Some(Arc::new(UInt64Array::from_iter_values(
+            self.segments.iter().map(|segment| segment.rows),
+        )))
     }
 
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
@@ -106,7 +121,9 @@ impl PruningStatistics for Containers<'_> {
         let wanted: Vec<&str> = values.iter().map(literal_text).collect::<Option<_>>()?;
         // `false`: none of the values is in the segment. More than that is not known.
         let contained = self.segments.iter().map(|segment| {
-            let any = wanted.iter().any(|service| segment.meta.may_have_service(service));
+            let any = wanted
+                .iter()
+                .any(|service| segment.meta.may_have_service(service));
             if any { None } else { Some(false) }
         });
         Some(contained.collect())

@@ -29,7 +29,11 @@ pub(super) fn is_selective(filter: &Expression) -> bool {
         let mut found = false;
         let _ = term.apply(|node| {
             found = found || is_selective_node(node);
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            Ok(if found {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
         });
         found
     })
@@ -38,7 +42,9 @@ pub(super) fn is_selective(filter: &Expression) -> bool {
 fn is_selective_node(node: &Expression) -> bool {
     if node.downcast_ref::<DynamicFilterPhysicalExpr>().is_some()
         || node.downcast_ref::<LikeExpr>().is_some()
-        || node.downcast_ref::<InListExpr>().is_some_and(|list| !list.negated())
+        || node
+            .downcast_ref::<InListExpr>()
+            .is_some_and(|list| !list.negated())
         || ScalarFunctionExpr::try_downcast_func::<MatchWords>(node.as_ref()).is_some()
     {
         return true;
@@ -126,5 +132,7 @@ pub(super) fn is_exact(filter: &Expression, part: &Part, segments: &SegmentsByPa
 }
 
 fn any_in_map(set: AttributeSet, key: &str, segments: &SegmentsByPath) -> bool {
-    segments.values().any(|segment| !segment.meta.rest_types(set, key).is_empty())
+    segments
+        .values()
+        .any(|segment| !segment.meta.rest_types(set, key).is_empty())
 }

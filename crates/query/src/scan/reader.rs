@@ -51,8 +51,15 @@ struct Entry {
 
 impl MetadataCache {
     pub(crate) fn new(bytes_max: usize, memory: &MemoryBudget) -> MetadataCache {
-        let entries = Entries { by_path: HashMap::new(), clock: 0, reservation: memory.reservation() };
-        MetadataCache { bytes_max, entries: Mutex::new(entries) }
+        let entries = Entries {
+            by_path: HashMap::new(),
+            clock: 0,
+            reservation: memory.reservation(),
+        };
+        MetadataCache {
+            bytes_max,
+            entries: Mutex::new(entries),
+        }
     }
 
     /// Bytes held.
@@ -79,7 +86,11 @@ impl MetadataCache {
             return;
         }
         entries.clock += 1;
-        let entry = Entry { metadata: Arc::clone(metadata), bytes, used_at: entries.clock };
+        let entry = Entry {
+            metadata: Arc::clone(metadata),
+            bytes,
+            used_at: entries.clock,
+        };
         entries.by_path.insert(path.clone(), entry);
     }
 }
@@ -92,7 +103,11 @@ impl Entries {
     }
 
     fn remove_oldest(&mut self) -> bool {
-        let oldest = self.by_path.iter().min_by_key(|(_, entry)| entry.used_at).map(|(path, _)| path.clone());
+        let oldest = self
+            .by_path
+            .iter()
+            .min_by_key(|(_, entry)| entry.used_at)
+            .map(|(path, _)| path.clone());
         match oldest {
             Some(path) => {
                 self.remove(&path);
@@ -105,7 +120,9 @@ impl Entries {
 
 impl fmt::Debug for MetadataCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MetadataCache").field("bytes_max", &self.bytes_max).finish_non_exhaustive()
+        f.debug_struct("MetadataCache")
+            .field("bytes_max", &self.bytes_max)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +180,8 @@ impl AsyncFileReader for SegmentReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
-        let wants_index = options.is_some_and(|options| options.column_index_policy() != PageIndexPolicy::Skip);
+        let wants_index =
+            options.is_some_and(|options| options.column_index_policy() != PageIndexPolicy::Skip);
         async move {
             let cached = self.cache.get(&self.path);
             let has_index = |metadata: &ParquetMetaData| metadata.column_index().is_some();
@@ -171,7 +189,10 @@ impl AsyncFileReader for SegmentReader {
                 Some(cached) if !wants_index || has_index(&cached) => Ok(cached),
                 Some(cached) => {
                     let footer = ParquetMetaData::clone(&cached);
-                    self.keep(self.load(ParquetMetaDataReader::new_with_metadata(footer), true).await?)
+                    self.keep(
+                        self.load(ParquetMetaDataReader::new_with_metadata(footer), true)
+                            .await?,
+                    )
                 }
                 None => self.keep(self.load(ParquetMetaDataReader::new(), wants_index).await?),
             }
@@ -182,8 +203,14 @@ impl AsyncFileReader for SegmentReader {
 
 impl SegmentReader {
     async fn load(&self, reader: ParquetMetaDataReader, index: bool) -> ParquetResult<ParquetMetaData> {
-        let policy = if index { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
-        let mut reader = reader.with_page_index_policy(policy).with_prefetch_hint(Some(FOOTER_READ_BYTES));
+        let policy = if index {
+            PageIndexPolicy::Optional
+        } else {
+            PageIndexPolicy::Skip
+        };
+        let mut reader = reader
+            .with_page_index_policy(policy)
+            .with_prefetch_hint(Some(FOOTER_READ_BYTES));
         if reader.has_metadata() {
             reader.load_page_index(Fetch(self)).await?;
             return reader.finish();
@@ -203,7 +230,14 @@ struct Fetch<'a>(&'a SegmentReader);
 
 impl MetadataFetch for Fetch<'_> {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        async move { self.0.store.get_range(&self.0.path, range).await.map_err(external) }.boxed()
+        async move {
+            self.0
+                .store
+                .get_range(&self.0.path, range)
+                .await
+                .map_err(external)
+        }
+        .boxed()
     }
 }
 

@@ -12,12 +12,16 @@ use cupola_store::schema::Table;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics};
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::source::{DataSource, OpenArgs};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::reassign_expr_columns;
-use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, conjunction};
+use datafusion::physical_expr::{
+    EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, conjunction,
+};
 use datafusion::physical_expr_common::sort_expr::PhysicalSortExpr;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
@@ -59,7 +63,19 @@ pub(crate) struct SnapshotSource {
 
 impl SnapshotSource {
     fn file_partitions(&self) -> usize {
-        self.files.iter().map(|files| files.config.file_groups.len()).sum()
+        self.files
+            .iter()
+            .map(|files| files.config.file_groups.len())
+            .sum()
+    }
+
+    /// Segments that are read.
+    pub(crate) fn files_total(&self) -> usize {
+        self.files
+            .iter()
+            .flat_map(|files| &files.config.file_groups)
+            .map(|group| group.len())
+            .sum()
     }
 
     fn has_chunks(&self) -> bool {
@@ -103,7 +119,10 @@ impl SnapshotSource {
             let Some(config) = change(&files.config)? else {
                 return Ok(None);
             };
-            changed.push(FilePart { config, ..files.clone() });
+            changed.push(FilePart {
+                config,
+                ..files.clone()
+            });
         }
         Ok(Some(changed))
     }
@@ -140,8 +159,16 @@ impl SnapshotSource {
             exact[index] &= matches!(support, PushedDown::Yes);
         }
         let source = result.updated_node.unwrap_or_else(|| Arc::new(source));
-        let config = FileScanConfigBuilder::from(files.config.clone()).with_source(source).build();
-        Ok(Some((FilePart { config, ..files.clone() }, exact)))
+        let config = FileScanConfigBuilder::from(files.config.clone())
+            .with_source(source)
+            .build();
+        Ok(Some((
+            FilePart {
+                config,
+                ..files.clone()
+            },
+            exact,
+        )))
     }
 }
 
@@ -167,8 +194,11 @@ impl DataSource for SnapshotSource {
     }
 
     fn create_sibling_state(&self, config: &ConfigOptions) -> Option<Arc<dyn Any + Send + Sync>> {
-        let states: SiblingStates =
-            self.files.iter().map(|files| files.config.create_sibling_state(config)).collect();
+        let states: SiblingStates = self
+            .files
+            .iter()
+            .map(|files| files.config.create_sibling_state(config))
+            .collect();
         Some(Arc::new(states))
     }
 
@@ -195,8 +225,11 @@ impl DataSource for SnapshotSource {
         let mut changed = self.clone();
         let mut any = false;
         for files in &mut changed.files {
-            let again =
-                files.config.repartitioned(target_partitions, repartition_file_min_size, output_ordering.clone())?;
+            let again = files.config.repartitioned(
+                target_partitions,
+                repartition_file_min_size,
+                output_ordering.clone(),
+            )?;
             if let Some(config) = again.and_then(|source| source.downcast_ref::<FileScanConfig>().cloned()) {
                 files.config = config;
                 any = true;
@@ -222,15 +255,25 @@ impl DataSource for SnapshotSource {
             Some(_) => self.statistics.clone().to_inexact(),
             None => self.statistics.clone(),
         };
-        Ok(Arc::new(self.projection.project_statistics(statistics, &self.output)?))
+        Ok(Arc::new(
+            self.projection.project_statistics(statistics, &self.output)?,
+        ))
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn DataSource>> {
         let files = self.map_files(|config| {
-            Ok(Some(FileScanConfigBuilder::from(config.clone()).with_limit(limit).build()))
+            Ok(Some(
+                FileScanConfigBuilder::from(config.clone())
+                    .with_limit(limit)
+                    .build(),
+            ))
         });
         let files = files.ok().flatten()?;
-        Some(Arc::new(SnapshotSource { files, fetch: limit, ..self.clone() }))
+        Some(Arc::new(SnapshotSource {
+            files,
+            fetch: limit,
+            ..self.clone()
+        }))
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -241,7 +284,10 @@ impl DataSource for SnapshotSource {
         self.metrics.clone()
     }
 
-    fn try_swapping_with_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn DataSource>>> {
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExprs,
+    ) -> Result<Option<Arc<dyn DataSource>>> {
         let files = self.map_files(|config| {
             let swapped = config.try_swapping_with_projection(projection)?;
             Ok(swapped.and_then(|source| source.downcast_ref::<FileScanConfig>().cloned()))
@@ -251,7 +297,12 @@ impl DataSource for SnapshotSource {
         };
         let projection = self.projection.try_merge(projection)?;
         let output = Arc::new(projection.project_schema(&self.schema)?);
-        Ok(Some(Arc::new(SnapshotSource { files, projection, output, ..self.clone() })))
+        Ok(Some(Arc::new(SnapshotSource {
+            files,
+            projection,
+            output,
+            ..self.clone()
+        })))
     }
 
     fn try_pushdown_filters(
@@ -264,8 +315,7 @@ impl DataSource for SnapshotSource {
             .iter()
             .map(|filter| reassign_expr_columns(self.projection.unproject_expr(filter)?, &self.schema))
             .collect::<Result<Vec<_>>>()?;
-        let while_decoding =
-            filters.iter().chain(&self.predicate).any(pushdown::is_selective);
+        let while_decoding = filters.iter().chain(&self.predicate).any(pushdown::is_selective);
         let mut changed = self.clone();
         changed.files.clear();
         let mut exact = vec![true; count];
@@ -279,18 +329,27 @@ impl DataSource for SnapshotSource {
             }
         }
         changed.predicate = Some(conjunction(self.predicate.iter().cloned().chain(filters)));
-        let support = exact.into_iter().map(|exact| if exact { PushedDown::Yes } else { PushedDown::No });
-        Ok(FilterPushdownPropagation::with_parent_pushdown_result(support.collect())
-            .with_updated_node(Arc::new(changed) as Arc<dyn DataSource>))
+        let support = exact
+            .into_iter()
+            .map(|exact| if exact { PushedDown::Yes } else { PushedDown::No });
+        Ok(
+            FilterPushdownPropagation::with_parent_pushdown_result(support.collect())
+                .with_updated_node(Arc::new(changed) as Arc<dyn DataSource>),
+        )
     }
 
-    fn try_pushdown_sort(&self, order: &[PhysicalSortExpr]) -> Result<SortOrderPushdownResult<Arc<dyn DataSource>>> {
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+    ) -> Result<SortOrderPushdownResult<Arc<dyn DataSource>>> {
         let mut changed = self.clone();
         let mut any = false;
         for files in &mut changed.files {
             // Chunks and other parts are not in this order, so what is exact for the files is not for the whole.
             let inner = match files.config.try_pushdown_sort(order)? {
-                SortOrderPushdownResult::Exact { inner } | SortOrderPushdownResult::Inexact { inner } => inner,
+                SortOrderPushdownResult::Exact { inner } | SortOrderPushdownResult::Inexact { inner } => {
+                    inner
+                }
                 SortOrderPushdownResult::Unsupported => continue,
             };
             if let Some(config) = inner.downcast_ref::<FileScanConfig>() {
@@ -299,7 +358,9 @@ impl DataSource for SnapshotSource {
             }
         }
         Ok(match any {
-            true => SortOrderPushdownResult::Inexact { inner: Arc::new(changed) },
+            true => SortOrderPushdownResult::Inexact {
+                inner: Arc::new(changed),
+            },
             false => SortOrderPushdownResult::Unsupported,
         })
     }
@@ -311,7 +372,12 @@ impl DataSource for SnapshotSource {
         for files in &self.files {
             files.config.apply_expressions(f)?;
         }
-        let expressions: Vec<_> = self.predicate.iter().cloned().chain(self.projection.expr_iter()).collect();
+        let expressions: Vec<_> = self
+            .predicate
+            .iter()
+            .cloned()
+            .chain(self.projection.expr_iter())
+            .collect();
         for expression in &expressions {
             if f(expression)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);

@@ -13,7 +13,12 @@ const TIMESTAMP: &str = "timestamp";
 /// Exact statistics of one segment, in terms of the logical schema.
 pub(super) fn of_segment(segment: &Segment, schema: &Schema) -> Arc<Statistics> {
     let range = (segment.rows > 0).then_some((segment.min_timestamp, segment.max_timestamp));
-    Arc::new(exact(segment.rows as usize, Some(segment.bytes as usize), range, schema))
+    Arc::new(exact(
+        segment.rows as usize,
+        Some(segment.bytes as usize),
+        range,
+        schema,
+    ))
 }
 
 /// Exact statistics of chunks and segments together.
@@ -29,11 +34,13 @@ pub(super) fn of_tables<'a>(tables: impl Iterator<Item = &'a TableSnapshot>, sch
             widen((segment.min_timestamp, segment.max_timestamp));
         }
         for chunk in &table.chunks {
-            let times = chunk.column_by_name(TIMESTAMP).and_then(|column| column.as_primitive_opt());
+            let times = chunk
+                .column_by_name(TIMESTAMP)
+                .and_then(|column| column.as_primitive_opt());
             let times: Option<&arrow::array::PrimitiveArray<TimestampNanosecondType>> = times;
-            if let Some(found) = times.and_then(|times| {
-                Some((arrow::compute::min(times)?, arrow::compute::max(times)?))
-            }) {
+            if let Some(found) =
+                times.and_then(|times| Some((arrow::compute::min(times)?, arrow::compute::max(times)?)))
+            {
                 widen(found);
             }
         }
@@ -50,7 +57,8 @@ fn exact(rows: usize, bytes: Option<usize>, range: Option<(i64, i64)>, schema: &
     let (Ok(index), Some((min, max))) = (schema.index_of(TIMESTAMP), range) else {
         return statistics;
     };
-    let time = |value: i64| Precision::Exact(ScalarValue::TimestampNanosecond(Some(value), Some("UTC".into())));
+    let time =
+        |value: i64| Precision::Exact(ScalarValue::TimestampNanosecond(Some(value), Some("UTC".into())));
     statistics.column_statistics[index] = ColumnStatistics {
         null_count: Precision::Exact(0),
         min_value: time(min),

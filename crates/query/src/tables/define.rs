@@ -23,19 +23,35 @@ pub(super) fn define(name: &'static str, tables: &[Table], columns: Vec<Column>)
         .iter()
         .enumerate()
         .map(|(index, table)| {
-            let columns: HashMap<&'static str, ColumnSource> =
-                columns.iter().map(|column| (column.name, column.sources[index].clone())).collect();
-            Arc::new(Part { table: *table, columns })
+            let columns: HashMap<&'static str, ColumnSource> = columns
+                .iter()
+                .map(|column| (column.name, column.sources[index].clone()))
+                .collect();
+            Arc::new(Part {
+                table: *table,
+                columns,
+            })
         })
         .collect();
-    let fields: Vec<Field> = columns.into_iter().map(|column| mark_sets(column.field, name)).collect();
-    LogicalTable { name, schema: Arc::new(Schema::new(fields)), parts }
+    let fields: Vec<Field> = columns
+        .into_iter()
+        .map(|column| mark_sets(column.field, name))
+        .collect();
+    LogicalTable {
+        name,
+        schema: Arc::new(Schema::new(fields)),
+        parts,
+    }
 }
 
 /// Attribute sets carry the table they belong to.
 fn mark_sets(field: Field, table: &str) -> Field {
     let is_set = AttributeSet::parse(field.name()).is_some();
-    if is_set { metadata::mark_attributes(field, table) } else { field }
+    if is_set {
+        metadata::mark_attributes(field, table)
+    } else {
+        field
+    }
 }
 
 pub(super) fn time_type() -> DataType {
@@ -68,15 +84,29 @@ pub(super) fn int(name: &'static str) -> Column {
 }
 
 pub(super) fn id(name: &'static str, bytes: usize) -> Column {
-    one(name, DataType::Utf8View, true, ColumnSource::Id(name, bytes))
+    column(id_field(name), name, vec![ColumnSource::Id(name, bytes)])
+}
+
+pub(super) fn id_field(name: &str) -> Field {
+    metadata::mark_id(Field::new(name, DataType::Utf8View, true))
 }
 
 pub(super) fn named(name: &'static str, physical: &'static str, names: NamedNumber) -> Column {
-    one(name, DataType::Utf8View, true, ColumnSource::Named(physical, names))
+    one(
+        name,
+        DataType::Utf8View,
+        true,
+        ColumnSource::Named(physical, names),
+    )
 }
 
 pub(super) fn set(set: AttributeSet) -> Column {
-    one(set.column(), DataType::Utf8View, true, ColumnSource::Attributes(set))
+    one(
+        set.column(),
+        DataType::Utf8View,
+        true,
+        ColumnSource::Attributes(set),
+    )
 }
 
 /// A column as it is stored.

@@ -10,6 +10,8 @@ const JSON: &str = "json";
 const LEVEL: &str = "level";
 /// The number is nanoseconds: compares with intervals.
 const NANOSECONDS: &str = "nanoseconds";
+/// The text is an id in lower-case hexadecimal.
+const ID: &str = "id";
 /// The text is an attribute set; the value is `<logical table>/<set>`.
 const ATTRIBUTES: &str = "cupola.attributes";
 
@@ -23,6 +25,10 @@ pub(crate) fn mark_level(field: Field) -> Field {
 
 pub(crate) fn mark_nanoseconds(field: Field) -> Field {
     mark(field, TYPE, NANOSECONDS)
+}
+
+pub(crate) fn mark_id(field: Field) -> Field {
+    mark(field, TYPE, ID)
 }
 
 pub(crate) fn mark_attributes(field: Field, table: &str) -> Field {
@@ -47,6 +53,10 @@ pub(crate) fn is_level(field: &Field) -> bool {
 
 pub(crate) fn is_nanoseconds(field: &Field) -> bool {
     has_type(field, NANOSECONDS)
+}
+
+pub(crate) fn is_id(field: &Field) -> bool {
+    has_type(field, ID)
 }
 
 /// The logical table and set column of an attribute set.

@@ -12,13 +12,24 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use super::define::{Column, column, define, null, stored_field, time_type};
 use super::{ColumnSource, LogicalTable, POINTS};
 
-const TABLES: [Table; 4] = [Table::Samples, Table::Histograms, Table::ExponentialHistograms, Table::Summaries];
+const TABLES: [Table; 4] = [
+    Table::Samples,
+    Table::Histograms,
+    Table::ExponentialHistograms,
+    Table::Summaries,
+];
 
 /// Columns of single kinds of points, and the kinds that have them.
 const OWN: [(&str, &[Table]); 14] = [
     ("value_int", &[Table::Samples]),
-    ("count", &[Table::Histograms, Table::ExponentialHistograms, Table::Summaries]),
-    ("sum", &[Table::Histograms, Table::ExponentialHistograms, Table::Summaries]),
+    (
+        "count",
+        &[Table::Histograms, Table::ExponentialHistograms, Table::Summaries],
+    ),
+    (
+        "sum",
+        &[Table::Histograms, Table::ExponentialHistograms, Table::Summaries],
+    ),
     ("min", &[Table::Histograms, Table::ExponentialHistograms]),
     ("max", &[Table::Histograms, Table::ExponentialHistograms]),
     ("bucket_counts", &[Table::Histograms]),
@@ -34,7 +45,11 @@ const OWN: [(&str, &[Table]); 14] = [
 
 pub(super) fn points() -> LogicalTable {
     let same = |name: &'static str, data_type: DataType, nullable: bool| {
-        column(Field::new(name, data_type, nullable), name, vec![ColumnSource::Column(name); TABLES.len()])
+        column(
+            Field::new(name, data_type, nullable),
+            name,
+            vec![ColumnSource::Column(name); TABLES.len()],
+        )
     };
     let mut value = vec![ColumnSource::Number];
     value.resize(TABLES.len(), null(&DataType::Float64));
@@ -52,37 +67,70 @@ pub(super) fn points() -> LogicalTable {
 
 /// A column that some kinds of points have and others have not.
 fn own(name: &'static str, tables: &[Table]) -> Column {
-    let data_type = tables.first().map_or(DataType::Null, |table| stored_field(*table, name).data_type().clone());
+    let data_type = tables.first().map_or(DataType::Null, |table| {
+        stored_field(*table, name).data_type().clone()
+    });
     let sources = TABLES
         .iter()
-        .map(|table| if tables.contains(table) { ColumnSource::Column(name) } else { null(&data_type) })
+        .map(|table| {
+            if tables.contains(table) {
+                ColumnSource::Column(name)
+            } else {
+                null(&data_type)
+            }
+        })
         .collect();
     column(Field::new(name, data_type, true), name, sources)
 }
 
 /// One row per point, with its series.
-pub(crate) fn metrics_view(points: Arc<dyn TableProvider>, series: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
+pub(crate) fn metrics_view(
+    points: Arc<dyn TableProvider>,
+    series: Arc<dyn TableProvider>,
+) -> Result<LogicalPlan> {
     let of = |table: &str, names: &[&str]| -> Vec<Expr> {
-        names.iter().map(|name| Expr::Column(ColumnName::new(Some(table.to_owned()), *name))).collect()
+        names
+            .iter()
+            .map(|name| Expr::Column(ColumnName::new(Some(table.to_owned()), *name)))
+            .collect()
     };
     let mut columns = of(POINTS, &["timestamp"]);
     columns.extend(of("series", &["name", "type", "unit"]));
     columns.extend(of(POINTS, &["value", "count", "sum", "min", "max"]));
     columns.extend(of(
         "series",
-        &["service_name", "attributes", "resource_attributes", "temporality", "is_monotonic", "description"],
+        &[
+            "service_name",
+            "attributes",
+            "resource_attributes",
+            "temporality",
+            "is_monotonic",
+            "description",
+        ],
     ));
     columns.extend(of("series", &["scope_name", "scope_version", "scope_attributes"]));
     columns.extend(of(POINTS, &["bucket_counts", "explicit_bounds"]));
     let exponential = OWN[7..].iter().map(|(name, _)| *name).collect::<Vec<_>>();
     columns.extend(of(POINTS, &exponential));
-    columns.extend(of(POINTS, &["quantile_values", "value_int", "start_timestamp", "flags", "series_id"]));
+    columns.extend(of(
+        POINTS,
+        &[
+            "quantile_values",
+            "value_int",
+            "start_timestamp",
+            "flags",
+            "series_id",
+        ],
+    ));
     let series = LogicalPlanBuilder::scan("series", provider_as_source(series), None)?.build()?;
     LogicalPlanBuilder::scan(POINTS, provider_as_source(points), None)?
         .join(
             series,
             JoinType::Inner,
-            (vec![ColumnName::new(Some(POINTS), "series_id")], vec![ColumnName::new(Some("series"), "series_id")]),
+            (
+                vec![ColumnName::new(Some(POINTS), "series_id")],
+                vec![ColumnName::new(Some("series"), "series_id")],
+            ),
             None,
         )?
         .project(columns)?

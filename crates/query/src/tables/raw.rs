@@ -10,7 +10,12 @@ use crate::functions::level::NamedNumber;
 
 pub(super) fn tables() -> Vec<LogicalTable> {
     let mut tables = vec![series(), exemplars()];
-    for table in [Table::Samples, Table::Histograms, Table::ExponentialHistograms, Table::Summaries] {
+    for table in [
+        Table::Samples,
+        Table::Histograms,
+        Table::ExponentialHistograms,
+        Table::Summaries,
+    ] {
         tables.push(define(table.as_str(), &[table], points_of(table)));
     }
     tables
@@ -31,9 +36,15 @@ fn series() -> LogicalTable {
         named("temporality", "temporality", NamedNumber::Temporality),
         stored(Table::Series, "is_monotonic"),
     ];
-    columns.extend(["scope_name", "scope_version", "resource_schema_url", "scope_schema_url"].map(|name| {
-        stored(Table::Series, name)
-    }));
+    columns.extend(
+        [
+            "scope_name",
+            "scope_version",
+            "resource_schema_url",
+            "scope_schema_url",
+        ]
+        .map(|name| stored(Table::Series, name)),
+    );
     columns.push(column(
         metadata::mark_json(Field::new("metadata", DataType::Utf8View, true)),
         "metadata",
@@ -64,9 +75,27 @@ fn points_of(table: Table) -> Vec<Column> {
 /// Names of point columns as constants.
 fn column_name(name: &str) -> Option<&'static str> {
     const NAMES: [&str; 22] = [
-        "series_id", "timestamp", "start_timestamp", "flags", "value", "value_int", "count", "sum", "min", "max",
-        "bucket_counts", "explicit_bounds", "scale", "zero_count", "zero_threshold", "positive_offset",
-        "positive_bucket_counts", "negative_offset", "negative_bucket_counts", "quantile_values", "point_timestamp",
+        "series_id",
+        "timestamp",
+        "start_timestamp",
+        "flags",
+        "value",
+        "value_int",
+        "count",
+        "sum",
+        "min",
+        "max",
+        "bucket_counts",
+        "explicit_bounds",
+        "scale",
+        "zero_count",
+        "zero_threshold",
+        "positive_offset",
+        "positive_bucket_counts",
+        "negative_offset",
+        "negative_bucket_counts",
+        "quantile_values",
+        "point_timestamp",
         "metadata",
     ];
     NAMES.into_iter().find(|known| *known == name)

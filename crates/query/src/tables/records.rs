@@ -6,7 +6,7 @@
 use arrow::datatypes::{DataType, Field};
 use cupola_store::schema::{AttributeSet, Table};
 
-use super::define::{Column, column, constant, define, null, time_type};
+use super::define::{Column, column, constant, define, id_field, null, time_type};
 use super::{ColumnSource, LogicalTable, metadata};
 use crate::functions::level::NamedNumber;
 
@@ -14,19 +14,32 @@ pub(super) fn records() -> LogicalTable {
     let text = DataType::Utf8View;
     let same = |name: &'static str, data_type: DataType, nullable: bool| {
         let source = ColumnSource::Column(name);
-        column(Field::new(name, data_type, nullable), name, vec![source.clone(), source])
+        column(
+            Field::new(name, data_type, nullable),
+            name,
+            vec![source.clone(), source],
+        )
     };
     let id = |name: &'static str, bytes: usize| {
         let source = ColumnSource::Id(name, bytes);
-        column(Field::new(name, DataType::Utf8View, true), name, vec![source.clone(), source])
+        column(id_field(name), name, vec![source.clone(), source])
     };
     let set = |set: AttributeSet| {
         let source = ColumnSource::Attributes(set);
-        column(Field::new(set.column(), DataType::Utf8View, true), set.column(), vec![source.clone(), source])
+        column(
+            Field::new(set.column(), DataType::Utf8View, true),
+            set.column(),
+            vec![source.clone(), source],
+        )
     };
     let columns: Vec<Column> = vec![
         same("timestamp", time_type(), false),
-        both("kind", Field::new("kind", text.clone(), false), constant("span"), constant("log")),
+        both(
+            "kind",
+            Field::new("kind", text.clone(), false),
+            constant("span"),
+            constant("log"),
+        ),
         both(
             "level",
             metadata::mark_level(Field::new("level", text.clone(), true)),
@@ -34,7 +47,12 @@ pub(super) fn records() -> LogicalTable {
             ColumnSource::Named("severity_number", NamedNumber::Level),
         ),
         same("service_name", text.clone(), true),
-        both("message", Field::new("message", text.clone(), true), ColumnSource::Column("name"), ColumnSource::Body),
+        both(
+            "message",
+            Field::new("message", text.clone(), true),
+            ColumnSource::Column("name"),
+            ColumnSource::Body,
+        ),
         both(
             "duration",
             metadata::mark_nanoseconds(Field::new("duration", DataType::Int64, true)),
@@ -45,7 +63,7 @@ pub(super) fn records() -> LogicalTable {
         id("span_id", 8),
         both(
             "parent_span_id",
-            Field::new("parent_span_id", text.clone(), true),
+            id_field("parent_span_id"),
             ColumnSource::Id("parent_span_id", 8),
             null(&text),
         ),

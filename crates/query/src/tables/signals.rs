@@ -13,7 +13,11 @@ pub(super) fn logs() -> LogicalTable {
         "level",
         vec![ColumnSource::Named("severity_number", NamedNumber::Level)],
     );
-    let body = column(Field::new("body", DataType::Utf8View, true), "body", vec![ColumnSource::Body]);
+    let body = column(
+        Field::new("body", DataType::Utf8View, true),
+        "body",
+        vec![ColumnSource::Body],
+    );
     let mut columns = vec![
         timestamp(),
         level,

@@ -38,9 +38,15 @@ impl ScalarUDFImpl for AssembleAttributes {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let map = array_argument(&args, 0)?;
-        let columns = (1..args.args.len()).map(|index| array_argument(&args, index)).collect::<Result<Vec<_>>>()?;
+        let columns = (1..args.args.len())
+            .map(|index| array_argument(&args, index))
+            .collect::<Result<Vec<_>>>()?;
         if columns.len() != self.keys.len() {
-            return exec_err!("assemble_attributes got {} columns for {} keys", columns.len(), self.keys.len());
+            return exec_err!(
+                "assemble_attributes got {} columns for {} keys",
+                columns.len(),
+                self.keys.len()
+            );
         }
         Ok(ColumnarValue::Array(Arc::new(self.assemble(&map, &columns)?)))
     }
@@ -79,7 +85,11 @@ impl AssembleAttributes {
             for entry in entries.clone() {
                 let key = parts.keys.value(entry);
                 let seen = (entries.start..entry).any(|earlier| parts.keys.value(earlier) == key)
-                    || self.keys.iter().zip(columns).any(|(name, column)| name == key && column.is_valid(row));
+                    || self
+                        .keys
+                        .iter()
+                        .zip(columns)
+                        .any(|(name, column)| name == key && column.is_valid(row));
                 if seen {
                     continue;
                 }
@@ -107,7 +117,11 @@ fn push_column_value(out: &mut String, column: &ArrayRef, row: usize) {
         DataType::Utf8 => push_json_text(out, column.as_string::<i32>().value(row)),
         DataType::Int64 => out.push_str(&column.as_primitive::<Int64Type>().value(row).to_string()),
         DataType::Float64 => push_json_double(out, column.as_primitive::<Float64Type>().value(row)),
-        DataType::Boolean => out.push_str(if column.as_boolean().value(row) { "true" } else { "false" }),
+        DataType::Boolean => out.push_str(if column.as_boolean().value(row) {
+            "true"
+        } else {
+            "false"
+        }),
         _ => out.push_str("null"),
     }
 }

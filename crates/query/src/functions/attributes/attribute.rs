@@ -36,10 +36,18 @@ impl ScalarUDFImpl for Attribute {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let text = |index: usize| args.scalar_arguments.get(index).copied().flatten().and_then(literal_text);
+        let text = |index: usize| {
+            args.scalar_arguments
+                .get(index)
+                .copied()
+                .flatten()
+                .and_then(literal_text)
+        };
         match (text(1), text(2).and_then(AttributeKind::parse)) {
             (Some(key), Some(kind)) => Ok(Arc::new(kind.field(key))),
-            _ => plan_err!("attribute() takes a set, a constant key and one of text, string, int, double, bool, json"),
+            _ => plan_err!(
+                "attribute() takes a set, a constant key and one of text, string, int, double, bool, json"
+            ),
         }
     }
 
@@ -96,7 +104,11 @@ fn from_json(sets: &StringViewArray, key: &str, kind: AttributeKind) -> ArrayRef
         AttributeKind::Json => {
             let mut out = StringViewBuilder::with_capacity(sets.len());
             values.for_each(|value| {
-                out.append_option(value.filter(|value| value.is_array() || value.is_object()).map(|v| v.to_string()));
+                out.append_option(
+                    value
+                        .filter(|value| value.is_array() || value.is_object())
+                        .map(|v| v.to_string()),
+                );
             });
             Arc::new(out.finish())
         }

@@ -40,7 +40,9 @@ impl AttributeKind {
 
     pub(crate) fn parse(name: &str) -> Option<AttributeKind> {
         use AttributeKind::{Bool, Double, Int, Json, String, Text};
-        [Text, String, Int, Double, Bool, Json].into_iter().find(|kind| kind.as_str() == name)
+        [Text, String, Int, Double, Bool, Json]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 
     /// The type for a key with values of these types.
@@ -51,7 +53,9 @@ impl AttributeKind {
             [ValueType::Int] => AttributeKind::Int,
             [ValueType::Double] | [ValueType::Int, ValueType::Double] => AttributeKind::Double,
             [ValueType::Bool] => AttributeKind::Bool,
-            [ValueType::Array] | [ValueType::List] | [ValueType::Array, ValueType::List] => AttributeKind::Json,
+            [ValueType::Array] | [ValueType::List] | [ValueType::Array, ValueType::List] => {
+                AttributeKind::Json
+            }
             _ => AttributeKind::String,
         }
     }
@@ -67,7 +71,11 @@ impl AttributeKind {
 
     pub(crate) fn field(self, name: &str) -> Field {
         let field = Field::new(name, self.data_type(), true);
-        if self == AttributeKind::Json { metadata::mark_json(field) } else { field }
+        if self == AttributeKind::Json {
+            metadata::mark_json(field)
+        } else {
+            field
+        }
     }
 
     /// Whether values of `value_type` can be read in this type.

@@ -44,7 +44,10 @@ impl ScalarUDFImpl for AttributeLookup {
             return exec_err!("attribute_lookup expects a map, found {}", array.data_type());
         };
         let Some(parts) = MapParts::new(map) else {
-            return exec_err!("attribute_lookup expects an attribute map, found {}", array.data_type());
+            return exec_err!(
+                "attribute_lookup expects an attribute map, found {}",
+                array.data_type()
+            );
         };
         Ok(ColumnarValue::Array(self.look_up(map, &parts)))
     }
@@ -85,8 +88,8 @@ impl AttributeLookup {
             AttributeKind::Json => {
                 let mut out = StringViewBuilder::with_capacity(found.len());
                 found.into_iter().for_each(|entry| {
-                    let entry =
-                        entry.filter(|entry| of_type(entry, ValueType::Array) || of_type(entry, ValueType::List));
+                    let entry = entry
+                        .filter(|entry| of_type(entry, ValueType::Array) || of_type(entry, ValueType::List));
                     out.append_option(entry.and_then(|entry| stored_text(tag(entry), text(entry))));
                 });
                 Arc::new(out.finish())
@@ -102,8 +105,8 @@ impl AttributeLookup {
             AttributeKind::Double => {
                 let mut out = Float64Builder::with_capacity(found.len());
                 found.into_iter().for_each(|entry| {
-                    let entry =
-                        entry.filter(|entry| of_type(entry, ValueType::Int) || of_type(entry, ValueType::Double));
+                    let entry = entry
+                        .filter(|entry| of_type(entry, ValueType::Int) || of_type(entry, ValueType::Double));
                     out.append_option(entry.and_then(|entry| stored_double(text(entry))));
                 });
                 Arc::new(out.finish())

@@ -55,5 +55,7 @@ pub(crate) fn hex_array(array: &dyn Array) -> Option<StringViewArray> {
 
 /// The bytes of an id written as text, upper or lower case; `None` unless it has exactly `length` bytes.
 pub(crate) fn id_bytes(text: &str, length: usize) -> Option<Vec<u8>> {
-    (text.len() == length * 2).then(|| hex::decode(text).ok()).flatten()
+    (text.len() == length * 2)
+        .then(|| hex::decode(text).ok())
+        .flatten()
 }

@@ -49,7 +49,11 @@ impl ScalarUDFImpl for JsonGet {
 
     fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
         let field = Field::new(self.name(), DataType::Utf8View, true);
-        Ok(Arc::new(if self.as_text { field } else { metadata::mark_json(field) }))
+        Ok(Arc::new(if self.as_text {
+            field
+        } else {
+            metadata::mark_json(field)
+        }))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -53,7 +53,11 @@ fn plain_element(value: Value) -> Value {
 
 fn plain_any(mut object: Map<String, Value>) -> Value {
     if object.len() != 1 {
-        return if object.is_empty() { Value::Null } else { Value::Object(object) };
+        return if object.is_empty() {
+            Value::Null
+        } else {
+            Value::Object(object)
+        };
     }
     let Some(tag) = object.keys().next().cloned() else {
         return Value::Null;
@@ -82,16 +86,19 @@ fn plain_any(mut object: Map<String, Value>) -> Value {
 
 fn plain_int(value: Value) -> Value {
     match &value {
-        Value::String(text) => text.parse::<i64>().map_or(value.clone(), |int| Value::Number(Number::from(int))),
+        Value::String(text) => text
+            .parse::<i64>()
+            .map_or(value.clone(), |int| Value::Number(Number::from(int))),
         _ => value,
     }
 }
 
 fn plain_double(value: Value) -> Value {
     match &value {
-        Value::Number(number) => {
-            number.as_f64().and_then(Number::from_f64).map_or(value.clone(), Value::Number)
-        }
+        Value::Number(number) => number
+            .as_f64()
+            .and_then(Number::from_f64)
+            .map_or(value.clone(), Value::Number),
         _ => value,
     }
 }
@@ -103,9 +110,15 @@ mod tests {
     #[test]
     fn otlp_json_reads_as_plain_json() {
         for (otlp, plain) in [
-            (r#"{"arrayValue":{"values":[{"intValue":"1"},{"stringValue":"a"},{"boolValue":true}]}}"#, r#"[1,"a",true]"#),
+            (
+                r#"{"arrayValue":{"values":[{"intValue":"1"},{"stringValue":"a"},{"boolValue":true}]}}"#,
+                r#"[1,"a",true]"#,
+            ),
             (r#"{"values":[{"doubleValue":1.5},{}]}"#, "[1.5,null]"),
-            (r#"{"values":[{"key":"a","value":{"intValue":"7"}}]}"#, r#"{"a":7}"#),
+            (
+                r#"{"values":[{"key":"a","value":{"intValue":"7"}}]}"#,
+                r#"{"a":7}"#,
+            ),
             (
                 r#"{"kvlistValue":{"values":[{"key":"n","value":{"kvlistValue":{"values":[{"key":"m","value":{"stringValue":"x"}}]}}}]}}"#,
                 r#"{"n":{"m":"x"}}"#,

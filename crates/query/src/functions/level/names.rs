@@ -45,22 +45,45 @@ pub(crate) fn level_floor(name: &str) -> Option<i32> {
         "information" | "notice" => "info",
         other => other,
     };
-    LEVELS.iter().position(|level| *level == name).and_then(|index| i32::try_from(4 * index + 1).ok())
+    LEVELS
+        .iter()
+        .position(|level| *level == name)
+        .and_then(|index| i32::try_from(4 * index + 1).ok())
 }
 
 impl NamedNumber {
     fn names(self) -> &'static [&'static str] {
         match self {
             NamedNumber::Level | NamedNumber::StatusLevel => &[],
-            NamedNumber::SpanKind => &["unspecified", "internal", "server", "client", "producer", "consumer"],
+            NamedNumber::SpanKind => &[
+                "unspecified",
+                "internal",
+                "server",
+                "client",
+                "producer",
+                "consumer",
+            ],
             NamedNumber::StatusCode => &["unset", "ok", "error"],
-            NamedNumber::MetricType => {
-                &["unknown", "gauge", "sum", "histogram", "exponential_histogram", "summary"]
-            }
+            NamedNumber::MetricType => &[
+                "unknown",
+                "gauge",
+                "sum",
+                "histogram",
+                "exponential_histogram",
+                "summary",
+            ],
             NamedNumber::Temporality => &["unspecified", "delta", "cumulative"],
-            NamedNumber::BodyType => {
-                &["empty", "string", "bool", "int", "double", "bytes", "array", "kvlist", "string_index"]
-            }
+            NamedNumber::BodyType => &[
+                "empty",
+                "string",
+                "bool",
+                "int",
+                "double",
+                "bytes",
+                "array",
+                "kvlist",
+                "string_index",
+            ],
         }
     }
 
@@ -68,7 +91,9 @@ impl NamedNumber {
         match self {
             NamedNumber::Level => level_of(number),
             NamedNumber::StatusLevel => Some(if number == 2 { "error" } else { "info" }),
-            _ => usize::try_from(number).ok().and_then(|index| self.names().get(index).copied()),
+            _ => usize::try_from(number)
+                .ok()
+                .and_then(|index| self.names().get(index).copied()),
         }
     }
 

@@ -37,8 +37,13 @@ impl ScalarUDFImpl for StatusSeverity {
         let Some(codes) = array.as_primitive_opt::<Int32Type>() else {
             return exec_err!("status_severity does not read {}", array.data_type());
         };
-        let severities: Int32Array =
-            codes.unary(|code| if code == STATUS_ERROR { SEVERITY_ERROR } else { SEVERITY_INFO });
+        let severities: Int32Array = codes.unary(|code| {
+            if code == STATUS_ERROR {
+                SEVERITY_ERROR
+            } else {
+                SEVERITY_INFO
+            }
+        });
         Ok(ColumnarValue::Array(Arc::new(severities)))
     }
 }

@@ -30,7 +30,8 @@ impl ScalarUDFImpl for BodyText {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bodies = array_argument(&args, 0)?;
         let types = array_argument(&args, 1)?;
-        let (Some(texts), Some(tags)) = (bodies.as_string_view_opt(), types.as_primitive_opt::<Int8Type>()) else {
+        let (Some(texts), Some(tags)) = (bodies.as_string_view_opt(), types.as_primitive_opt::<Int8Type>())
+        else {
             return exec_err!("body_text got {} and {}", bodies.data_type(), types.data_type());
         };
         // Doubles are stored as their shortest digits already; only lists and arrays read differently.

@@ -37,7 +37,10 @@ impl ScalarUDFImpl for MatchWords {
         let bits = BooleanBuffer::collect_bool(texts.len(), |row| {
             texts.is_valid(row) && words.are_in(texts.value(row))
         });
-        Ok(ColumnarValue::Array(Arc::new(BooleanArray::new(bits, texts.nulls().cloned()))))
+        Ok(ColumnarValue::Array(Arc::new(BooleanArray::new(
+            bits,
+            texts.nulls().cloned(),
+        ))))
     }
 }
 
@@ -73,26 +76,37 @@ fn commonness(byte: u8) -> usize {
 
 impl Words {
     pub(crate) fn new(words: &str) -> Words {
-        let mut found = Words { ascii: Vec::new(), other: Vec::new() };
-        for word in words.split(|character| !is_word(character)).filter(|word| !word.is_empty()) {
+        let mut found = Words {
+            ascii: Vec::new(),
+            other: Vec::new(),
+        };
+        for word in words
+            .split(|character| !is_word(character))
+            .filter(|word| !word.is_empty())
+        {
             if !word.is_ascii() {
                 found.other.push(word.to_lowercase());
                 continue;
             }
             let lower = word.to_ascii_lowercase().into_bytes();
-            let rare_at = (0..lower.len()).min_by_key(|at| commonness(lower[*at])).unwrap_or(0);
+            let rare_at = (0..lower.len())
+                .min_by_key(|at| commonness(lower[*at]))
+                .unwrap_or(0);
             let rare = (lower[rare_at], lower[rare_at].to_ascii_uppercase());
             found.ascii.push(AsciiWord { lower, rare_at, rare });
         }
         // The longest is the most selective.
-        found.ascii.sort_by_key(|word| std::cmp::Reverse(word.lower.len()));
+        found
+            .ascii
+            .sort_by_key(|word| std::cmp::Reverse(word.lower.len()));
         found
     }
 
     pub(crate) fn are_in(&self, text: &str) -> bool {
         self.ascii.iter().all(|word| word.is_in(text.as_bytes()))
             && self.other.iter().all(|word| {
-                text.split(|character| !is_word(character)).any(|token| token.to_lowercase() == *word)
+                text.split(|character| !is_word(character))
+                    .any(|token| token.to_lowercase() == *word)
             })
     }
 }

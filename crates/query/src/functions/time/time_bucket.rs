@@ -33,7 +33,11 @@ impl ScalarUDFImpl for TimeBucket {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<DataType> = args
+            .arg_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         let data_type = self.return_type(&types)?;
         Ok(arrow::datatypes::Field::new(self.name(), data_type, true).into())
     }

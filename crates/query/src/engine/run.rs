@@ -1,0 +1,247 @@
+//! One statement from text to rows, on the engine's threads, within its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use cupola_telemetry::TenantId;
+use datafusion::common::DataFusionError;
+use datafusion::config::Dialect;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::DropGuard;
+
+use super::registry::{QueryHandle, Registry, Running};
+use super::{Engine, QueryResult};
+use crate::config::QueryLimits;
+use crate::error::QueryError;
+use crate::planner::{check_statement, check_text};
+use crate::tables::table_names;
+
+/// Batches found ahead of the reader.
+const BATCHES_AHEAD: usize = 4;
+
+type Batches = mpsc::Sender<Result<RecordBatch, DataFusionError>>;
+type Planned = oneshot::Sender<Result<SchemaRef, QueryError>>;
+
+/// Plans a statement and leaves it running.
+pub(super) async fn start(
+    engine: &Arc<Engine>,
+    tenant: &TenantId,
+    sql: &str,
+    limits: QueryLimits,
+) -> Result<QueryResult, QueryError> {
+    check_text(sql)?;
+    let Some(runtime) = &engine.runtime.0 else {
+        return Err(QueryError::Cancelled);
+    };
+    let running = engine.registry.add(tenant, sql);
+    let listed = Listed {
+        registry: Arc::clone(&engine.registry),
+        running: Arc::clone(&running),
+    };
+    // Whoever waits here and goes away cancels, as whoever drops the stream does.
+    let guard = running.cancel.clone().drop_guard();
+    let (planned, schema) = oneshot::channel();
+    let (batches, receiver) = mpsc::channel(BATCHES_AHEAD);
+    runtime.spawn(supervise(Arc::clone(engine), listed, limits, planned, batches));
+    let schema = schema.await.map_err(|_| lost())??;
+    let stream = QueryStream {
+        schema: Arc::clone(&schema),
+        receiver,
+        _guard: guard,
+    };
+    Ok(QueryResult {
+        schema,
+        stream: Box::pin(stream),
+        handle: QueryHandle { running },
+    })
+}
+
+/// The task ended without a word: a panic inside an operator.
+fn lost() -> QueryError {
+    QueryError::Execution {
+        message: "the query ended unexpectedly".to_owned(),
+    }
+}
+
+/// A query in the list for as long as this lives.
+struct Listed {
+    registry: Arc<Registry>,
+    running: Arc<Running>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.registry.remove(self.running.id());
+    }
+}
+
+/// Runs a query until it ends, is cancelled, or is out of time, and tells whoever waits.
+async fn supervise(
+    engine: Arc<Engine>,
+    listed: Listed,
+    limits: QueryLimits,
+    planned: Planned,
+    batches: Batches,
+) {
+    let running = Arc::clone(&listed.running);
+    let mut planned = Some(planned);
+    let outcome = {
+        let time = limits.time.unwrap_or(Duration::MAX);
+        let work = execute(&engine, &running, limits, &mut planned, &batches);
+        tokio::select! {
+            biased;
+            () = running.cancel.cancelled() => Err(QueryError::Cancelled),
+            outcome = tokio::time::timeout(time, work) => {
+                outcome.unwrap_or(Err(QueryError::TimeLimit { limit: time }))
+            }
+        }
+    };
+    log_slow(&engine, &running, outcome.as_ref().err());
+    if let Err(error) = outcome {
+        match planned.take() {
+            Some(planned) => {
+                let _ = planned.send(Err(error));
+            }
+            // Nobody reads: the stream was dropped.
+            None => {
+                let _ = batches.send(Err(error.into())).await;
+            }
+        }
+    }
+}
+
+fn log_slow(engine: &Engine, running: &Running, error: Option<&QueryError>) {
+    let elapsed = running.elapsed();
+    if elapsed < engine.config.slow_query {
+        return;
+    }
+    let progress = running.progress();
+    tracing::warn!(
+        query.id = %running.id(),
+        tenant = %running.tenant(),
+        query.text = running.sql(),
+        elapsed_ms = elapsed.as_millis() as u64,
+        rows = progress.rows,
+        rows_scanned = progress.rows_scanned,
+        bytes_scanned = progress.bytes_scanned,
+        error = error.map(tracing::field::display),
+        "slow query"
+    );
+}
+
+async fn execute(
+    engine: &Engine,
+    running: &Running,
+    limits: QueryLimits,
+    planned: &mut Option<Planned>,
+    batches: &Batches,
+) -> Result<(), QueryError> {
+    let _slot = engine.slots.acquire().await.map_err(|_| QueryError::Cancelled)?;
+    let (plan, schema, mut stream) = open(engine, running, limits).await?;
+    let _ = running.plan.set(plan);
+    let renamed = *schema != *stream.schema();
+    if let Some(planned) = planned.take()
+        && planned.send(Ok(Arc::clone(&schema))).is_err()
+    {
+        return Ok(());
+    }
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let rows =
+            running.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
+        if let Some(limit) = limits.rows_max.filter(|limit| rows > *limit) {
+            return Err(QueryError::RowLimit { limit });
+        }
+        let size = batch.get_array_memory_size() as u64;
+        let bytes = running.bytes.fetch_add(size, Ordering::Relaxed) + size;
+        if let Some(limit) = limits.bytes_max.filter(|limit| bytes > *limit) {
+            return Err(QueryError::ByteLimit { limit });
+        }
+        let batch = if renamed {
+            batch
+                .with_schema(Arc::clone(&schema))
+                .map_err(DataFusionError::from)?
+        } else {
+            batch
+        };
+        if batches.send(Ok(batch)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Plans the statement over a new snapshot and opens its stream.
+async fn open(
+    engine: &Engine,
+    running: &Running,
+    limits: QueryLimits,
+) -> Result<(Arc<dyn ExecutionPlan>, SchemaRef, SendableRecordBatchStream), QueryError> {
+    let snapshot = engine.store.snapshot(running.tenant()).await?;
+    let memory = engine.sessions.memory(&engine.memory, &limits);
+    let state = engine.sessions.state(Arc::new(snapshot), memory)?;
+    let statement = state.sql_to_statement(running.sql(), &Dialect::PostgreSQL)?;
+    check_statement(&statement)?;
+    let plan = state.statement_to_plan(statement).await?;
+    let read_only = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
+    read_only.verify_plan(&plan)?;
+    let plan = state.create_physical_plan(&plan).await?;
+    let stream = execute_stream(Arc::clone(&plan), state.task_ctx())?;
+    let schema = readable_names(&stream.schema());
+    Ok((plan, schema, stream))
+}
+
+/// `logs.attributes['k']` reads `attributes['k']`: which table it is from is only of interest in a join, where tables
+/// have aliases.
+fn readable_names(schema: &SchemaRef) -> SchemaRef {
+    let tables = table_names();
+    let short = |name: &str| -> Option<String> {
+        let (table, rest) = name.split_once('.')?;
+        let is_attribute = rest.contains("attributes['") || rest.contains("attributes->>");
+        (is_attribute && tables.iter().any(|known| known == table)).then(|| rest.to_owned())
+    };
+    if !schema.fields().iter().any(|field| short(field.name()).is_some()) {
+        return Arc::clone(schema);
+    }
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| match short(field.name()) {
+            Some(name) => field.as_ref().clone().with_name(name),
+            None => field.as_ref().clone(),
+        })
+        .collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The rows of a running query. Dropping it cancels the query.
+struct QueryStream {
+    schema: SchemaRef,
+    receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    _guard: DropGuard,
+}
+
+impl Stream for QueryStream {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(context)
+    }
+}
+
+impl RecordBatchStream for QueryStream {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

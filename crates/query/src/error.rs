@@ -1,0 +1,218 @@
+//! What can go wrong with a query, said so that the person who wrote it can act.
+
+use std::time::Duration;
+
+use cupola_store::StoreError;
+use datafusion::common::{Column, DataFusionError, SchemaError};
+
+/// Why a query was refused or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error("the statement cannot be read: {message}")]
+    Syntax { message: String },
+    #[error("{statement} is refused: queries only read")]
+    Refused { statement: String },
+    #[error("there is no column {name}")]
+    UnknownColumn { name: String, nearest: Vec<String> },
+    #[error("there is no table {name}")]
+    UnknownTable { name: String, tables: Vec<String> },
+    #[error("the query cannot be planned: {message}")]
+    Plan { message: String, hint: Option<String> },
+    #[error("the query is too complex: {what}")]
+    TooComplex { what: String },
+    #[error("the query ran into its time limit of {limit:?}")]
+    TimeLimit { limit: Duration },
+    #[error("the answer has more than {limit} rows")]
+    RowLimit { limit: u64 },
+    #[error("the answer has more than {limit} bytes")]
+    ByteLimit { limit: u64 },
+    #[error("the query needs more memory than there is for it: {message}")]
+    Memory { message: String },
+    #[error("the query was cancelled")]
+    Cancelled,
+    #[error("the data could not be opened")]
+    Store(#[from] StoreError),
+    #[error("the query failed: {message}")]
+    Execution { message: String },
+}
+
+impl QueryError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            QueryError::Refused { .. } => Some("use SELECT, EXPLAIN or SHOW".to_owned()),
+            QueryError::UnknownColumn { name, nearest } => Some(column_hint(name, nearest)),
+            QueryError::UnknownTable { tables, .. } => Some(format!("tables are {}", tables.join(", "))),
+            QueryError::Plan { hint, .. } => hint.clone(),
+            QueryError::TimeLimit { .. } => Some("narrow the time range, or allow more time".to_owned()),
+            QueryError::RowLimit { .. } | QueryError::ByteLimit { .. } => {
+                Some("add a LIMIT, aggregate, or select fewer columns".to_owned())
+            }
+            QueryError::Memory { .. } => Some("narrow the time range, or group by fewer values".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the statement is at fault, and not the server or its load.
+    pub fn is_user_error(&self) -> bool {
+        matches!(
+            self,
+            QueryError::Syntax { .. }
+                | QueryError::Refused { .. }
+                | QueryError::UnknownColumn { .. }
+                | QueryError::UnknownTable { .. }
+                | QueryError::Plan { .. }
+                | QueryError::TooComplex { .. }
+        )
+    }
+}
+
+/// Carried through DataFusion, which knows only its own errors.
+impl From<QueryError> for DataFusionError {
+    fn from(error: QueryError) -> DataFusionError {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> QueryError {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<QueryError>() {
+                Ok(error) => *error,
+                Err(inner) => match inner.downcast::<DataFusionError>() {
+                    Ok(error) => QueryError::from(*error),
+                    Err(inner) => QueryError::Execution {
+                        message: inner.to_string(),
+                    },
+                },
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                QueryError::from(*inner)
+            }
+            DataFusionError::Collection(mut errors) if !errors.is_empty() => {
+                QueryError::from(errors.swap_remove(0))
+            }
+            DataFusionError::SQL(error, _) => syntax(&error.to_string()),
+            DataFusionError::SchemaError(error, _) => schema_error(*error),
+            DataFusionError::Plan(message) => plan_error(message),
+            DataFusionError::NotImplemented(message) | DataFusionError::Configuration(message) => {
+                QueryError::Plan { message, hint: None }
+            }
+            DataFusionError::ResourcesExhausted(message) => QueryError::Memory { message },
+            // Errors of execution that other partitions share.
+            DataFusionError::Shared(error) => QueryError::Execution {
+                message: error.to_string(),
+            },
+            other => QueryError::Execution {
+                message: first_line(&other.strip_backtrace()),
+            },
+        }
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn syntax(message: &str) -> QueryError {
+    let message = message.trim_start_matches("sql parser error: ").to_owned();
+    if message.contains("recursion limit") {
+        return QueryError::TooComplex {
+            what: "it is nested too deeply".to_owned(),
+        };
+    }
+    QueryError::Syntax { message }
+}
+
+fn schema_error(error: SchemaError) -> QueryError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => unknown_column(&field, &valid_fields),
+        other => QueryError::Plan {
+            message: other.to_string(),
+            hint: None,
+        },
+    }
+}
+
+fn unknown_column(field: &Column, valid: &[Column]) -> QueryError {
+    let mut by_distance: Vec<(usize, String)> = valid
+        .iter()
+        .map(|column| (distance(field.name(), column.name()), column.name().to_owned()))
+        .collect();
+    by_distance.sort();
+    by_distance.dedup();
+    let near = field.name().len() / 2 + 1;
+    let nearest = by_distance
+        .into_iter()
+        .filter(|(distance, _)| *distance <= near)
+        .map(|(_, name)| name)
+        .take(3);
+    QueryError::UnknownColumn {
+        name: field.flat_name(),
+        nearest: nearest.collect(),
+    }
+}
+
+fn plan_error(message: String) -> QueryError {
+    let table = message
+        .strip_prefix("table '")
+        .and_then(|rest| rest.split_once("' not found"));
+    if let Some((name, _)) = table {
+        let name = name.rsplit('.').next().unwrap_or(name).to_owned();
+        return QueryError::UnknownTable {
+            name,
+            tables: crate::tables::table_names(),
+        };
+    }
+    let hint = message
+        .contains("Cannot infer common argument type for comparison")
+        .then(|| {
+            "values of an attribute are text where its types are mixed: compare with text, or cast, as in \
+         (attributes->>'key')::bigint"
+                .to_owned()
+        });
+    QueryError::Plan {
+        message: first_line(&message),
+        hint,
+    }
+}
+
+fn column_hint(name: &str, nearest: &[String]) -> String {
+    let bare = name.rsplit('.').next().unwrap_or(name);
+    let attribute = name.trim_start_matches("attributes.");
+    let as_attribute = format!("if it is an attribute, write attributes['{attribute}']");
+    match nearest {
+        [] if bare != name => as_attribute,
+        [] => format!("{as_attribute}; text is written in single quotes"),
+        names => format!("did you mean {}? {as_attribute}", names.join(" or ")),
+    }
+}
+
+/// How many letters have to change to get from one name to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.to_lowercase().chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let substituted = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn names_are_near_by_letters() {
+        assert_eq!(distance("service_nam", "service_name"), 1);
+        assert_eq!(distance("body", "body"), 0);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("Level", "level"), 0);
+    }
+}
