@@ -3,10 +3,22 @@
 //!
 //! Refuses: sorting, files, and rows of more than one tenant or signal in a call.
 
-use arrow::array::RecordBatch;
-use cupola_telemetry::Batch;
+mod attributes;
+mod buffers;
+mod logs;
+mod metrics;
+mod origin;
+mod points;
+mod spans;
+mod values;
 
-use crate::schema::{PromotionProfiles, Table};
+use arrow::array::RecordBatch;
+use cupola_telemetry::{Batch, Signal};
+
+pub(crate) use buffers::MapBuilder;
+pub(crate) use values::describe;
+
+use crate::schema::{KeyStatistics, PromotionProfiles, Table};
 use crate::series::{Day, SeriesRegistry};
 
 /// What sealing needs besides the batches. One per tenant, kept for as long as the tenant is written to.
@@ -48,8 +60,56 @@ pub enum SealError {
     TooLarge { bytes: usize, bytes_max: usize },
 }
 
+/// Bytes of payload made into one chunk at most, unless a single batch is larger.
+const CHUNK_BYTES_MAX: usize = 128 << 20;
+/// Most text of one nested column of a chunk: its offsets have 31 bits.
+pub(crate) const NESTED_BYTES_MAX: usize = 1 << 30;
+
 /// Turns batches of one tenant and signal into columns.
 pub fn seal(batches: &[Batch], context: &SealContext<'_>) -> Result<SealedChunks, SealError> {
-    let _ = (batches, context);
-    Ok(SealedChunks::default())
+    let mut sealed = SealedChunks::default();
+    for group in groups(batches) {
+        let Some(batch) = Batch::concat(group) else {
+            continue;
+        };
+        let payload = batch.payload();
+        match batch.signal() {
+            Signal::Logs => {
+                let profile = context.profiles.profile(Table::Logs);
+                sealed
+                    .chunks
+                    .extend(logs::seal(payload, &profile, context.received_unix_nano)?);
+            }
+            Signal::Traces => {
+                let profile = context.profiles.profile(Table::Spans);
+                sealed
+                    .chunks
+                    .extend(spans::seal(payload, &profile, context.received_unix_nano)?);
+            }
+            Signal::Metrics => sealed.chunks.extend(metrics::seal(payload, context)?),
+        }
+    }
+    for chunk in &sealed.chunks {
+        if !chunk.table.attribute_sets().is_empty() {
+            let statistics = KeyStatistics::of(std::slice::from_ref(&chunk.batch));
+            context.profiles.learn(chunk.table, &statistics);
+        }
+    }
+    Ok(sealed)
+}
+
+/// Runs of batches that make a chunk each.
+fn groups(mut batches: &[Batch]) -> impl Iterator<Item = &[Batch]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |batch: &&Batch| {
+            let first = bytes == 0;
+            bytes += batch.payload().len();
+            first || bytes <= CHUNK_BYTES_MAX
+        };
+        let count = batches.iter().take_while(fits).count();
+        let (group, rest) = batches.split_at(count);
+        batches = rest;
+        (!group.is_empty()).then_some(group)
+    })
 }

@@ -11,6 +11,7 @@ pub(crate) use keys::map_parts;
 pub use keys::{KeyCounts, KeyStatistics, SetStatistics, TypeMask};
 pub use promotion::{ALWAYS_PROMOTED, PromotionProfile, PromotionProfiles};
 pub use tables::{attribute_map_type, base_fields, logical, map_field, physical};
+pub(crate) use tables::{event_fields, link_fields, quantile_fields};
 
 use arrow::datatypes::{DataType, Schema};
 use serde::{Deserialize, Serialize};

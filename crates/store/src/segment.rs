@@ -4,6 +4,7 @@
 //! Refuses: knowing where files live or which of them count. That is the catalog's.
 
 mod filter;
+mod gather;
 mod layout;
 mod merge;
 mod meta;
@@ -14,7 +15,8 @@ mod write;
 use bytes::Bytes;
 
 pub use filter::{Comparison, Literal, RowFilter};
-pub use merge::{SegmentSource, merge};
+pub(crate) use layout::write_value;
+pub use merge::{SegmentSource, merge, read};
 pub use meta::{AttributeKeys, PromotedKey, RestKey, SegmentMeta};
 pub use write::write;
 
@@ -51,7 +53,7 @@ impl Default for SegmentOptions {
 /// A finished Parquet file and what the catalog keeps about it.
 #[derive(Debug, Clone)]
 pub struct EncodedSegment {
-    /// Hours since 1970: of every row (a flush), or of the first row (a merge over several hours).
+    /// Hours since 1970: of every row (a flush), or of the earliest row (a merge over several hours).
     pub hour: i64,
     pub bytes: Bytes,
     pub meta: SegmentMeta,
