@@ -1,1 +1,7 @@
-//! Behaviour of the receivers, seen from outside.
+//! Behaviour of the receivers, seen from outside: one test per rule of the protocol, real clients, and noise.
+
+mod clients;
+mod conformance;
+mod garbage;
+mod lifecycle;
+mod support;

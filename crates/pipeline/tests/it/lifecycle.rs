@@ -1,0 +1,222 @@
+//! Tenants, counters, slow clients, shutdown.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cupola_pipeline::receivers::otlp::{OtlpReceiver, ReceiverError};
+use cupola_telemetry::Signal;
+use cupola_telemetry::memory::MemoryBudget;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tonic::Code;
+
+use crate::support::{Capture, PROTOBUF, bodies, config, frame, gzip, request, start, start_with};
+
+const TENANT: &str = "x-scope-orgid";
+
+#[tokio::test]
+async fn the_tenant_is_the_one_in_the_header_or_the_default() {
+    let receiver = start().await;
+    let body = request(Signal::Logs);
+    receiver.post("/v1/logs", PROTOBUF, body.clone()).await;
+    receiver.grpc(Signal::Logs, &body).await;
+    let batches = receiver.sink.drain();
+    assert_eq!(batches.len(), 2);
+    assert!(batches.iter().all(|batch| batch.tenant().as_str() == "default"));
+
+    for name in ["team-a", "!_.*'()-", &"x".repeat(150)] {
+        let headers = [("content-type", PROTOBUF), (TENANT, name)];
+        assert_eq!(
+            receiver
+                .request("POST", "/v1/logs", &headers, body.clone())
+                .await
+                .status,
+            200
+        );
+        let answer = receiver
+            .grpc_with(Signal::Logs, &[(TENANT, name)], frame(false, &body))
+            .await;
+        assert_eq!(answer.status.code(), Code::Ok);
+        let batches = receiver.sink.drain();
+        assert_eq!(batches.len(), 2);
+        assert!(batches.iter().all(|batch| batch.tenant().as_str() == name));
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_tenant_is_refused() {
+    let receiver = start().await;
+    let body = request(Signal::Logs);
+    for name in ["", "..", "a/b", "a|b", &"x".repeat(151)] {
+        let headers = [("content-type", PROTOBUF), (TENANT, name)];
+        let answer = receiver.request("POST", "/v1/logs", &headers, body.clone()).await;
+        assert_eq!(
+            (answer.status, answer.rpc_status().violations[0].field.as_str()),
+            (400, TENANT),
+            "{name:?}"
+        );
+        let answer = receiver
+            .grpc_with(Signal::Logs, &[(TENANT, name)], frame(false, &body))
+            .await;
+        assert_eq!(answer.status.code(), Code::InvalidArgument, "{name:?}");
+    }
+    let twice = [("content-type", PROTOBUF), (TENANT, "a"), (TENANT, "b")];
+    assert_eq!(
+        receiver.request("POST", "/v1/logs", &twice, body).await.status,
+        400
+    );
+    assert!(receiver.sink.batches().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_received_is_counted_by_transport_and_signal() {
+    let receiver = start().await;
+    let body = request(Signal::Traces);
+    let compressed = gzip(&body);
+    let headers = [("content-type", PROTOBUF), ("content-encoding", "gzip")];
+    receiver
+        .request("POST", "/v1/traces", &headers, compressed.clone())
+        .await;
+    receiver.grpc(Signal::Traces, &body).await;
+    receiver.grpc(Signal::Traces, &body).await;
+    receiver.post("/v1/traces", PROTOBUF, "\u{1}").await;
+    receiver.post("/nowhere", PROTOBUF, "").await;
+
+    let samples = receiver.running.stats().samples();
+    let value = |name: &str, transport: &str, signal: Option<Signal>| {
+        let mut found = samples
+            .iter()
+            .filter(|sample| sample.name == name && sample.transport == transport && sample.signal == signal);
+        let sample = found.next().unwrap_or_else(|| panic!("no {name}"));
+        assert!(found.next().is_none(), "{name} twice");
+        sample.value
+    };
+    assert_eq!(value("otelcol_receiver_accepted_spans", "http", None), 3);
+    assert_eq!(value("otelcol_receiver_accepted_spans", "grpc", None), 6);
+    assert_eq!(value("otelcol_receiver_accepted_log_records", "grpc", None), 0);
+    let traces = Some(Signal::Traces);
+    assert_eq!(value("cupola_receiver_requests_total", "http", traces), 2);
+    assert_eq!(value("cupola_receiver_requests_invalid_total", "http", traces), 1);
+    assert_eq!(
+        value("cupola_receiver_wire_bytes_total", "http", traces),
+        compressed.len() as u64 + 1
+    );
+    assert_eq!(
+        value("cupola_receiver_payload_bytes_total", "http", traces),
+        body.len() as u64
+    );
+    assert_eq!(value("cupola_receiver_requests_unknown_total", "http", None), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_given_up() {
+    let mut config = config();
+    config.body_timeout = Duration::from_millis(200);
+    let receiver = start_with(config, MemoryBudget::unlimited()).await;
+    let mut stream = TcpStream::connect(receiver.running.http_addr.unwrap())
+        .await
+        .unwrap();
+    let head = "POST /v1/logs HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+                Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The client that has given up writing reads on.
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 408") || answer.starts_with("HTTP/1.1 400"),
+        "{answer}"
+    );
+    assert_eq!(receiver.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn shutdown_finishes_requests_in_flight_and_takes_no_new_ones() {
+    let receiver = start().await;
+    let gate = Arc::new(Notify::new());
+    *receiver.sink.gate.lock() = Some(gate.clone());
+    let grpc_addr = receiver.running.grpc_addr.unwrap();
+    let receiver = Arc::new(receiver);
+    let call = {
+        let receiver = receiver.clone();
+        tokio::spawn(async move { receiver.grpc(Signal::Logs, &request(Signal::Logs)).await })
+    };
+    receiver.sink.entered.notified().await;
+    let post = {
+        let receiver = receiver.clone();
+        tokio::spawn(async move { receiver.post("/v1/logs", PROTOBUF, request(Signal::Logs)).await })
+    };
+    receiver.sink.entered.notified().await;
+    // An idle connection must not hold up shutdown.
+    let mut idle = TcpStream::connect(receiver.running.http_addr.unwrap())
+        .await
+        .unwrap();
+
+    let shutdown = {
+        let receiver = receiver.clone();
+        tokio::spawn(async move { receiver.running.shutdown().await })
+    };
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    // The idle connection was closed, so the receiver is stopping: it takes no new ones.
+    while let Ok(mut stream) = TcpStream::connect(grpc_addr).await {
+        // The listener's queue may hold a last one; it is closed unread.
+        let mut byte = [0];
+        assert!(!matches!(stream.read(&mut byte).await, Ok(1..)));
+    }
+    assert!(!shutdown.is_finished(), "requests are still in flight");
+    gate.notify_waiters();
+    assert_eq!(call.await.unwrap().status.code(), Code::Ok);
+    assert_eq!(post.await.unwrap().status, 200);
+    shutdown.await.unwrap();
+    assert_eq!(bodies(&receiver.sink.drain()).len(), 6);
+    assert_eq!(
+        receiver.running.stats().http.connections.load(Ordering::Relaxed),
+        0
+    );
+}
+
+#[tokio::test]
+async fn shutdown_cuts_off_what_does_not_finish() {
+    let mut config = config();
+    config.shutdown_timeout = Duration::from_millis(100);
+    let receiver = Arc::new(start_with(config, MemoryBudget::unlimited()).await);
+    *receiver.sink.gate.lock() = Some(Arc::new(Notify::new()));
+    let mut stream = TcpStream::connect(receiver.running.http_addr.unwrap())
+        .await
+        .unwrap();
+    let body = request(Signal::Logs);
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nHost: test\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    receiver.sink.entered.notified().await;
+    receiver.running.shutdown().await;
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer).await;
+    assert!(
+        read.is_err() || answer.is_empty(),
+        "no answer without an acknowledgement"
+    );
+    assert_eq!(receiver.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let receiver = start().await;
+    let mut config = config();
+    config.grpc.as_mut().unwrap().endpoint = receiver.running.grpc_addr.unwrap();
+    let started = OtlpReceiver::start(config, Arc::new(Capture::default()), MemoryBudget::unlimited()).await;
+    let Err(ReceiverError::Listen {
+        endpoint, transport, ..
+    }) = started
+    else {
+        panic!("the port was free")
+    };
+    assert_eq!((Some(endpoint), transport), (receiver.running.grpc_addr, "gRPC"));
+}
