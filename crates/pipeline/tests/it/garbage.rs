@@ -33,12 +33,12 @@ impl Noise {
 
     /// Random bytes, or something valid with a few bytes changed, cut or doubled: that gets deeper.
     fn body(&mut self, valid: &[u8]) -> Vec<u8> {
-        if self.below(3) == 0 || valid.is_empty() {
+        if self.below(6) == 0 || valid.is_empty() {
             let length = self.below(300);
             return self.bytes(length);
         }
         let mut body = valid.to_vec();
-        for _ in 0..=self.below(4) {
+        for _ in 0..self.below(4) {
             let at = self.below(body.len());
             match self.below(4) {
                 0 => body[at] = self.next() as u8,
@@ -59,15 +59,13 @@ async fn noise_over_http_is_always_answered_with_a_status() {
     for round in 0..ROUNDS {
         let signal = SIGNALS[noise.below(3)];
         let valid = request(signal);
-        let kind = [
-            PROTOBUF,
-            JSON,
+        let kind = [PROTOBUF, JSON, PROTOBUF, JSON,
             "application/json; charset=latin1",
             "text/plain",
             "application/grpc",
             "\t;;",
-        ][noise.below(6)];
-        let encoding = ["identity", "gzip", "zstd", "deflate", "gzip, gzip", ""][noise.below(6)];
+        ][noise.below(8)];
+        let encoding = ["identity", "identity", "gzip", "zstd", "deflate", "gzip, gzip", ""][noise.below(7)];
         let seed: Bytes = match kind {
             JSON => {
                 let batch =
@@ -83,8 +81,9 @@ async fn noise_over_http_is_always_answered_with_a_status() {
             ("zstd", _) => noise.body(&zstd(&seed)),
             _ => noise.body(&seed),
         };
-        let path = [path(signal), "/v1/logs", "/v1/traces", "/", "/v1/%00"][noise.below(5)];
-        let method = ["POST", "POST", "POST", "GET", "OPTIONS"][noise.below(5)];
+        let own = path(signal);
+        let path = [own, own, own, "/v1/logs", "/v1/traces", "/", "/v1/%00"][noise.below(7)];
+        let method = if noise.below(8) == 0 { "GET" } else { "POST" };
         let headers = [("content-type", kind), ("content-encoding", encoding)];
         let answer = receiver.request(method, path, &headers, body).await;
         *seen.entry(answer.status).or_default() += 1;

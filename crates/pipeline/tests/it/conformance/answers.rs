@@ -149,7 +149,7 @@ async fn c05_full_success_is_200_with_partial_success_unset() {
     for signal in SIGNALS {
         let answer = receiver.post(path(signal), PROTOBUF, request(signal)).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]));
-        let json = receiver.sink.drain()[0].to_json();
+        let json = receiver.sink.drain().pop().unwrap().to_json();
         let answer = receiver.post(path(signal), JSON, json).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]));
         let answer = receiver.grpc(signal, &request(signal)).await;
@@ -205,7 +205,7 @@ async fn c07_partial_success_carries_exact_rejected_count() {
         // partial_success (1), of 11 bytes: rejected (1) = 2, error_message (2) = "too old".
         assert_eq!(&answer.body[..], b"\x0a\x0b\x08\x02\x12\x07too old");
 
-        let json = receiver.sink.drain()[0].to_json();
+        let json = receiver.sink.drain().pop().unwrap().to_json();
         let answer = receiver.post(path(signal), JSON, json).await;
         let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         let expected = serde_json::json!({ "partialSuccess": { name: "2", "errorMessage": "too old" } });
