@@ -59,13 +59,25 @@ async fn noise_over_http_is_always_answered_with_a_status() {
     for round in 0..ROUNDS {
         let signal = SIGNALS[noise.below(3)];
         let valid = request(signal);
-        let kind = [PROTOBUF, JSON, PROTOBUF, JSON,
+        let kind = [
+            PROTOBUF,
+            JSON,
+            PROTOBUF,
+            JSON,
             "application/json; charset=latin1",
             "text/plain",
             "application/grpc",
             "\t;;",
         ][noise.below(8)];
-        let encoding = ["identity", "identity", "gzip", "zstd", "deflate", "gzip, gzip", ""][noise.below(7)];
+        let encoding = [
+            "identity",
+            "identity",
+            "gzip",
+            "zstd",
+            "deflate",
+            "gzip, gzip",
+            "",
+        ][noise.below(7)];
         let seed: Bytes = match kind {
             JSON => {
                 let batch =

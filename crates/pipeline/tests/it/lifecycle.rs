@@ -121,14 +121,9 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
     let head = "POST /v1/logs HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
                 Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The client that has given up writing reads on.
-    stream.shutdown().await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 408") || answer.starts_with("HTTP/1.1 400"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert_eq!(receiver.memory.used(), 0);
 }
 

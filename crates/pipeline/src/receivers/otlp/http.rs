@@ -119,7 +119,10 @@ where
         Ok(accepted) => success(signal, encoding, &accepted),
         Err(refusal) => {
             count_refusal(stats, &refusal);
-            finish_body(request).await;
+            // Whoever is too slow is not waited for.
+            if !matches!(refusal, Refusal::Slow(_)) {
+                finish_body(request).await;
+            }
             failure(&refusal, encoding)
         }
     }

@@ -142,7 +142,10 @@ async fn c10_a_decompression_bomb_costs_no_more_than_the_limit() {
         ("gzip", Bytes::from(gzip(&zeros[..MIB]).repeat(1024))),
         ("zstd", zstd(&zeros)),
         ("zstd", Bytes::from(zstd(&zeros).repeat(16))),
-        ("zstd", Bytes::from(zstd::stream::encode_all(&zeros[..], 1).unwrap())),
+        (
+            "zstd",
+            Bytes::from(zstd::stream::encode_all(&zeros[..], 1).unwrap()),
+        ),
     ];
     for (encoding, bomb) in bombs {
         let receiver = start_with(config(), MemoryBudget::unlimited()).await;
@@ -151,7 +154,10 @@ async fn c10_a_decompression_bomb_costs_no_more_than_the_limit() {
         let answer = encoded(&receiver, encoding, bomb).await;
         assert_eq!(answer.status, 413, "{encoding}: {answer:?}");
         let peak = receiver.memory.peak();
-        assert!(peak <= 20 * MIB + bytes, "{encoding}: {peak} bytes for a body of {bytes}");
+        assert!(
+            peak <= 20 * MIB + bytes,
+            "{encoding}: {peak} bytes for a body of {bytes}"
+        );
         assert_eq!(receiver.memory.used(), 0);
     }
 }
