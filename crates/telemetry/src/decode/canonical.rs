@@ -5,6 +5,7 @@
 //! member wins, merged with the pieces of the same member right before it. A singular field is written where
 //! it first stood; repeated and unknown fields keep their order.
 
+use super::validate::validate;
 use crate::schema::{Check, Message, NUMBER_MAX, ONEOF};
 use crate::wire::{LENGTH, Reader, close, open, write_key, write_varint};
 
@@ -69,6 +70,10 @@ fn write_message(out: &mut Vec<u8>, message: &'static Message, fragments: &[&[u8
         };
         match (rule.check, rule.once) {
             (Check::Unknown, _) => out.extend_from_slice(field.whole),
+            // One record among many is at fault, as a rule: the others are copied after a look.
+            _ if rule.items > 0 && is_canonical(rule.check, field.value) => {
+                out.extend_from_slice(field.whole)
+            }
             (Check::Message(nested), 0) => {
                 let start = open(out, field.number);
                 write_message(out, nested, &[field.value]);
@@ -80,6 +85,13 @@ fn write_message(out: &mut Vec<u8>, message: &'static Message, fragments: &[&[u8
                 write_slot(out, field.number, check, &slot);
             }
         }
+    }
+}
+
+fn is_canonical(check: Check, bytes: &[u8]) -> bool {
+    match check {
+        Check::Message(message) => validate(message, bytes).is_ok_and(|seen| seen.canonical),
+        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Views of `opentelemetry.proto.common.v1` and `resource.v1`.
 
 use super::repeated::{Extent, Message, Repeated, Strings};
-use crate::wire::Reader;
+use crate::wire::{Reader, text};
 
 /// An attribute value, a log body, or an element of either.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +29,12 @@ pub type Attributes<'a> = Repeated<'a, KeyValue<'a>>;
 impl<'a> Message<'a> for AnyValue<'a> {
     #[inline]
     fn parse(raw: &'a [u8]) -> Self {
+        // A text and nothing else is what most values are.
+        if let [0x0a, length @ ..0x80, bytes @ ..] = raw
+            && bytes.len() == usize::from(*length)
+        {
+            return AnyValue::String(text(bytes));
+        }
         let mut reader = Reader::new(raw);
         let mut value = AnyValue::Empty;
         while let Some(key) = reader.key() {
@@ -131,6 +137,38 @@ pub struct KeyValue<'a> {
 impl<'a> Message<'a> for KeyValue<'a> {
     #[inline]
     fn parse(raw: &'a [u8]) -> Self {
+        if let Some((key, value)) = split_usual(raw) {
+            let value_raw = Some(value);
+            return KeyValue {
+                raw,
+                value_raw,
+                key: text(key),
+                value: Message::parse(value),
+                key_strindex: 0,
+            };
+        }
+        Self::parse_any_order(raw)
+    }
+}
+
+/// Key and value bytes of a pair as every SDK writes it: key, value, nothing else, neither over 127 bytes.
+#[inline(always)]
+fn split_usual(raw: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0x0a, key_length @ ..0x80, rest @ ..] = raw else {
+        return None;
+    };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_length))?;
+    match rest {
+        [0x12, value_length @ ..0x80, value @ ..] if value.len() == usize::from(*value_length) => {
+            Some((key, value))
+        }
+        _ => None,
+    }
+}
+
+impl<'a> KeyValue<'a> {
+    #[inline(never)]
+    fn parse_any_order(raw: &'a [u8]) -> Self {
         let mut reader = Reader::new(raw);
         let mut key_value = KeyValue {
             raw,

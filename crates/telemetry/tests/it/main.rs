@@ -1,5 +1,10 @@
 //! Behaviour of the telemetry crate, with prost and opentelemetry-proto as the oracle.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failed unwrap is a failed test"
+)]
+
 mod dice;
 mod encoder;
 mod goldens;

@@ -79,7 +79,7 @@ fn json_one_level_more_is_refused() {
 fn a_million_levels_overflow_no_stack() {
     let depth = 1_000_000;
     // Lengths need not be right: the bound is reached first. Groups nest without lengths.
-    let groups = vec![0x9b, 1].repeat(depth);
+    let groups = [0x9b, 1].repeat(depth);
     assert_eq!(
         decode(Signal::Logs, groups).unwrap_err().problem,
         Problem::Nesting
