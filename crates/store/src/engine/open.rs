@@ -200,7 +200,15 @@ pub(crate) async fn open(
         config.manifest_checkpoint_every,
     );
     let state = catalog.load().await?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "filled by destructors, which cannot wait; one entry a segment"
+    )]
     let (garbage, garbage_receiver) = mpsc::unbounded_channel();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "filled by the log's thread; one entry a tail until it is sealed"
+    )]
     let (seal_requests, seal_receiver) = mpsc::unbounded_channel();
     let journal_name = directory.journal_id.to_string();
     let version = Version::of(&state, &journal_name, None, &garbage).map_err(CatalogError::from)?;
