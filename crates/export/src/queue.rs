@@ -127,6 +127,11 @@ impl Queue {
         self.shared.state.lock().items
     }
 
+    /// Batches not yet being sent.
+    pub fn waiting(&self) -> usize {
+        self.shared.state.lock().waiting.len()
+    }
+
     /// Takes nothing more, sends what waits for at most `limit`, and returns the number of items given up.
     pub async fn shutdown(&self, limit: Duration) -> usize {
         self.shared.state.lock().closed = true;

@@ -276,6 +276,12 @@ pub(crate) fn gzip(bytes: &[u8]) -> Bytes {
     Bytes::from(encoder.finish().unwrap())
 }
 
+pub(crate) fn deflate(bytes: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    Bytes::from(encoder.finish().unwrap())
+}
+
 pub(crate) fn zstd(bytes: &[u8]) -> Bytes {
     Bytes::from(zstd::bulk::compress(bytes, 1).unwrap())
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io::Read;
 
 use cupola_telemetry::memory::Reservation;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe;
 
@@ -16,6 +16,8 @@ use super::refusal::Refusal;
 pub(super) enum Compression {
     Gzip,
     Zstd,
+    /// With the zlib header, as HTTP and gRPC mean it.
+    Deflate,
 }
 
 impl Compression {
@@ -29,6 +31,8 @@ impl Compression {
             Ok(Some(Compression::Gzip))
         } else if is("zstd") {
             Ok(Some(Compression::Zstd))
+        } else if is("deflate") {
+            Ok(Some(Compression::Deflate))
         } else {
             Err(Refusal::ContentEncoding(text.to_owned()))
         }
@@ -66,6 +70,11 @@ pub(super) fn decompress(
             let guess = guess.unwrap_or(input.len().saturating_mul(RATIO_GUESS));
             unfold(MultiGzDecoder::new(input), guess, bytes_max, memory)
                 .map_err(|error| error.into_refusal("gzip", bytes_max))
+        }
+        Compression::Deflate => {
+            let guess = input.len().saturating_mul(RATIO_GUESS);
+            unfold(ZlibDecoder::new(input), guess, bytes_max, memory)
+                .map_err(|error| error.into_refusal("deflate", bytes_max))
         }
         Compression::Zstd => {
             zstd_body(input, bytes_max, memory).map_err(|error| error.into_refusal("zstd", bytes_max))

@@ -192,7 +192,7 @@ fn failure(refusal: &Refusal) -> Response<ResponseBody> {
     if matches!(refusal, Refusal::ContentEncoding(_)) {
         answer.headers_mut().insert(
             GRPC_ACCEPT_ENCODING,
-            HeaderValue::from_static("identity,gzip,zstd"),
+            HeaderValue::from_static("identity,gzip,zstd,deflate"),
         );
     }
     answer

@@ -208,7 +208,10 @@ fn failure(refusal: &Refusal, encoding: Encoding) -> Response<ResponseBody> {
     match refusal {
         Refusal::NotPost(_) => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
         Refusal::ContentEncoding(_) => {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, identity"));
+            headers.insert(
+                ACCEPT_ENCODING,
+                HeaderValue::from_static("gzip, zstd, deflate, identity"),
+            );
         }
         _ => {}
     }

@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     ContentType(String),
     #[error("{0:?} is not a gRPC content type of OTLP; send application/grpc")]
     GrpcContentType(String),
-    #[error("content encoding {0:?} is not supported; send gzip, zstd or identity")]
+    #[error("content encoding {0:?} is not supported; send gzip, zstd, deflate or identity")]
     ContentEncoding(String),
     #[error("origin {0:?} is not allowed")]
     Origin(String),

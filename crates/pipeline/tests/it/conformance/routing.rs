@@ -213,7 +213,10 @@ async fn c15_grpc_has_its_own_words_for_it() {
         .grpc_with(Signal::Logs, &[("grpc-encoding", "snappy")], frame(true, b"x"))
         .await;
     assert_eq!(answer.status.code(), Code::Unimplemented);
-    assert_eq!(answer.headers["grpc-accept-encoding"], "identity,gzip,zstd");
+    assert_eq!(
+        answer.headers["grpc-accept-encoding"],
+        "identity,gzip,zstd,deflate"
+    );
 
     let answer = receiver
         .grpc_with(Signal::Logs, &[("content-type", "application/grpc+json")], body)
