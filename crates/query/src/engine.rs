@@ -15,6 +15,8 @@ use cupola_store::{AttributeKey, Snapshot, Store, Table};
 use cupola_telemetry::TenantId;
 use cupola_telemetry::memory::MemoryBudget;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -24,6 +26,7 @@ pub use registry::{QueryHandle, QueryId, QueryProgress, RunningQuery};
 use crate::config::{QueryConfig, QueryLimits};
 use crate::error::QueryError;
 use registry::Registry;
+use run::Work;
 use session::Sessions;
 
 /// Stack of the threads that plan: deep expressions are walked recursively.
@@ -102,7 +105,23 @@ impl QueryEngine {
         sql: &str,
         limits: QueryLimits,
     ) -> Result<QueryResult, QueryError> {
-        run::start(&self.inner, tenant, sql, limits.within(self.inner.config.limits)).await
+        let limits = limits.within(self.inner.config.limits);
+        run::start(&self.inner, tenant, sql, Work::Statement, limits).await
+    }
+
+    /// Starts a plan that a protocol made on [`session`](Self::session), with its parameters filled in. It is listed
+    /// under `sql`, limited and refused if it does more than read, as a statement is.
+    pub async fn execute(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+        session: SessionState,
+        plan: LogicalPlan,
+        limits: QueryLimits,
+    ) -> Result<QueryResult, QueryError> {
+        let limits = limits.within(self.inner.config.limits);
+        let work = Work::Plan(Box::new((session, plan)));
+        run::start(&self.inner, tenant, sql, work, limits).await
     }
 
     /// A session over one snapshot of a tenant, for protocols that plan and execute themselves. What it plans must be

@@ -11,7 +11,9 @@ use cupola_telemetry::TenantId;
 use datafusion::common::DataFusionError;
 use datafusion::config::Dialect;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +29,14 @@ use crate::tables::table_names;
 /// Batches found ahead of the reader.
 const BATCHES_AHEAD: usize = 4;
 
+/// What a query is made from.
+pub(super) enum Work {
+    /// The text of a statement, over a snapshot of its own.
+    Statement,
+    /// A plan that a protocol made on a session of the engine.
+    Plan(Box<(SessionState, LogicalPlan)>),
+}
+
 type Batches = mpsc::Sender<Result<RecordBatch, DataFusionError>>;
 type Planned = oneshot::Sender<Result<SchemaRef, QueryError>>;
 
@@ -35,6 +45,7 @@ pub(super) async fn start(
     engine: &Arc<Engine>,
     tenant: &TenantId,
     sql: &str,
+    work: Work,
     limits: QueryLimits,
 ) -> Result<QueryResult, QueryError> {
     check_text(sql)?;
@@ -50,7 +61,7 @@ pub(super) async fn start(
     let guard = running.cancel.clone().drop_guard();
     let (planned, schema) = oneshot::channel();
     let (batches, receiver) = mpsc::channel(BATCHES_AHEAD);
-    runtime.spawn(supervise(Arc::clone(engine), listed, limits, planned, batches));
+    runtime.spawn(supervise(Arc::clone(engine), listed, work, limits, planned, batches));
     let schema = schema.await.map_err(|_| lost())??;
     let stream = QueryStream {
         schema: Arc::clone(&schema),
@@ -87,6 +98,7 @@ impl Drop for Listed {
 async fn supervise(
     engine: Arc<Engine>,
     listed: Listed,
+    work: Work,
     limits: QueryLimits,
     planned: Planned,
     batches: Batches,
@@ -95,7 +107,7 @@ async fn supervise(
     let mut planned = Some(planned);
     let outcome = {
         let time = limits.time.unwrap_or(Duration::MAX);
-        let work = execute(&engine, &running, limits, &mut planned, &batches);
+        let work = execute(&engine, &running, work, limits, &mut planned, &batches);
         tokio::select! {
             biased;
             () = running.cancel.cancelled() => Err(QueryError::Cancelled),
@@ -140,12 +152,13 @@ fn log_slow(engine: &Engine, running: &Running, error: Option<&QueryError>) {
 async fn execute(
     engine: &Engine,
     running: &Running,
+    work: Work,
     limits: QueryLimits,
     planned: &mut Option<Planned>,
     batches: &Batches,
 ) -> Result<(), QueryError> {
     let _slot = engine.slots.acquire().await.map_err(|_| QueryError::Cancelled)?;
-    let (plan, schema, mut stream) = open(engine, running, limits).await?;
+    let (plan, schema, mut stream) = open(engine, running, work, limits).await?;
     let _ = running.plan.set(plan);
     let renamed = *schema != *stream.schema();
     if let Some(planned) = planned.take()
@@ -179,18 +192,17 @@ async fn execute(
     Ok(())
 }
 
-/// Plans the statement over a new snapshot and opens its stream.
+/// Plans the statement, if that is still to do, and opens its stream.
 async fn open(
     engine: &Engine,
     running: &Running,
+    work: Work,
     limits: QueryLimits,
 ) -> Result<(Arc<dyn ExecutionPlan>, SchemaRef, SendableRecordBatchStream), QueryError> {
-    let snapshot = engine.store.snapshot(running.tenant()).await?;
-    let memory = engine.sessions.memory(&engine.memory, &limits);
-    let state = engine.sessions.state(Arc::new(snapshot), memory)?;
-    let statement = state.sql_to_statement(running.sql(), &Dialect::PostgreSQL)?;
-    check_statement(&statement)?;
-    let plan = state.statement_to_plan(statement).await?;
+    let (state, plan) = match work {
+        Work::Statement => plan(engine, running, limits).await?,
+        Work::Plan(planned) => *planned,
+    };
     let read_only = SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
@@ -200,6 +212,21 @@ async fn open(
     let stream = execute_stream(Arc::clone(&plan), state.task_ctx())?;
     let schema = readable_names(&stream.schema());
     Ok((plan, schema, stream))
+}
+
+/// Plans the statement over a new snapshot.
+async fn plan(
+    engine: &Engine,
+    running: &Running,
+    limits: QueryLimits,
+) -> Result<(SessionState, LogicalPlan), QueryError> {
+    let snapshot = engine.store.snapshot(running.tenant()).await?;
+    let memory = engine.sessions.memory(&engine.memory, &limits);
+    let state = engine.sessions.state(Arc::new(snapshot), memory)?;
+    let statement = state.sql_to_statement(running.sql(), &Dialect::PostgreSQL)?;
+    check_statement(&statement)?;
+    let plan = state.statement_to_plan(statement).await?;
+    Ok((state, plan))
 }
 
 /// `logs.attributes['k']` reads `attributes['k']`: which table it is from is only of interest in a join, where tables
