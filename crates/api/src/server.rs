@@ -1,0 +1,105 @@
+//! Starts the HTTP API and the protocol servers beside it, and stops them again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cupola_query::QueryEngine;
+use cupola_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Backend;
+use crate::config::ApiConfig;
+use crate::listener::{Listening, StartError, bind, serve_http};
+use crate::metrics::MetricsSource;
+use crate::own_metrics::OwnMetrics;
+use crate::security::HostPolicy;
+use crate::state::{AppState, Shared};
+use crate::{flight, postgres, routes};
+
+/// Starts everything this crate serves, but for health.
+#[derive(Debug)]
+pub struct ApiServer;
+
+/// The servers under way. Dropping it stops them at once; [`shutdown`](Self::shutdown) lets answers under way end.
+#[derive(Debug)]
+pub struct RunningApi {
+    /// Web page, HTTP API and `/metrics`.
+    pub addr: SocketAddr,
+    /// PostgreSQL wire protocol, unless switched off.
+    pub postgres_addr: Option<SocketAddr>,
+    /// Arrow Flight SQL, unless switched off.
+    pub flight_addr: Option<SocketAddr>,
+    stop: CancellationToken,
+    servers: Vec<Listening>,
+}
+
+impl ApiServer {
+    /// Binds every address first, so that nothing is served when one is taken.
+    pub async fn start(
+        config: ApiConfig,
+        engine: QueryEngine,
+        store: Store,
+        metrics: Arc<dyn MetricsSource>,
+    ) -> Result<RunningApi, StartError> {
+        let api = bind("the HTTP API", config.listen).await?;
+        let postgres = match config.postgres_listen {
+            Some(addr) => Some(bind("the PostgreSQL protocol", addr).await?),
+            None => None,
+        };
+        let flight = match config.flight_listen {
+            Some(addr) => Some(bind("Arrow Flight SQL", addr).await?),
+            None => None,
+        };
+        let own = Arc::new(OwnMetrics::default());
+        let stop = CancellationToken::new();
+        let mut running = RunningApi {
+            addr: api.addr,
+            postgres_addr: postgres.as_ref().map(|bound| bound.addr),
+            flight_addr: flight.as_ref().map(|bound| bound.addr),
+            stop: stop.clone(),
+            servers: Vec::new(),
+        };
+        if let Some(bound) = postgres {
+            let connections_max = config.postgres_connections_max;
+            running.servers.push(postgres::serve(bound, engine.clone(), connections_max, own.clone())?);
+        }
+        if let Some(bound) = flight {
+            running.servers.push(flight::serve(bound, engine.clone(), config.flight_statements_max));
+        }
+        let hosts = HostPolicy {
+            loopback_only: config.listen.ip().is_loopback(),
+            allowed: config.allowed_hosts.clone(),
+        };
+        let state = AppState::new(Shared {
+            backend: Backend::new(engine),
+            store,
+            metrics,
+            own,
+            tails: Arc::new(Semaphore::new(config.tails_max)),
+            stop,
+            openapi: routes::openapi_json(),
+            started: Instant::now(),
+            config,
+        });
+        running.servers.push(serve_http(api, routes::router(state, hosts)));
+        Ok(running)
+    }
+}
+
+impl RunningApi {
+    /// Ends tails and statements under way, lets other answers end, and stops listening.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        for server in std::mem::take(&mut self.servers) {
+            server.shutdown().await;
+        }
+    }
+}
+
+impl Drop for RunningApi {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,5 @@
+//! The API as its clients see it: every endpoint against a store filled with OTLP.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap here is a failed test")]
+
+mod openapi;

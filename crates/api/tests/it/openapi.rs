@@ -1,0 +1,41 @@
+//! The committed OpenAPI document is what the code generates.
+
+use std::path::Path;
+
+/// Set to 1 to write the document instead of comparing it: `CUPOLA_WRITE_OPENAPI=1 cargo test -p cupola-api openapi`.
+const WRITE: &str = "CUPOLA_WRITE_OPENAPI";
+
+#[test]
+fn the_committed_document_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let generated = cupola_api::openapi_json();
+    if std::env::var(WRITE).is_ok_and(|value| value == "1") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &generated).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "docs/openapi.json is not what the code generates; write it with: cargo xtask openapi"
+    );
+}
+
+#[test]
+fn every_operation_can_be_told_apart_and_says_what_it_refuses() {
+    let document: serde_json::Value = serde_json::from_str(&cupola_api::openapi_json()).unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        assert!(path.starts_with("/api/v1/"), "{path}");
+        for (method, operation) in operations.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} twice");
+            assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+            let tenant = operation["parameters"].as_array().into_iter().flatten();
+            let takes_tenant = tenant.into_iter().any(|parameter| parameter["name"] == "X-Scope-OrgID");
+            let of_the_server = path.ends_with("/status") || path.ends_with("/flush") || path.ends_with("/compact");
+            assert_eq!(takes_tenant, !of_the_server, "{method} {path}");
+        }
+    }
+    assert!(names.len() >= 14, "{names:?}");
+}
