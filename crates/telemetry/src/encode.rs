@@ -20,6 +20,7 @@
 //! others, so that the bytes stay canonical. Strings are `&str` and so valid; ids of a wrong length are
 //! written as no id.
 
+mod builder;
 mod common;
 mod logs;
 mod message;

@@ -7,17 +7,20 @@
 //! Fields are named as in the OTLP proto. `raw()` gives the message's own bytes, without tag and length.
 
 mod common;
+mod envelope;
 mod logs;
 mod metrics;
+mod points;
 mod repeated;
 mod traces;
 
 pub use common::{AnyValue, ArrayValue, Attributes, EntityRef, KeyValue, Resource, Scope};
 pub use logs::{LogRecord, LogsData, ResourceLogs, ScopeLogs};
-pub use metrics::{
+pub use metrics::{Metric, MetricData, MetricsData, ResourceMetrics, ScopeMetrics};
+pub use points::{
     Buckets, Exemplar, Exemplars, ExponentialHistogramDataPoint, ExponentialHistogramPoints,
-    HistogramDataPoint, HistogramPoints, Metric, MetricData, MetricsData, NumberDataPoint, NumberPoints,
-    NumberValue, ResourceMetrics, ScopeMetrics, SummaryDataPoint, SummaryPoints, ValueAtQuantile,
+    HistogramDataPoint, HistogramPoints, NumberDataPoint, NumberPoints, NumberValue, SummaryDataPoint,
+    SummaryPoints, ValueAtQuantile,
 };
 pub use repeated::{Message, PackedDouble, PackedFixed64, PackedVarint, Repeated, Strings};
 pub use traces::{Event, Events, Link, Links, ResourceSpans, ScopeSpans, Span, Status, TracesData};

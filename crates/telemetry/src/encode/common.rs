@@ -1,6 +1,7 @@
 //! Builders of `opentelemetry.proto.common.v1` and `resource.v1`.
 
-use super::message::{Message, Output, builder, write_any_value};
+use super::builder::builder;
+use super::message::{Message, Output, write_any_value, write_bytes};
 use crate::view;
 use crate::wire::{close, open};
 
@@ -108,7 +109,7 @@ pub(crate) fn key_value_with(
     let output: &mut Output = message.output;
     let start = open(&mut output.bytes, number);
     if !key.is_empty() {
-        super::message::write_bytes(&mut output.bytes, 1, key.as_bytes());
+        write_bytes(&mut output.bytes, 1, key.as_bytes());
     }
     write(&mut AnyValue(Message::open(output, 2)));
     close(&mut output.bytes, start);

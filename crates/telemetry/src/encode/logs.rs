@@ -1,7 +1,7 @@
 //! Builders of `opentelemetry.proto.logs.v1`.
 
+use super::builder::{builder, encoder};
 use super::common::{Resource, Scope};
-use super::message::{builder, encoder};
 
 encoder!(
     /// Writes an `ExportLogsServiceRequest`.

@@ -1,7 +1,8 @@
 //! Builders of `opentelemetry.proto.metrics.v1`.
 
+use super::builder::{builder, encoder};
 use super::common::{Resource, Scope};
-use super::message::{Message, builder, encoder};
+use super::message::Message;
 
 encoder!(
     /// Writes an `ExportMetricsServiceRequest`.

@@ -1,6 +1,7 @@
 //! Views of `opentelemetry.proto.trace.v1`.
 
-use super::common::{Attributes, Resource, Scope, envelopes};
+use super::common::{Attributes, Resource, Scope};
+use super::envelope::envelopes;
 use super::repeated::{Extent, Message, Repeated};
 use crate::wire::Reader;
 

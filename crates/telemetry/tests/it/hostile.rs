@@ -1,6 +1,6 @@
 //! Bytes of an enemy: an error or a batch, never a panic, and never another meaning than prost's.
 
-use cupola_telemetry::{Batch, Signal, TenantId, view};
+use cupola_telemetry::{Batch, Problem, Signal, TenantId, view};
 use proptest::prelude::*;
 
 use crate::dice::Dice;
@@ -20,6 +20,9 @@ fn check(signal: Signal, payload: &[u8]) -> Result<(), TestCaseError> {
         }
         Err(error) => {
             prop_assert!(error.offset <= payload.len());
+            // Only here are we stricter than prost.
+            let stricter = matches!(error.problem, Problem::IdLength { .. } | Problem::Nesting);
+            prop_assert!(stricter || normalised(signal, payload).is_err(), "{}", error);
             prop_assert!(!error.to_string().is_empty());
         }
     }

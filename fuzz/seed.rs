@@ -1,0 +1,172 @@
+//! Writes the first inputs of each fuzz target to `corpus/<target>/`: `cargo run --example seed` in `fuzz/`.
+//!
+//! Every run writes the same files. They hold each kind of field once, small, so that the fuzzer starts from
+//! all of the schema instead of finding it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use cupola_telemetry::view::AnyValue;
+use cupola_telemetry::{Batch, TenantId, encode, json};
+
+fn main() -> io::Result<()> {
+    for batch in [logs(), traces(), metrics()] {
+        let signal = batch.signal();
+        write(&format!("{signal}_protobuf"), "all", batch.payload())?;
+        write(&format!("{signal}_protobuf"), "empty", b"")?;
+        write(&format!("{signal}_protobuf"), "scrambled", &not_canonical(batch.payload()))?;
+        write(&format!("{signal}_json"), "all", batch.to_json().as_bytes())?;
+        write(&format!("{signal}_json"), "empty", b"{}")?;
+    }
+    for (name, text) in VALUES {
+        write("any_value_json", name, text.as_bytes())?;
+    }
+    write("any_value_json", "all", json::any_value(body(&logs())).as_bytes())
+}
+
+const VALUES: [(&str, &str); 5] = [
+    ("empty", "{}"),
+    ("int", r#"{"intValue":"-9223372036854775808"}"#),
+    ("double", r#"{"doubleValue":"-Infinity"}"#),
+    ("null", r#"{"stringValue":null,"boolValue":true,"x":[{}]}"#),
+    ("bytes", r#"{"bytesValue":"-_8="}"#),
+];
+
+fn write(target: &str, name: &str, input: &[u8]) -> io::Result<()> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(name), input)
+}
+
+/// A resource in two pieces, its scalar twice, an unknown field and a group; then the payload.
+fn not_canonical(payload: &[u8]) -> Vec<u8> {
+    let pieces = [0x0a, 13, 0x0a, 2, 0x10, 1, 0x0a, 2, 0x10, 2, 0x1a, 0, 0x9b, 1, 0x9c, 1];
+    let mut input = pieces.to_vec();
+    input[1] = (pieces.len() - 2) as u8;
+    input.extend_from_slice(payload);
+    input
+}
+
+fn body(batch: &Batch) -> AnyValue<'_> {
+    let records = batch.logs().resources().flat_map(|r| r.scopes()).flat_map(|s| s.records());
+    records.filter_map(|record| record.body).next().unwrap_or_default()
+}
+
+/// One attribute of each type.
+fn write_value(value: &mut encode::AnyValue<'_>) {
+    let mut list = value.key_value_list();
+    list.attribute("text", "größe")
+        .attribute("bool", true)
+        .attribute("int", -5)
+        .attribute("double", 0.1)
+        .attribute("bytes", &[1, 0xff][..])
+        .attribute("empty", AnyValue::Empty)
+        .attribute("index", AnyValue::StringIndex(3));
+    list.attribute_with("array", |value| {
+        value.array().push(1).push("a");
+    });
+}
+
+fn write_resource(mut resource: encode::Resource<'_>) {
+    resource.attribute("service.name", "cart").dropped_attributes_count(1);
+    resource.entity_ref().schema_url("s").r#type("service").id_key("service.name").description_key("d");
+}
+
+fn write_scope(mut scope: encode::Scope<'_>) {
+    scope.name("n").version("1").attribute("a", "b").dropped_attributes_count(2);
+}
+
+fn logs() -> Batch {
+    let mut encoder = encode::LogsEncoder::new();
+    {
+        let mut resource = encoder.resource_logs();
+        write_resource(resource.resource());
+        resource.schema_url("r");
+        let mut scope = resource.scope_logs();
+        write_scope(scope.scope());
+        scope.schema_url("s");
+        let mut record = scope.record();
+        record
+            .time_unix_nano(1)
+            .observed_time_unix_nano(2)
+            .severity_number(9)
+            .severity_text("INFO")
+            .attribute("http.route", "/")
+            .dropped_attributes_count(300)
+            .flags(1)
+            .trace_id(&[1; 16])
+            .span_id(&[2; 8])
+            .event_name("e");
+        write_value(&mut record.body_with());
+    }
+    encoder.finish(TenantId::default_tenant())
+}
+
+fn traces() -> Batch {
+    let mut encoder = encode::TracesEncoder::new();
+    {
+        let mut resource = encoder.resource_spans();
+        write_resource(resource.resource());
+        let mut scope = resource.scope_spans();
+        write_scope(scope.scope());
+        let mut span = scope.span();
+        span.trace_id(&[1; 16])
+            .span_id(&[2; 8])
+            .trace_state("a=b")
+            .parent_span_id(&[3; 8])
+            .name("GET")
+            .kind(2)
+            .start_time_unix_nano(1)
+            .end_time_unix_nano(2)
+            .dropped_attributes_count(1)
+            .dropped_events_count(2)
+            .dropped_links_count(3)
+            .flags(0x100)
+            .attribute_with("v", write_value);
+        span.event().time_unix_nano(3).name("e").attribute("a", 1).dropped_attributes_count(1);
+        span.link().trace_id(&[4; 16]).span_id(&[5; 8]).trace_state("c").attribute("a", 1).flags(1);
+        span.status().message("no").code(2);
+    }
+    encoder.finish(TenantId::default_tenant())
+}
+
+fn metrics() -> Batch {
+    let mut encoder = encode::MetricsEncoder::new();
+    {
+        let mut resource = encoder.resource_metrics();
+        write_resource(resource.resource());
+        let mut scope = resource.scope_metrics();
+        write_scope(scope.scope());
+        let mut metric = scope.metric();
+        metric.name("m").description("d").unit("1").metadata("k", "v");
+        let mut gauge = metric.gauge();
+        let mut point = gauge.point();
+        point.start_time_unix_nano(1).time_unix_nano(2).value(1.5).attribute("a", "b").flags(1);
+        point.exemplar().time_unix_nano(1).value(3).span_id(&[1; 8]).trace_id(&[2; 16]).filtered_attribute("f", 1);
+        drop(point);
+        drop(gauge);
+        drop(metric);
+        let mut metric = scope.metric();
+        metric.sum().aggregation_temporality(2).is_monotonic(true).point().value(7);
+        drop(metric);
+        let mut metric = scope.metric();
+        let mut histogram = metric.histogram();
+        histogram.aggregation_temporality(1);
+        histogram.point().count(3).sum(1.0).bucket_counts([1, 2]).explicit_bounds([0.5]).min(0.1).max(0.9);
+        drop(histogram);
+        drop(metric);
+        let mut metric = scope.metric();
+        let mut histogram = metric.exponential_histogram();
+        let mut point = histogram.point();
+        point.count(3).sum(-1.0).scale(-2).zero_count(1).min(0.1).max(0.9).zero_threshold(1e-9);
+        point.positive().offset(-1).bucket_counts([1, 300]);
+        point.negative().offset(4).bucket_counts([0]);
+        drop(point);
+        drop(histogram);
+        drop(metric);
+        let mut metric = scope.metric();
+        metric.summary().point().count(1).sum(2.0).quantile_value().quantile(0.5).value(2.0);
+    }
+    encoder.finish(TenantId::default_tenant())
+}
