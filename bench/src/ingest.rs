@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use cupola_export::otlp::Compression;
-use cupola_generator::GeneratorConfig;
+use cupola_generator::{GeneratorConfig, ndjson};
 use cupola_telemetry::{Batch, Signal};
 use prost::Message;
 use serde::Serialize;
 
 use crate::load::{self, Load};
-use crate::ndjson;
 use crate::report::{Spread, keep, print_table};
 use crate::server::{Server, bytes_below};
 use crate::victoria::{self, Victoria};

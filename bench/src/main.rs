@@ -7,7 +7,6 @@ use clap::{Parser, Subcommand};
 mod footprint;
 mod ingest;
 mod load;
-mod ndjson;
 mod query;
 mod report;
 mod server;

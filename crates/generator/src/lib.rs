@@ -12,6 +12,7 @@ mod config;
 mod generator;
 mod instruments;
 mod logs;
+pub mod ndjson;
 mod plan;
 mod points;
 mod random;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use cupola_generator::ndjson;
+use cupola_telemetry::{Batch, Signal};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
 use crate::{generator, metrics, records, spans};
@@ -65,7 +67,35 @@ fn all_kinds_of_metrics_appear_and_counters_never_fall() {
     assert_eq!(kinds.len(), 5);
 }
 
-fn count_points(batch: &cupola_telemetry::Batch) -> usize {
+#[test]
+fn batches_are_canonical_as_they_are() {
+    let mut generator = generator(24);
+    for signal in Signal::ALL {
+        let batch = generator.batch(signal, 500);
+        let decoded =
+            Batch::decode_protobuf(signal, batch.tenant().clone(), batch.payload().clone()).unwrap();
+        assert_eq!(decoded.items(), batch.items());
+        // The same allocation: nothing had to be rewritten.
+        assert_eq!(decoded.payload().as_ptr(), batch.payload().as_ptr());
+    }
+}
+
+#[test]
+fn ndjson_has_one_object_for_each_item() {
+    let mut generator = generator(25);
+    for signal in Signal::ALL {
+        let mut text = Vec::new();
+        ndjson::write(&generator.batch(signal, 200), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().count(), 200);
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with('{') && line.ends_with('}'))
+        );
+    }
+}
+
+fn count_points(batch: &Batch) -> usize {
     let decoded = metrics(batch);
     let metrics = decoded
         .resource_metrics

@@ -1,18 +1,17 @@
 //! The records of a batch as NDJSON, one flat object a line: what people keep in files today, for comparing sizes.
 
-use std::io::Write;
+use std::io::{Result, Write};
 
-use anyhow::Result;
 use cupola_telemetry::json::{write_plain, write_string};
-use cupola_telemetry::view::{Attributes, LogsData, TracesData};
+use cupola_telemetry::view::{Attributes, LogsData, MetricData, MetricsData, TracesData};
 use cupola_telemetry::{Batch, Signal};
 
-/// Writes logs and spans; metrics have no usual form as NDJSON and are left out.
-pub(crate) fn write(batch: &Batch, out: &mut impl Write) -> Result<()> {
+/// Writes one line for each log record, span or data point.
+pub fn write(batch: &Batch, out: &mut impl Write) -> Result<()> {
     match batch.signal() {
         Signal::Logs => logs(batch.payload(), out),
         Signal::Traces => spans(batch.payload(), out),
-        Signal::Metrics => Ok(()),
+        Signal::Metrics => points(batch.payload(), out),
     }
 }
 
@@ -98,6 +97,82 @@ fn spans(payload: &[u8], out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+fn points(payload: &[u8], out: &mut impl Write) -> Result<()> {
+    let mut line = String::new();
+    for resource in MetricsData::new(payload).resources() {
+        for scope in resource.scopes() {
+            for metric in scope.metrics() {
+                let Some(data) = metric.data() else { continue };
+                let mut point = |fill: &mut dyn FnMut(&mut Object<'_>), attributes: Attributes<'_>| {
+                    line.clear();
+                    let mut object = Object::open(&mut line);
+                    object.text("name", metric.name);
+                    object.text("unit", metric.unit);
+                    fill(&mut object);
+                    object.attributes("resource", resource.resource().attributes);
+                    object.attributes("attributes", attributes);
+                    object.close();
+                    out.write_all(line.as_bytes())
+                };
+                each_point(data, &mut point)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+type Fill<'f> = &'f mut dyn FnMut(&mut Object<'_>);
+
+fn each_point(
+    data: MetricData<'_>,
+    point: &mut dyn FnMut(Fill<'_>, Attributes<'_>) -> Result<()>,
+) -> Result<()> {
+    match data {
+        MetricData::Gauge(points) | MetricData::Sum { points, .. } => points.iter().try_for_each(|of| {
+            let mut fill = |object: &mut Object<'_>| {
+                object.number("timestamp", of.time_unix_nano);
+                object.double("value", of.value.map_or(0.0, |value| value.as_f64()));
+            };
+            point(&mut fill, of.attributes)
+        }),
+        MetricData::Histogram { points, .. } => points.iter().try_for_each(|of| {
+            let mut fill = |object: &mut Object<'_>| {
+                object.number("timestamp", of.time_unix_nano);
+                object.number("count", of.count);
+                object.double("sum", of.sum.unwrap_or(0.0));
+                object.list("buckets", of.bucket_counts.iter().map(|count| count as f64));
+                object.list("bounds", of.explicit_bounds.iter());
+            };
+            point(&mut fill, of.attributes)
+        }),
+        MetricData::ExponentialHistogram { points, .. } => points.iter().try_for_each(|of| {
+            let mut fill = |object: &mut Object<'_>| {
+                object.number("timestamp", of.time_unix_nano);
+                object.number("count", of.count);
+                object.double("sum", of.sum.unwrap_or(0.0));
+                object.double("scale", f64::from(of.scale));
+                if let Some(positive) = of.positive {
+                    object.double("offset", f64::from(positive.offset));
+                    object.list("buckets", positive.bucket_counts.iter().map(|count| count as f64));
+                }
+            };
+            point(&mut fill, of.attributes)
+        }),
+        MetricData::Summary(points) => points.iter().try_for_each(|of| {
+            let mut fill = |object: &mut Object<'_>| {
+                object.number("timestamp", of.time_unix_nano);
+                object.number("count", of.count);
+                object.double("sum", of.sum);
+                object.list(
+                    "quantiles",
+                    of.quantile_values.iter().map(|quantile| quantile.value),
+                );
+            };
+            point(&mut fill, of.attributes)
+        }),
+    }
+}
+
 /// A JSON object under construction.
 struct Object<'a> {
     out: &'a mut String,
@@ -121,6 +196,23 @@ impl<'a> Object<'a> {
     fn number(&mut self, key: &str, value: u64) {
         self.key(key);
         self.out.push_str(&value.to_string());
+    }
+
+    fn double(&mut self, key: &str, value: f64) {
+        self.key(key);
+        self.out.push_str(&value.to_string());
+    }
+
+    fn list(&mut self, key: &str, values: impl Iterator<Item = f64>) {
+        self.key(key);
+        self.out.push('[');
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                self.out.push(',');
+            }
+            self.out.push_str(&value.to_string());
+        }
+        self.out.push(']');
     }
 
     fn text(&mut self, key: &str, value: &str) {
