@@ -19,7 +19,7 @@ export async function startDemo(): Promise<RunningCupola> {
   const url = await addressOf(child);
   return {
     url,
-    tenant: "default",
+    tenant: "acme",
     stop: async () => {
       child.kill("SIGTERM");
       if (child.exitCode === null) await once(child, "exit");
