@@ -57,7 +57,7 @@ impl FromStr for Signal {
 /// repeated numbers packed in one chunk, strings valid UTF-8, ids of length 0 or their own, nesting within
 /// [`NESTING_MAX`](crate::NESTING_MAX), unknown fields kept. Readers therefore have no error path.
 /// Concatenated canonical requests are one canonical request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Batch {
     signal: Signal,
     tenant: TenantId,
@@ -160,5 +160,17 @@ impl Batch {
     /// The request as OTLP/JSON. Unknown fields have no JSON form and are left out.
     pub fn to_json(&self) -> String {
         json::encode_request(self.signal, &self.payload)
+    }
+}
+
+/// Without the payload, which is long and of no use to a reader.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("signal", &self.signal)
+            .field("tenant", &self.tenant)
+            .field("items", &self.items)
+            .field("bytes", &self.payload.len())
+            .finish()
     }
 }

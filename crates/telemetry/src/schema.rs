@@ -1,7 +1,8 @@
 //! OTLP as a table: for each message its fields, their kinds and JSON names. One source for validation,
 //! canonicalisation and OTLP/JSON in both directions.
 //!
-//! Transcribed from opentelemetry-proto; round trips against its generated types prove it. Adding a field of a later OTLP here is enough for all four; the views have it when somebody needs it.
+//! Transcribed from opentelemetry-proto; round trips against its generated types prove it. Adding a field of a
+//! later OTLP here is enough for all of these; the views get it when somebody needs it.
 
 mod common;
 mod logs;

@@ -1,6 +1,7 @@
 //! What is wrong with a request, and where.
 
 use super::NESTING_MAX;
+use crate::wire::{FIXED32, FIXED64, GROUP_END, GROUP_START, LENGTH, VARINT};
 
 /// A request that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +24,9 @@ pub enum Problem {
     VarintOverflow,
     #[error("{key} is not the key of a field")]
     FieldKey { key: u64 },
-    #[error("expected wire type {expected}, found {actual}")]
+    #[error("expected {}, found {}", wire_type_name(*expected), wire_type_name(*actual))]
     WireType { expected: u32, actual: u32 },
-    #[error("end of group {actual} where {} was expected", .expected.map_or("none".to_owned(), |number| format!("that of {number}")))]
+    #[error("end of group {actual} where {} was expected", .expected.map_or("none".into(), |number| format!("that of {number}")))]
     GroupEnd { expected: Option<u32>, actual: u32 },
     #[error("text is not UTF-8 from its byte {valid_up_to} on")]
     Utf8 { valid_up_to: usize },
@@ -49,4 +50,17 @@ pub enum Problem {
     Repeated,
     #[error("given beside {other}, of which only one may be set")]
     Oneof { other: &'static str },
+}
+
+/// As the protobuf encoding guide calls them.
+fn wire_type_name(wire_type: u32) -> &'static str {
+    match wire_type {
+        VARINT => "a varint",
+        FIXED64 => "64 bits",
+        LENGTH => "a length-delimited value",
+        GROUP_START => "the start of a group",
+        GROUP_END => "the end of a group",
+        FIXED32 => "32 bits",
+        _ => "no wire type",
+    }
 }

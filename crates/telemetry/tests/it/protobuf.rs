@@ -194,4 +194,14 @@ fn errors_read_well() {
         error.to_string(),
         "resource_logs[0].scope_logs[0].log_records[0].trace_id: id has 3 bytes, expected 16 or none (byte 6)"
     );
+    let error = decode(Signal::Logs, vec![0x08, 1]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "resource_logs[0]: expected a length-delimited value, found a varint (byte 0)"
+    );
+    let batch = decode(Signal::Traces, Vec::new()).unwrap();
+    assert_eq!(
+        format!("{batch:?}"),
+        "Batch { signal: Traces, tenant: TenantId(\"default\"), items: 0, bytes: 0 }"
+    );
 }
