@@ -5,7 +5,8 @@ use bytes::Bytes;
 use cupola_telemetry::Signal;
 use tonic::Code;
 
-use crate::support::{JSON, PROTOBUF, SIGNALS, frame, gzip, path, request, start, zstd};
+use crate::payloads::request;
+use crate::support::{JSON, PROTOBUF, SIGNALS, frame, gzip, path, start, zstd};
 
 /// Enough to meet every early byte with every wire type and JSON token; seeded, so a failure comes back.
 const ROUNDS: u64 = 400;

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tonic::Code;
 
-use crate::support::{Capture, PROTOBUF, bodies, config, frame, gzip, request, start, start_with};
+use crate::payloads::{bodies, request};
+use crate::support::{Capture, PROTOBUF, config, frame, gzip, start, start_with};
 
 const TENANT: &str = "x-scope-orgid";
 

@@ -4,4 +4,6 @@ mod clients;
 mod conformance;
 mod garbage;
 mod lifecycle;
+mod payloads;
 mod support;
+mod throughput;

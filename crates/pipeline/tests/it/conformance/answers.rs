@@ -9,9 +9,8 @@ use cupola_pipeline::receivers::otlp::OtlpReceiverConfig;
 use cupola_telemetry::Signal;
 use tonic::Code;
 
-use crate::support::{
-    JSON, PROTOBUF, SIGNALS, bodies, deflate, frame, gzip, logs_of, path, request, start, zstd,
-};
+use crate::payloads::{bodies, logs_of, request};
+use crate::support::{JSON, PROTOBUF, SIGNALS, deflate, frame, gzip, path, start, zstd};
 
 #[tokio::test]
 async fn c01_none_gzip_and_zstd_are_accepted_on_both_transports() {

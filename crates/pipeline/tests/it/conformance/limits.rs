@@ -6,10 +6,8 @@ use cupola_telemetry::memory::MemoryBudget;
 use prost::Message;
 use tonic::Code;
 
-use crate::support::{
-    JSON, PROTOBUF, Receiver, SIGNALS, bodies, config, frame, gzip, logs_of, noise, path, request, start,
-    start_with, zstd,
-};
+use crate::payloads::{bodies, logs_of, noise, request};
+use crate::support::{JSON, PROTOBUF, Receiver, SIGNALS, config, frame, gzip, path, start, start_with, zstd};
 
 const MIB: usize = 1024 * 1024;
 

@@ -9,9 +9,8 @@ use cupola_telemetry::memory::MemoryBudget;
 use prost::Message;
 use tonic::Code;
 
-use crate::support::{
-    PROTOBUF, SIGNALS, bodies, config, frame, gzip, logs_of, path, request, start, start_with,
-};
+use crate::payloads::{bodies, logs_of, request};
+use crate::support::{PROTOBUF, SIGNALS, config, frame, gzip, path, start, start_with};
 
 #[tokio::test]
 async fn c12_overload_is_503_with_retry_after_and_unavailable_with_retry_info() {

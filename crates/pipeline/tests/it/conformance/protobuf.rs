@@ -5,7 +5,8 @@ use cupola_telemetry::Signal;
 use cupola_telemetry::view::{AnyValue, MetricData};
 use tonic::Code;
 
-use crate::support::{PROTOBUF, Receiver, bodies, start};
+use crate::payloads::bodies;
+use crate::support::{PROTOBUF, Receiver, start};
 
 /// A length-delimited field.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {

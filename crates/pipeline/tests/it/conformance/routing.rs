@@ -7,7 +7,8 @@ use cupola_telemetry::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
-use crate::support::{JSON, PROTOBUF, bodies, config, frame, grpc_call, h2_call, request, start, start_with};
+use crate::payloads::{bodies, request};
+use crate::support::{JSON, PROTOBUF, config, frame, grpc_call, h2_call, start, start_with};
 
 #[tokio::test]
 async fn c08_every_error_body_is_a_status_in_the_encoding_of_the_request() {
