@@ -16,6 +16,7 @@ use arrow::array::RecordBatch;
 use cupola_telemetry::{Batch, Signal};
 
 pub(crate) use buffers::MapBuilder;
+pub(crate) use metrics::kind;
 pub(crate) use values::describe;
 
 use crate::schema::{KeyStatistics, PromotionProfiles, Table};
@@ -68,6 +69,9 @@ pub(crate) const NESTED_BYTES_MAX: usize = 1 << 30;
 /// Turns batches of one tenant and signal into columns.
 pub fn seal(batches: &[Batch], context: &SealContext<'_>) -> Result<SealedChunks, SealError> {
     let mut sealed = SealedChunks::default();
+    // One assignment over all groups: a series is assigned only when its row is part of what is returned.
+    let metrics = batches.iter().any(|batch| batch.signal() == Signal::Metrics);
+    let mut assignment = metrics.then(|| context.series.assign());
     for group in groups(batches) {
         let Some(batch) = Batch::concat(group) else {
             continue;
@@ -86,8 +90,20 @@ pub fn seal(batches: &[Batch], context: &SealContext<'_>) -> Result<SealedChunks
                     .chunks
                     .extend(spans::seal(payload, &profile, context.received_unix_nano)?);
             }
-            Signal::Metrics => sealed.chunks.extend(metrics::seal(payload, context)?),
+            Signal::Metrics => {
+                if let Some(assignment) = &mut assignment {
+                    sealed.chunks.extend(metrics::seal(payload, context, assignment)?);
+                }
+            }
         }
+    }
+    if let Some(assignment) = assignment {
+        if !assignment.missing().is_empty() {
+            return Err(SealError::DaysNotLoaded {
+                days: assignment.missing().to_vec(),
+            });
+        }
+        assignment.commit();
     }
     for chunk in &sealed.chunks {
         if !chunk.table.attribute_sets().is_empty() {

@@ -17,6 +17,7 @@ mod error;
 pub mod io;
 mod journal;
 mod memtable;
+pub mod readback;
 mod report;
 pub mod schema;
 pub mod segment;

@@ -32,11 +32,15 @@ pub(crate) mod kind {
     pub(crate) const SUMMARY: i8 = 5;
 }
 
-pub(super) fn seal(payload: &Bytes, context: &SealContext<'_>) -> Result<Vec<SealedChunk>, SealError> {
+pub(super) fn seal<'a, 'g>(
+    payload: &'a Bytes,
+    context: &SealContext<'_>,
+    assignment: &'a mut Assignment<'g>,
+) -> Result<Vec<SealedChunk>, SealError> {
     let series_profile = context.profiles.profile(Table::Series);
     let exemplars_profile = context.profiles.profile(Table::Exemplars);
     let mut builder = MetricsBuilder {
-        assignment: context.series.assign(),
+        assignment,
         received_unix_nano: context.received_unix_nano,
         digest: AttributesDigest::default(),
         series_arena: Arena::new(payload),
@@ -216,7 +220,7 @@ impl<'a, 'r> Header<'a, 'r> {
 }
 
 struct MetricsBuilder<'a, 'g> {
-    assignment: Assignment<'g>,
+    assignment: &'a mut Assignment<'g>,
     received_unix_nano: i64,
     digest: AttributesDigest,
     series_arena: Arena<'a>,
@@ -317,10 +321,9 @@ impl<'a> MetricsBuilder<'a, '_> {
     }
 
     fn finish(self, payload: &Bytes) -> Result<Vec<SealedChunk>, SealError> {
+        // The caller loads them and seals again.
         if !self.assignment.missing().is_empty() {
-            return Err(SealError::DaysNotLoaded {
-                days: self.assignment.missing().to_vec(),
-            });
+            return Ok(Vec::new());
         }
         check_nested(self.series.nested_bytes().max(self.exemplars.nested_bytes()))?;
         let mut chunks = Vec::new();
@@ -361,7 +364,6 @@ impl<'a> MetricsBuilder<'a, '_> {
             self.exemplars.finish(&mut chunk);
             chunks.push(chunk.finish()?);
         }
-        self.assignment.commit();
         Ok(chunks)
     }
 }
