@@ -190,6 +190,10 @@ impl Scanner<'_> {
             };
             let end = offset + record.len();
             match header.batch(record) {
+                // Bytes that were doubled must not double rows.
+                Ok(_) if self.expected.is_some_and(|due| header.sequence < due) => {
+                    self.damage(offset, end, "the record was read before");
+                }
                 Ok(batch) => self.take(header, batch),
                 Err(reason) => {
                     let last = self.next_record(end).is_none();
@@ -197,7 +201,7 @@ impl Scanner<'_> {
                         break;
                     }
                     self.damage(offset, end, reason);
-                    self.expected = Some(header.sequence + 1);
+                    self.expected = self.expected.max(Some(header.sequence.saturating_add(1)));
                 }
             }
             offset = end;

@@ -1,0 +1,478 @@
+//! A file system in memory that forgets what was not synced, fails when told to, and crashes at a chosen operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use cupola_store::io::{Entry, FileSystem, Lock, Metadata, WritableFile};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// What a machine finds after a power loss of what was not synced.
+#[derive(Debug, Clone, Copy)]
+pub enum Survival {
+    Nothing,
+    Everything,
+    /// Some names, and of each file a part, possibly with zeros at its end.
+    Some(u64),
+}
+
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    directories: BTreeSet<PathBuf>,
+    files: BTreeMap<u64, Content>,
+    locks: BTreeSet<PathBuf>,
+    next_file: u64,
+    operations: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    /// Bytes all files together may have.
+    capacity: Option<usize>,
+    /// Syncs that fail from now on.
+    failing_syncs: u32,
+    failing_writes: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    data: Vec<u8>,
+    synced: Vec<u8>,
+    /// A sync failed: the pages count as clean, and never reach the disk.
+    lost: bool,
+}
+
+impl Simulated {
+    pub fn new() -> Simulated {
+        Simulated { disk: Arc::default() }
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Operations that change something, so far.
+    pub fn operations(&self) -> u64 {
+        self.disk().operations
+    }
+
+    /// From this operation on nothing happens any more.
+    pub fn crash_at(&self, operation: u64) {
+        self.disk().crash_at = Some(operation);
+    }
+
+    pub fn crash_now(&self) {
+        self.disk().crashed = true;
+    }
+
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.disk().capacity = bytes;
+    }
+
+    pub fn used(&self) -> usize {
+        self.disk().files.values().map(|file| file.data.len()).sum()
+    }
+
+    pub fn fail_syncs(&self, count: u32) {
+        self.disk().failing_syncs = count;
+    }
+
+    pub fn fail_writes(&self, count: u32) {
+        self.disk().failing_writes = count;
+    }
+
+    /// The disk as the machine finds it after a power loss now.
+    pub fn reboot(&self, survival: Survival) -> Simulated {
+        let disk = self.disk();
+        let mut random = StdRng::seed_from_u64(match survival {
+            Survival::Some(seed) => seed,
+            _ => 0,
+        });
+        let mut keep = || match survival {
+            Survival::Nothing => false,
+            Survival::Everything => true,
+            Survival::Some(_) => random.random_bool(0.5),
+        };
+        let mut names = disk.durable_names.clone();
+        for (path, file) in &disk.names {
+            if disk.durable_names.get(path) != Some(file) && keep() {
+                names.insert(path.clone(), *file);
+            }
+        }
+        for path in disk.durable_names.keys() {
+            if !disk.names.contains_key(path) && keep() {
+                names.remove(path);
+            }
+        }
+        let mut files = BTreeMap::new();
+        for (id, file) in &disk.files {
+            let data = surviving(file, survival, &mut random);
+            files.insert(
+                *id,
+                Content {
+                    synced: data.clone(),
+                    data,
+                    lost: false,
+                },
+            );
+        }
+        Simulated {
+            disk: Arc::new(Mutex::new(Disk {
+                durable_names: names.clone(),
+                names,
+                directories: disk.directories.clone(),
+                files,
+                next_file: disk.next_file,
+                ..Disk::default()
+            })),
+        }
+    }
+
+    /// A copy, as if the process had ended and the machine gone on.
+    pub fn copy(&self) -> Simulated {
+        self.reboot(Survival::Everything)
+    }
+
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.disk().names.keys().cloned().collect()
+    }
+
+    /// Changes the bytes of a file behind everybody's back.
+    pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut disk = self.disk();
+        let id = disk.names[path];
+        let file = disk.files.entry(id).or_default();
+        change(&mut file.data);
+        file.synced = file.data.clone();
+    }
+}
+
+fn surviving(file: &Content, survival: Survival, random: &mut StdRng) -> Vec<u8> {
+    match survival {
+        Survival::Everything if !file.lost => file.data.clone(),
+        Survival::Some(_) if !file.lost && file.data.starts_with(&file.synced) => {
+            let unsynced = file.data.len() - file.synced.len();
+            let kept = file.synced.len() + random.random_range(0..=unsynced);
+            let mut data = file.data[..kept].to_vec();
+            if kept > file.synced.len() && random.random_bool(0.3) {
+                let zeros = random.random_range(file.synced.len()..kept);
+                data[zeros..].fill(0);
+            }
+            data
+        }
+        _ => file.synced.clone(),
+    }
+}
+
+fn crashed() -> io::Error {
+    io::Error::other("the machine is off")
+}
+
+fn kind(kind: ErrorKind) -> io::Error {
+    kind.into()
+}
+
+impl Disk {
+    fn reading(&self) -> io::Result<()> {
+        match self.crashed {
+            true => Err(crashed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts an operation; `Err` when the machine is off, or goes off with it.
+    fn changing(&mut self) -> io::Result<()> {
+        self.reading()?;
+        self.operations += 1;
+        if self.crash_at.is_some_and(|at| self.operations >= at) {
+            self.crashed = true;
+            return Err(crashed());
+        }
+        Ok(())
+    }
+
+    fn id(&self, path: &Path) -> io::Result<u64> {
+        self.reading()?;
+        self.names
+            .get(path)
+            .copied()
+            .ok_or_else(|| kind(ErrorKind::NotFound))
+    }
+
+    fn has_parent(&self, path: &Path) -> io::Result<()> {
+        match path
+            .parent()
+            .is_some_and(|parent| self.directories.contains(parent))
+        {
+            true => Ok(()),
+            false => Err(kind(ErrorKind::NotFound)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    disk: Arc<Mutex<Disk>>,
+    id: u64,
+}
+
+impl OpenFile {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl WritableFile for OpenFile {
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        let mut disk = self.disk();
+        if let Err(error) = disk.changing() {
+            // The part of it that was on its way.
+            let half = data.len() / 2;
+            disk.files
+                .entry(self.id)
+                .or_default()
+                .data
+                .extend_from_slice(&data[..half]);
+            return Err(error);
+        }
+        if disk.failing_writes > 0 {
+            disk.failing_writes -= 1;
+            let half = data.len() / 2;
+            disk.files
+                .entry(self.id)
+                .or_default()
+                .data
+                .extend_from_slice(&data[..half]);
+            return Err(io::Error::other("injected write error"));
+        }
+        let used: usize = disk.files.values().map(|file| file.data.len()).sum();
+        let left = disk
+            .capacity
+            .map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
+        let file = disk.files.entry(self.id).or_default();
+        if data.len() > left {
+            file.data.extend_from_slice(&data[..left]);
+            return Err(kind(ErrorKind::StorageFull));
+        }
+        file.data.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        let failing = disk.failing_syncs > 0;
+        disk.failing_syncs = disk.failing_syncs.saturating_sub(1);
+        let file = disk.files.entry(self.id).or_default();
+        if failing {
+            file.lost = true;
+            return Err(io::Error::other("injected sync error"));
+        }
+        if !file.lost {
+            file.synced = file.data.clone();
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        let file = disk.files.entry(self.id).or_default();
+        file.data
+            .truncate(usize::try_from(bytes).map_err(io::Error::other)?);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+}
+
+impl Lock for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut disk = self.disk.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        disk.locks.remove(&self.path);
+    }
+}
+
+impl FileSystem for Simulated {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        disk.has_parent(path)?;
+        if disk.names.contains_key(path) {
+            return Err(kind(ErrorKind::AlreadyExists));
+        }
+        let id = disk.next_file;
+        disk.next_file += 1;
+        disk.names.insert(path.to_owned(), id);
+        disk.files.insert(id, Content::default());
+        Ok(Box::new(OpenFile {
+            disk: self.disk.clone(),
+            id,
+        }))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let disk = self.disk();
+        Ok(disk.files[&disk.id(path)?].data.clone())
+    }
+
+    fn read_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> io::Result<Vec<Vec<u8>>> {
+        let data = self.read(path)?;
+        let part = |range: &Range<u64>| {
+            data.get(range.start as usize..range.end as usize)
+                .map(<[u8]>::to_vec)
+        };
+        ranges
+            .iter()
+            .map(|range| part(range).ok_or_else(|| kind(ErrorKind::UnexpectedEof)))
+            .collect()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<File>> {
+        self.disk().id(path).map(|_| None)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let disk = self.disk();
+        let is_directory = disk.directories.contains(path);
+        let bytes = match is_directory {
+            true => 0,
+            false => disk.files[&disk.id(path)?].data.len() as u64,
+        };
+        Ok(Metadata {
+            bytes,
+            is_directory,
+            modified: SystemTime::UNIX_EPOCH + Duration::from_secs(disk.operations),
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        disk.has_parent(to)?;
+        let id = disk.id(from)?;
+        disk.names.remove(from);
+        disk.names.insert(to.to_owned(), id);
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        disk.has_parent(to)?;
+        let id = disk.id(from)?;
+        if disk.names.contains_key(to) {
+            return Err(kind(ErrorKind::AlreadyExists));
+        }
+        disk.names.insert(to.to_owned(), id);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        let id = disk.id(path)?;
+        disk.names.remove(path);
+        // Space is free at once; what a reboot may bring back is empty then, as good as gone.
+        if !disk
+            .names
+            .values()
+            .chain(disk.durable_names.values())
+            .any(|named| *named == id)
+        {
+            disk.files.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        let mut children = disk.names.keys().chain(&disk.directories);
+        if children.any(|child| child.parent() == Some(path)) {
+            return Err(kind(ErrorKind::DirectoryNotEmpty));
+        }
+        disk.directories.remove(path);
+        Ok(())
+    }
+
+    fn create_directories(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.reading()?;
+        if disk.directories.contains(path) {
+            return Ok(());
+        }
+        disk.changing()?;
+        let missing: Vec<PathBuf> = path.ancestors().map(Path::to_owned).collect();
+        disk.directories.extend(missing);
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let disk = self.disk();
+        disk.reading()?;
+        if !disk.directories.contains(path) {
+            return Err(kind(ErrorKind::NotFound));
+        }
+        let entry = |child: &PathBuf, is_directory| Entry {
+            name: child
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            is_directory,
+        };
+        let files = disk.names.keys().filter(|child| child.parent() == Some(path));
+        let directories = disk
+            .directories
+            .iter()
+            .filter(|child| child.parent() == Some(path));
+        Ok(files
+            .map(|child| entry(child, false))
+            .chain(directories.map(|child| entry(child, true)))
+            .collect())
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.changing()?;
+        let here = |child: &Path| child.parent() == Some(path);
+        disk.durable_names.retain(|child, _| !here(child));
+        let names: Vec<_> = disk
+            .names
+            .iter()
+            .filter(|(child, _)| here(child))
+            .map(|(child, id)| (child.clone(), *id))
+            .collect();
+        disk.durable_names.extend(names);
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path, _holder: &str) -> io::Result<Box<dyn Lock>> {
+        let mut disk = self.disk();
+        disk.reading()?;
+        if !disk.locks.insert(path.to_owned()) {
+            return Err(io::Error::new(ErrorKind::WouldBlock, "process 1"));
+        }
+        Ok(Box::new(Held {
+            disk: self.disk.clone(),
+            path: path.to_owned(),
+        }))
+    }
+}
