@@ -1,1 +1,52 @@
-fn main() {}
+//! The binary: command line, configuration, wiring, own telemetry, demo. Alone reads the environment and configuration
+//! files; holds no telemetry logic of its own.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod failure;
+mod logging;
+mod own;
+mod server;
+mod signals;
+mod sink;
+mod terminal;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Returns freed memory to the system sooner and fragments less than the system's allocator under many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    watch::configure_allocator();
+    let cli = cli::Cli::parse();
+    let colour = terminal::colour_on_stderr(cli.color);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cupola")
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            failure::Failure::new("cannot start the runtime")
+                .caused_by(&error)
+                .print(colour);
+            return ExitCode::from(failure::EXIT_FAILURE);
+        }
+    };
+    let outcome = runtime.block_on(commands::run(cli));
+    // Work that is still running has been given its time by the command; nothing waits for it here.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(colour);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

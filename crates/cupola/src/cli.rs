@@ -1,0 +1,289 @@
+//! The command line. Parsing validates and never acts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cupola_telemetry::{Signal, TenantId};
+
+use crate::config::units::{ByteSize, MemoryLimit, TimeSpan};
+use crate::config::{LogFlags, ServeFlags};
+
+/// Where a running server is looked for.
+pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:4300";
+
+/// Observability in one binary: takes OpenTelemetry in, keeps it, finds it again.
+#[derive(Debug, Parser)]
+#[command(name = "cupola", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// Configuration file (YAML).
+    #[arg(long, global = true, env = "CUPOLA_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// When to colour what is printed.
+    #[arg(
+        long,
+        global = true,
+        env = "CUPOLA_COLOR",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub(crate) color: Colour,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take telemetry in, keep it and answer questions about it.
+    Serve(ServeFlags),
+    /// Start Cupola with a small running application that sends it telemetry.
+    Demo(DemoArguments),
+    /// Make realistic telemetry: to an OTLP endpoint, to files, or into a data directory.
+    Generate(GenerateArguments),
+    /// Ask a question in SQL, of a running server or of a data directory.
+    Query(QueryArguments),
+    /// Show logs or spans as they arrive.
+    Tail(TailArguments),
+    /// Show one trace as a waterfall.
+    Trace(TraceArguments),
+    /// Check a data directory, and repair it if asked to.
+    Doctor(DoctorArguments),
+    /// Check or show the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the configuration is valid, and what is wrong where.
+    Check(ServeFlags),
+    /// Print what holds after flags, environment, file and defaults.
+    Show(ServeFlags),
+}
+
+/// Which server, or which data directory, and as which tenant.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Target {
+    /// A running server.
+    #[arg(long, env = "CUPOLA_URL", default_value = URL_DEFAULT, value_name = "URL")]
+    pub(crate) url: String,
+    /// A data directory that no server is using, instead of a running server.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Whose data.
+    #[arg(long, env = "CUPOLA_TENANT", value_name = "TENANT", value_parser = tenant, default_value = "default")]
+    pub(crate) tenant: TenantId,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QueryArguments {
+    /// The statement; `-` reads it from standard input.
+    pub(crate) sql: String,
+    /// How the answer looks.
+    #[arg(long, short, default_value = "table")]
+    pub(crate) format: Format,
+    /// Give up after this long.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<TimeSpan>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Ndjson,
+    Csv,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TailArguments {
+    /// `logs` or `spans`.
+    #[arg(default_value = "logs")]
+    pub(crate) signal: TailSignal,
+    /// Only this service.
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Only logs of this level or a worse one: trace, debug, info, warn, error, fatal.
+    #[arg(long)]
+    pub(crate) level: Option<String>,
+    /// Only with all of these words in the body, or in the name of the span.
+    #[arg(long)]
+    pub(crate) words: Option<String>,
+    /// Only of this trace.
+    #[arg(long, value_name = "ID")]
+    pub(crate) trace_id: Option<String>,
+    /// Only with this attribute; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) attribute: Vec<String>,
+    /// Only failed spans, or logs of level error and worse.
+    #[arg(long)]
+    pub(crate) errors: bool,
+    /// Stop after this many lines.
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    pub(crate) lines: Option<u64>,
+    /// Print each item as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A running server.
+    #[arg(long, env = "CUPOLA_URL", default_value = URL_DEFAULT, value_name = "URL")]
+    pub(crate) url: String,
+    /// Whose data.
+    #[arg(long, env = "CUPOLA_TENANT", value_name = "TENANT", value_parser = tenant, default_value = "default")]
+    pub(crate) tenant: TenantId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TailSignal {
+    Logs,
+    #[value(alias = "traces")]
+    Spans,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TraceArguments {
+    /// Trace id: 32 hexadecimal digits.
+    pub(crate) id: String,
+    /// Show the attributes of each span.
+    #[arg(long, short)]
+    pub(crate) attributes: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {
+    /// The data directory; no server may be using it.
+    #[arg(long, env = "CUPOLA_DATA_DIR", default_value = crate::config::DATA_DIRECTORY, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Where segments are kept, if not in the data directory.
+    #[arg(long, env = "CUPOLA_OBJECT_STORE_URL", value_name = "URL")]
+    pub(crate) object_store_url: Option<String>,
+    /// Repair what is found.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArguments {
+    /// Where the data is kept; a directory that is removed at the end without it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Stop by itself after this long.
+    #[arg(long = "for", alias = "exit-after", value_name = "DURATION")]
+    pub(crate) run_for: Option<TimeSpan>,
+    /// Simulated users of each tenant who act at the same time.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    pub(crate) users: usize,
+    /// Take any free ports instead of the usual ones.
+    #[arg(long)]
+    pub(crate) free_ports: bool,
+    /// Ceiling on memory.
+    #[arg(long, env = "CUPOLA_MEMORY_LIMIT", value_name = "LIMIT")]
+    pub(crate) memory_limit: Option<MemoryLimit>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GenerateArguments {
+    /// Send to this OTLP endpoint, such as http://127.0.0.1:4317.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["output", "data_dir"])]
+    pub(crate) endpoint: Option<String>,
+    /// grpc, http/protobuf or http/json.
+    #[arg(long, default_value = "grpc")]
+    pub(crate) protocol: String,
+    /// none, gzip or zstd.
+    #[arg(long, default_value = "none")]
+    pub(crate) compression: String,
+    /// Write files here.
+    #[arg(long, short, value_name = "DIR", conflicts_with = "data_dir")]
+    pub(crate) output: Option<PathBuf>,
+    /// How files look.
+    #[arg(long, default_value = "otlp")]
+    pub(crate) format: FileFormat,
+    /// Write straight into this data directory; no server may be using it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// What to make; several are made in turns.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "logs,traces,metrics",
+        value_name = "SIGNALS"
+    )]
+    pub(crate) signals: Vec<Signal>,
+    /// Log records, spans and points, of each signal.
+    #[arg(long, short = 'n', default_value_t = 100_000)]
+    pub(crate) items: u64,
+    /// Items in one batch.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) batch: usize,
+    /// Items of each signal in a second; as fast as possible without it.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rate: Option<f64>,
+    /// Time that the items cover, ending now unless --start is given.
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
+    pub(crate) span: TimeSpan,
+    /// Time of the first item, RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start: Option<String>,
+    /// Equal seeds give equal telemetry.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Services.
+    #[arg(long, default_value_t = 24)]
+    pub(crate) services: usize,
+    /// Pods of the busiest service.
+    #[arg(long, default_value_t = 12)]
+    pub(crate) pods: usize,
+    /// Distinct users.
+    #[arg(long, default_value_t = 50_000)]
+    pub(crate) users: usize,
+    /// Tenants, the busiest first.
+    #[arg(long, value_delimiter = ',', value_parser = tenant, default_value = "default", value_name = "TENANTS")]
+    pub(crate) tenants: Vec<TenantId>,
+    /// Memory that writing into a data directory may take.
+    #[arg(long, default_value = "1GiB", value_name = "SIZE")]
+    pub(crate) memory_limit: ByteSize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileFormat {
+    /// Export requests in protobuf, one file a batch.
+    Otlp,
+    /// Export requests in OTLP/JSON, one on a line.
+    Json,
+    /// One item on a line, as a log shipper would write it.
+    Ndjson,
+}
+
+fn tenant(text: &str) -> Result<TenantId, String> {
+    TenantId::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,190 @@
+//! Asking a server over HTTP: a running one, or one made inside this process over a data directory, so that both give
+//! the same answers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupola_api::{ApiConfig, ApiServer, ErrorBody, PrometheusText, RunningApi, TENANT_HEADER};
+use cupola_query::{QueryConfig, QueryEngine};
+use cupola_store::Store;
+use cupola_telemetry::TenantId;
+use cupola_telemetry::memory::MemoryBudget;
+use reqwest::{Response, StatusCode};
+
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::server;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest text of an answer that is no error of ours and is shown all the same.
+const ERROR_TEXT_MAX: usize = 300;
+
+/// A server that can be asked.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    tenant: TenantId,
+    offline: Option<Offline>,
+}
+
+struct Offline {
+    store: Store,
+    api: RunningApi,
+}
+
+impl Client {
+    /// A running server.
+    pub(crate) fn online(url: &str, tenant: TenantId) -> Result<Self, Failure> {
+        let parsed = url::Url::parse(url)
+            .ok()
+            .filter(|parsed| matches!(parsed.scheme(), "http" | "https"));
+        if parsed.is_none() {
+            return Err(Failure::usage(format!("`{url}` is not the address of a server"))
+                .hint("write for example --url http://127.0.0.1:4300"));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| Failure::new("cannot make an HTTP client").caused_by(&error))?;
+        Ok(Client {
+            http,
+            base: url.trim_end_matches('/').to_owned(),
+            tenant,
+            offline: None,
+        })
+    }
+
+    /// A data directory that nobody else has open.
+    pub(crate) async fn offline(
+        directory: &Path,
+        settings: &Settings,
+        tenant: TenantId,
+    ) -> Result<Self, Failure> {
+        if !directory.is_dir() {
+            return Err(Failure::new(format!(
+                "there is no data directory {}",
+                directory.display()
+            )));
+        }
+        let memory = MemoryBudget::new(usize::try_from(settings.memory.shared).unwrap_or(usize::MAX));
+        let (store, _) = server::open_store(settings, memory.clone()).await?;
+        let engine = QueryEngine::new(store.clone(), QueryConfig::default(), memory)
+            .map_err(|error| Failure::from_error(&error))?;
+        let config = ApiConfig {
+            postgres_listen: None,
+            flight_listen: None,
+            ..ApiConfig::ephemeral()
+        };
+        let api = ApiServer::start(
+            config,
+            engine,
+            store.clone(),
+            Arc::new(|_: &mut PrometheusText| {}),
+        )
+        .await
+        .map_err(|error| Failure::from_error(&error))?;
+        let mut client = Client::online(&format!("http://{}", api.addr), tenant)?;
+        client.offline = Some(Offline { store, api });
+        Ok(client)
+    }
+
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Response, Failure> {
+        self.send(self.http.get(format!("{}{path}", self.base)).query(query))
+            .await
+    }
+
+    /// A statement; the answer in the media type asked for.
+    pub(crate) async fn sql(
+        &self,
+        sql: &str,
+        accept: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Response, Failure> {
+        let mut body = serde_json::json!({ "query": sql });
+        if let Some(timeout) = timeout {
+            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            body["limits"] = serde_json::json!({ "timeout_ms": millis });
+        }
+        self.send(
+            self.http
+                .post(format!("{}/api/v1/sql", self.base))
+                .header("accept", accept)
+                .json(&body),
+        )
+        .await
+    }
+
+    /// Closes the data directory, if there is one.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        let Some(offline) = self.offline else {
+            return Ok(());
+        };
+        offline.api.shutdown().await;
+        offline
+            .store
+            .shutdown()
+            .await
+            .map_err(|error| server::store_failed(&error))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
+        let response = request
+            .header(TENANT_HEADER, self.tenant.as_str())
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(refused(response).await)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if !error.is_connect() {
+            return Failure::new(format!("no answer from {}", self.base)).caused_by(error);
+        }
+        Failure::new(format!("no server answers at {}", self.base))
+            .cause(root_cause(error))
+            .hint("start one with `cupola serve`, or name another with --url")
+            .hint("or ask a data directory that no server is using, with --data-dir DIR")
+    }
+}
+
+/// What the server said, in its own words.
+async fn refused(response: Response) -> Failure {
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
+    match serde_json::from_str::<ErrorBody>(&text) {
+        Ok(body) => {
+            let failure = Failure::new(body.error.message);
+            match body.error.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+        Err(_) => {
+            let failure = Failure::new(format!("the server answered {status}"));
+            let shown: String = text.chars().take(ERROR_TEXT_MAX).collect();
+            let failure = if shown.is_empty() {
+                failure
+            } else {
+                failure.cause(crate::terminal::printable(&shown))
+            };
+            match status {
+                StatusCode::NOT_FOUND => {
+                    failure.hint("is this the address of Cupola's API? It is usually port 4300")
+                }
+                _ => failure,
+            }
+        }
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,202 @@
+//! Where generated telemetry goes. Retries nothing of its own: the OTLP sink does, and a store refuses only when full.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupola_export::Sink;
+use cupola_export::otlp::{OtlpConfig, OtlpSink};
+use cupola_generator::ndjson;
+use cupola_store::Store;
+use cupola_telemetry::memory::MemoryBudget;
+use cupola_telemetry::{Batch, Signal, TenantId};
+use tokio::task::JoinSet;
+
+use crate::cli::{FileFormat, GenerateArguments};
+use crate::config::LogFlags;
+use crate::failure::Failure;
+use crate::{logging, server};
+
+/// Requests under way at one time.
+const REQUESTS_MAX: usize = 8;
+/// A store whose memory is full flushes; waiting this often is enough for any disk.
+const STORE_ATTEMPTS_MAX: usize = 600;
+
+pub(crate) enum Destination {
+    Endpoint {
+        sink: Arc<OtlpSink>,
+        requests: JoinSet<Result<(), Failure>>,
+    },
+    Files(Files),
+    Store(Store),
+}
+
+impl Destination {
+    pub(crate) async fn open(arguments: &GenerateArguments, log: &LogFlags) -> Result<Self, Failure> {
+        if let Some(endpoint) = &arguments.endpoint {
+            return open_endpoint(endpoint, arguments);
+        }
+        if let Some(directory) = &arguments.output {
+            return Files::open(directory, arguments.format).map(Destination::Files);
+        }
+        if let Some(directory) = &arguments.data_dir {
+            let settings = super::super::offline_settings(directory, log)?;
+            logging::start(&settings.log, None)?;
+            let memory = MemoryBudget::new(usize::try_from(arguments.memory_limit.0).unwrap_or(usize::MAX));
+            let (store, _) = server::open_store(&settings, memory).await?;
+            return Ok(Destination::Store(store));
+        }
+        Err(Failure::usage("it is not said where the telemetry goes")
+            .hint("to a server: --endpoint http://127.0.0.1:4317")
+            .hint("to files: --output DIR, or into a data directory: --data-dir DIR"))
+    }
+
+    pub(crate) async fn take(&mut self, batch: Batch) -> Result<(), Failure> {
+        match self {
+            Destination::Endpoint { sink, requests } => {
+                if requests.len() >= REQUESTS_MAX {
+                    joined(requests.join_next().await)?;
+                }
+                let sink = sink.clone();
+                requests.spawn(async move { send(&sink, batch).await });
+                Ok(())
+            }
+            Destination::Files(files) => files.write(&batch),
+            Destination::Store(store) => append(store, &batch).await,
+        }
+    }
+
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        match self {
+            Destination::Endpoint { mut requests, .. } => {
+                while let Some(done) = requests.join_next().await {
+                    joined(Some(done))?;
+                }
+                Ok(())
+            }
+            Destination::Files(files) => files.close(),
+            Destination::Store(store) => store
+                .shutdown()
+                .await
+                .map_err(|error| server::store_failed(&error)),
+        }
+    }
+}
+
+fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<Destination, Failure> {
+    let usage = |error: &dyn std::error::Error| Failure::usage(error.to_string());
+    let protocol = arguments
+        .protocol
+        .parse()
+        .map_err(|error: cupola_export::otlp::OtlpConfigError| usage(&error))?;
+    let mut config = OtlpConfig::new(protocol, endpoint);
+    config.compression = arguments
+        .compression
+        .parse()
+        .map_err(|error: cupola_export::otlp::OtlpConfigError| usage(&error))?;
+    let sink = OtlpSink::new(config).map_err(|error| usage(&error))?;
+    Ok(Destination::Endpoint {
+        sink: Arc::new(sink),
+        requests: JoinSet::new(),
+    })
+}
+
+async fn send(sink: &OtlpSink, batch: Batch) -> Result<(), Failure> {
+    let accepted = sink.send(batch).await.map_err(|error| {
+        Failure::new("the endpoint did not take a batch")
+            .cause(error.reason())
+            .hint("is a server listening there?")
+    })?;
+    if accepted.rejected > 0 {
+        return Err(
+            Failure::new(format!("the endpoint rejected {} items", accepted.rejected))
+                .cause(accepted.message),
+        );
+    }
+    Ok(())
+}
+
+fn joined(done: Option<Result<Result<(), Failure>, tokio::task::JoinError>>) -> Result<(), Failure> {
+    match done {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => Err(Failure::new("a request ended without a result").caused_by(&error)),
+        None => Ok(()),
+    }
+}
+
+async fn append(store: &Store, batch: &Batch) -> Result<(), Failure> {
+    for _ in 0..STORE_ATTEMPTS_MAX {
+        match store.append(batch.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_retryable() => {
+                tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_millis(100))).await;
+            }
+            Err(error) => return Err(Failure::from_error(&error)),
+        }
+    }
+    Err(Failure::new("the data directory took no more").hint("is the disk full?"))
+}
+
+/// One directory a tenant: a file a batch in protobuf, or one growing file a signal in text.
+pub(crate) struct Files {
+    directory: PathBuf,
+    format: FileFormat,
+    written: u64,
+    open: HashMap<(TenantId, Signal), BufWriter<File>>,
+}
+
+impl Files {
+    fn open(directory: &Path, format: FileFormat) -> Result<Self, Failure> {
+        std::fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+        Ok(Files {
+            directory: directory.to_owned(),
+            format,
+            written: 0,
+            open: HashMap::new(),
+        })
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let directory = self.directory.join(batch.tenant().as_str());
+        self.written += 1;
+        if self.format == FileFormat::Otlp {
+            std::fs::create_dir_all(&directory).map_err(|error| failed(&directory, &error))?;
+            let path = directory.join(format!("{}-{:06}.pb", batch.signal(), self.written));
+            return std::fs::write(&path, batch.payload()).map_err(|error| failed(&path, &error));
+        }
+        let extension = if self.format == FileFormat::Json {
+            "jsonl"
+        } else {
+            "ndjson"
+        };
+        let path = directory.join(format!("{}.{extension}", batch.signal()));
+        let file = match self.open.entry((batch.tenant().clone(), batch.signal())) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                std::fs::create_dir_all(&directory).map_err(|error| failed(&directory, &error))?;
+                entry.insert(BufWriter::new(
+                    File::create(&path).map_err(|error| failed(&path, &error))?,
+                ))
+            }
+        };
+        let written = match self.format {
+            FileFormat::Json => writeln!(file, "{}", batch.to_json()),
+            _ => ndjson::write(batch, file),
+        };
+        written.map_err(|error| failed(&path, &error))
+    }
+
+    fn close(self) -> Result<(), Failure> {
+        let directory = self.directory;
+        self.open
+            .into_values()
+            .try_for_each(|mut file| file.flush().map_err(|error| failed(&directory, &error)))
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot write {}", path.display())).caused_by(error)
+}

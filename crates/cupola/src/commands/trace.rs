@@ -1,0 +1,36 @@
+//! `cupola trace`: one trace as a waterfall.
+
+use cupola_api::Trace;
+use cupola_telemetry::TraceId;
+
+use super::{query, waterfall};
+use crate::cli::TraceArguments;
+use crate::client::Client;
+use crate::config::LogFlags;
+use crate::failure::Failure;
+use crate::terminal::{self, Paint};
+
+pub(crate) async fn run(arguments: &TraceArguments, log: &LogFlags, paint: Paint) -> Result<(), Failure> {
+    let id = TraceId::parse(&arguments.id).map_err(|error| {
+        Failure::usage(format!("`{}` is not a trace id", arguments.id))
+            .caused_by(&error)
+            .hint("a trace id has 32 hexadecimal digits; find some with `cupola query \"SELECT trace_id FROM spans\"`")
+    })?;
+    let client = query::connect(&arguments.target, log).await?;
+    let fetched = fetch(&client, &id.to_string()).await;
+    let closed = client.close().await;
+    let trace = fetched?;
+    print!(
+        "{}",
+        waterfall::render(&trace, terminal::width(), paint, arguments.attributes)
+    );
+    closed
+}
+
+async fn fetch(client: &Client, id: &str) -> Result<Trace, Failure> {
+    let response = client.get(&format!("/api/v1/traces/{id}"), &[]).await?;
+    response
+        .json()
+        .await
+        .map_err(|error| Failure::new("cannot read the trace").caused_by(&error))
+}

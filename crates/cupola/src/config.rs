@@ -1,0 +1,411 @@
+//! Settings: what the command line, the environment, the configuration file and the defaults say together. The only
+//! place where they meet. Acts on nothing.
+
+pub(crate) mod file;
+pub(crate) mod memory;
+mod nearest;
+mod retention;
+mod show;
+pub(crate) mod units;
+mod yaml;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use cupola_api::ApiConfig;
+use cupola_store::{RetentionRule, StoreConfig};
+use cupola_telemetry::TenantId;
+use cupola_telemetry::memory::MemoryBudget;
+
+use crate::failure::Failure;
+use file::{Endpoint, File, LogEncoding};
+use memory::MemoryPlan;
+use units::{ByteSize, MemoryLimit, TimeSpan};
+
+pub(crate) const OTLP_GRPC_PORT: u16 = 4317;
+pub(crate) const OTLP_HTTP_PORT: u16 = 4318;
+pub(crate) const DATA_DIRECTORY: &str = "cupola-data";
+/// Tenant of Cupola's own telemetry: apart from users' data, so that it neither shows among it nor is billed to them.
+pub(crate) const OWN_TENANT: &str = "cupola";
+const LOG_FILTER: &str = "info";
+
+/// Flags of `serve`; each has an environment variable.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServeFlags {
+    /// Where the data is kept [default: ./cupola-data].
+    #[arg(long, env = "CUPOLA_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Keep segments there instead of in the data directory: s3://, gs://, az:// or file://.
+    #[arg(long, env = "CUPOLA_OBJECT_STORE_URL", value_name = "URL")]
+    pub(crate) object_store_url: Option<String>,
+    /// Address for OTLP over gRPC [default: 127.0.0.1:4317].
+    #[arg(long, env = "CUPOLA_OTLP_GRPC", value_name = "ADDRESS")]
+    pub(crate) otlp_grpc: Option<Endpoint>,
+    /// Address for OTLP over HTTP [default: 127.0.0.1:4318].
+    #[arg(long, env = "CUPOLA_OTLP_HTTP", value_name = "ADDRESS")]
+    pub(crate) otlp_http: Option<Endpoint>,
+    /// Address of the web page and the query API [default: 127.0.0.1:4300].
+    #[arg(long, env = "CUPOLA_API", value_name = "ADDRESS")]
+    pub(crate) api: Option<Endpoint>,
+    /// Address for the PostgreSQL protocol, or `off` [default: 127.0.0.1:4301].
+    #[arg(long, env = "CUPOLA_POSTGRES", value_name = "ADDRESS")]
+    pub(crate) postgres: Option<OptionalEndpoint>,
+    /// Address for Arrow Flight SQL, or `off` [default: 127.0.0.1:4302].
+    #[arg(long, env = "CUPOLA_FLIGHT_SQL", value_name = "ADDRESS")]
+    pub(crate) flight_sql: Option<OptionalEndpoint>,
+    /// Address of the health checks, or `off` [default: 127.0.0.1:13133].
+    #[arg(long, env = "CUPOLA_HEALTH", value_name = "ADDRESS")]
+    pub(crate) health: Option<OptionalEndpoint>,
+    /// Ceiling on memory: a size, or a share of the machine or its control group [default: 25%].
+    #[arg(long, env = "CUPOLA_MEMORY_LIMIT", value_name = "LIMIT")]
+    pub(crate) memory_limit: Option<MemoryLimit>,
+    /// Data is written to segments when it is this old.
+    #[arg(long, env = "CUPOLA_FLUSH_INTERVAL", value_name = "DURATION")]
+    pub(crate) flush_interval: Option<TimeSpan>,
+    /// Data is written to segments when there is this much of it.
+    #[arg(long, env = "CUPOLA_FLUSH_BYTES_MAX", value_name = "SIZE")]
+    pub(crate) flush_bytes_max: Option<ByteSize>,
+    /// Tenant that keeps Cupola's own telemetry, or `off` [default: cupola].
+    #[arg(long, env = "CUPOLA_OWN_TELEMETRY", value_name = "TENANT")]
+    pub(crate) own_telemetry: Option<String>,
+}
+
+/// Flags that say how Cupola logs.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct LogFlags {
+    /// Which log lines are written, such as `info` or `cupola_store=debug,warn` [default: info].
+    #[arg(long, global = true, env = "CUPOLA_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// How log lines look [default: text].
+    #[arg(long, global = true, env = "CUPOLA_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogEncoding>,
+}
+
+/// An address, or nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OptionalEndpoint {
+    Off,
+    On(SocketAddr),
+}
+
+impl std::str::FromStr for OptionalEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" | "none" => Ok(OptionalEndpoint::Off),
+            address => address
+                .parse::<Endpoint>()
+                .map(|endpoint| OptionalEndpoint::On(endpoint.0)),
+        }
+    }
+}
+
+/// Everything `serve` needs to know, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) directory: PathBuf,
+    pub(crate) object_store_url: Option<String>,
+    pub(crate) object_store_options: Vec<(String, String)>,
+    pub(crate) store: StoreSettings,
+    pub(crate) otlp: OtlpSettings,
+    pub(crate) api: ApiConfig,
+    pub(crate) health: Option<SocketAddr>,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) own_tenant: Option<TenantId>,
+    pub(crate) log: LogSettings,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct LogSettings {
+    pub(crate) filter: String,
+    pub(crate) encoding: LogEncoding,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OtlpSettings {
+    pub(crate) grpc: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) grpc_message_bytes_max: Option<usize>,
+    pub(crate) http_body_bytes_max: Option<usize>,
+    pub(crate) cors: Option<file::Cors>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreSettings {
+    pub(crate) flush_bytes_max: Option<usize>,
+    pub(crate) flush_interval: Option<Duration>,
+    pub(crate) wal_segment_bytes_max: Option<u64>,
+    pub(crate) compaction_interval: Option<Duration>,
+    pub(crate) compaction_files_min: Option<usize>,
+    pub(crate) segment_bytes_target: Option<u64>,
+    pub(crate) compaction_settle: Option<Duration>,
+    pub(crate) retention: Vec<RetentionRule>,
+    pub(crate) retention_interval: Option<Duration>,
+}
+
+impl Settings {
+    /// Puts together flags (with the environment), file and defaults, in this order of precedence.
+    pub(crate) fn resolve(flags: &ServeFlags, log: &LogFlags, file: File) -> Result<Settings, Failure> {
+        let memory_limit = flags
+            .memory_limit
+            .or(file.memory.limit)
+            .unwrap_or(memory::SHARE_DEFAULT);
+        let limit = memory::resolve(memory_limit);
+        if limit < memory::LIMIT_MIN {
+            return Err(
+                Failure::usage(format!("the memory limit of {} is too small", ByteSize(limit))).hint(
+                    format!(
+                        "give at least {} with --memory-limit",
+                        ByteSize(memory::LIMIT_MIN)
+                    ),
+                ),
+            );
+        }
+        let telemetry = file.service.telemetry;
+        let health = file.extensions.health_check.unwrap_or_default();
+        Ok(Settings {
+            directory: flags
+                .data_dir
+                .clone()
+                .or(file.store.directory.clone())
+                .unwrap_or_else(|| PathBuf::from(DATA_DIRECTORY)),
+            object_store_url: flags
+                .object_store_url
+                .clone()
+                .or(file.store.object_store_url.clone()),
+            object_store_options: file.store.object_store_options.clone().into_iter().collect(),
+            store: store_settings(flags, file.store)?,
+            otlp: otlp_settings(flags, file.receivers),
+            api: api_settings(flags, file.api),
+            health: optional(
+                flags.health,
+                health.endpoint,
+                health.enabled,
+                cupola_api::HEALTH_PORT,
+            ),
+            memory: MemoryPlan::new(limit),
+            own_tenant: own_tenant(flags, telemetry.enabled, telemetry.tenant)?,
+            log: LogSettings {
+                filter: log
+                    .log
+                    .clone()
+                    .or(telemetry.logs.level)
+                    .unwrap_or_else(|| LOG_FILTER.to_owned()),
+                encoding: log
+                    .log_format
+                    .or(telemetry.logs.encoding)
+                    .unwrap_or(LogEncoding::Console),
+            },
+        })
+    }
+
+    /// The store's configuration, drawing on `memory`.
+    pub(crate) fn store_config(&self, memory: MemoryBudget) -> StoreConfig {
+        let mut config = StoreConfig::new(&self.directory);
+        let given = &self.store;
+        config.object_store_url.clone_from(&self.object_store_url);
+        config.object_store_options.clone_from(&self.object_store_options);
+        // A generation is flushed while the next one fills: several must fit, with the columns made of them.
+        let fitting = usize::try_from(self.memory.store / 8).unwrap_or(usize::MAX);
+        config.flush_bytes_max = given
+            .flush_bytes_max
+            .unwrap_or(config.flush_bytes_max)
+            .min(fitting);
+        set(&mut config.flush_interval, given.flush_interval);
+        set(&mut config.wal_segment_bytes_max, given.wal_segment_bytes_max);
+        set(&mut config.compaction.interval, given.compaction_interval);
+        set(&mut config.compaction.files_min, given.compaction_files_min);
+        set(
+            &mut config.compaction.segment_bytes_target,
+            given.segment_bytes_target,
+        );
+        set(&mut config.compaction.settle, given.compaction_settle);
+        set(&mut config.retention_interval, given.retention_interval);
+        config.retention.clone_from(&given.retention);
+        config.memory = memory;
+        config
+    }
+
+    /// These settings as a configuration file.
+    pub(crate) fn show(&self) -> String {
+        show::yaml(self)
+    }
+}
+
+fn set<T>(target: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *target = given;
+    }
+}
+
+fn store_settings(flags: &ServeFlags, file: file::StoreSection) -> Result<StoreSettings, Failure> {
+    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    Ok(StoreSettings {
+        flush_bytes_max: flags.flush_bytes_max.or(file.flush_bytes_max).map(bytes),
+        flush_interval: flags.flush_interval.or(file.flush_interval).map(|span| span.0),
+        wal_segment_bytes_max: file.wal_segment_bytes_max.map(|size| size.0),
+        compaction_interval: file.compaction.interval.map(|span| span.0),
+        compaction_files_min: file.compaction.files_min,
+        segment_bytes_target: file.compaction.segment_bytes_target.map(|size| size.0),
+        compaction_settle: file.compaction.settle.map(|span| span.0),
+        retention: file
+            .retention
+            .into_iter()
+            .map(retention::rule)
+            .collect::<Result<_, _>>()?,
+        retention_interval: file.retention_interval.map(|span| span.0),
+    })
+}
+
+fn otlp_settings(flags: &ServeFlags, file: file::Receivers) -> OtlpSettings {
+    // Without a section both protocols are on; with one, those it names.
+    let protocols = file
+        .otlp
+        .and_then(|otlp| otlp.protocols)
+        .unwrap_or_else(|| file::Protocols {
+            grpc: Some(file::Grpc::default()),
+            http: Some(file::Http::default()),
+        });
+    let address = |flag: Option<Endpoint>, named: bool, given: Option<Endpoint>, port: u16| {
+        flag.or_else(|| named.then(|| given.unwrap_or(loopback(port))))
+            .map(|endpoint| endpoint.0)
+    };
+    let grpc = protocols.grpc.as_ref();
+    let http = protocols.http.as_ref();
+    OtlpSettings {
+        grpc: address(
+            flags.otlp_grpc,
+            grpc.is_some(),
+            grpc.and_then(|grpc| grpc.endpoint),
+            OTLP_GRPC_PORT,
+        ),
+        http: address(
+            flags.otlp_http,
+            http.is_some(),
+            http.and_then(|http| http.endpoint),
+            OTLP_HTTP_PORT,
+        ),
+        grpc_message_bytes_max: grpc
+            .and_then(|grpc| grpc.max_recv_msg_size_mib)
+            .map(|mebibytes| usize::try_from(mebibytes << 20).unwrap_or(usize::MAX)),
+        http_body_bytes_max: http
+            .and_then(|http| http.max_request_body_size)
+            .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+        cors: protocols.http.and_then(|http| http.cors),
+    }
+}
+
+fn api_settings(flags: &ServeFlags, file: file::ApiSection) -> ApiConfig {
+    let mut config = ApiConfig::default();
+    set(
+        &mut config.listen,
+        flags.api.or(file.endpoint).map(|endpoint| endpoint.0),
+    );
+    let listener = |section: Option<file::Listener>| {
+        section.map_or((None, None), |listener| (listener.endpoint, listener.enabled))
+    };
+    let (endpoint, enabled) = listener(file.postgres);
+    config.postgres_listen = optional(flags.postgres, endpoint, enabled, cupola_api::POSTGRES_PORT);
+    let (endpoint, enabled) = listener(file.flight_sql);
+    config.flight_listen = optional(flags.flight_sql, endpoint, enabled, cupola_api::FLIGHT_PORT);
+    config.allowed_hosts = file.allowed_hosts;
+    config
+}
+
+fn optional(
+    flag: Option<OptionalEndpoint>,
+    file: Option<Endpoint>,
+    enabled: Option<bool>,
+    port: u16,
+) -> Option<SocketAddr> {
+    match flag {
+        Some(OptionalEndpoint::Off) => None,
+        Some(OptionalEndpoint::On(address)) => Some(address),
+        None if enabled == Some(false) => None,
+        None => Some(file.unwrap_or(loopback(port)).0),
+    }
+}
+
+fn own_tenant(
+    flags: &ServeFlags,
+    enabled: Option<bool>,
+    file: Option<String>,
+) -> Result<Option<TenantId>, Failure> {
+    let name = match &flags.own_telemetry {
+        Some(flag) if flag == "off" => return Ok(None),
+        Some(flag) => flag.clone(),
+        None if enabled == Some(false) => return Ok(None),
+        None => file.unwrap_or_else(|| OWN_TENANT.to_owned()),
+    };
+    TenantId::parse(&name).map(Some).map_err(|error| {
+        Failure::usage(format!("`{name}` cannot be the tenant of Cupola's own telemetry")).caused_by(&error)
+    })
+}
+
+fn loopback(port: u16) -> Endpoint {
+    Endpoint(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: ServeFlags, yaml: &str) -> Settings {
+        let file = yaml::from_str(yaml).unwrap();
+        Settings::resolve(&flags, &LogFlags::default(), file).unwrap()
+    }
+
+    #[test]
+    fn without_anything_the_defaults_hold() {
+        let settings = resolve(ServeFlags::default(), "");
+        assert_eq!(settings.otlp.grpc, Some(loopback(4317).0));
+        assert_eq!(settings.otlp.http, Some(loopback(4318).0));
+        assert_eq!(settings.api.listen, loopback(4300).0);
+        assert_eq!(settings.health, Some(loopback(13133).0));
+        assert_eq!(settings.directory, PathBuf::from("cupola-data"));
+        assert_eq!(settings.own_tenant.unwrap().as_str(), "cupola");
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let yaml = "receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:1}, http: {endpoint: 127.0.0.1:2}}}}\n\
+                    api: {postgres: {enabled: false}}\nmemory: {limit: 256MiB}\n";
+        let flags = ServeFlags {
+            otlp_grpc: Some(loopback(9)),
+            ..ServeFlags::default()
+        };
+        let settings = resolve(flags, yaml);
+        assert_eq!(settings.otlp.grpc, Some(loopback(9).0));
+        assert_eq!(settings.otlp.http, Some(loopback(2).0));
+        assert_eq!(settings.api.postgres_listen, None);
+        assert_eq!(settings.memory.limit, 256 << 20);
+    }
+
+    #[test]
+    fn a_protocol_that_is_not_named_is_off() {
+        let settings = resolve(
+            ServeFlags::default(),
+            "receivers: {otlp: {protocols: {grpc: }}}\n",
+        );
+        assert_eq!(
+            (settings.otlp.grpc.is_some(), settings.otlp.http.is_some()),
+            (true, false)
+        );
+    }
+
+    #[test]
+    fn what_is_shown_means_the_same_when_read_again() {
+        let settings = resolve(
+            ServeFlags {
+                health: Some(OptionalEndpoint::Off),
+                ..ServeFlags::default()
+            },
+            "memory: {limit: 512MiB}\nstore: {flush_interval: 7s, retention: [{keep: 3d, signal: logs}]}\n",
+        );
+        let again = resolve(ServeFlags::default(), &settings.show());
+        assert_eq!(again.show(), settings.show());
+    }
+}

@@ -1,0 +1,118 @@
+//! What a user sees when something cannot be done: the error, its causes, and hints what to do about it. Also the
+//! exit codes. Refuses to guess: a failure nobody foresaw has no hint.
+
+use std::fmt;
+
+/// The command was understood but could not be done.
+pub(crate) const EXIT_FAILURE: u8 = 1;
+/// The command line or the configuration makes no sense.
+pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// A failure as it is shown: `error:`, then `cause:` lines, then `hint:` lines.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+    exit_code: u8,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Failure {
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            exit_code: EXIT_FAILURE,
+        }
+    }
+
+    /// A command line or configuration that makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Failure {
+            exit_code: EXIT_USAGE,
+            ..Failure::new(message)
+        }
+    }
+
+    /// The message of `error`, and its sources as causes.
+    pub(crate) fn from_error(error: &(dyn std::error::Error + 'static)) -> Self {
+        Failure::new(error.to_string()).sources(error)
+    }
+
+    #[must_use]
+    pub(crate) fn cause(mut self, cause: impl fmt::Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    /// `error` and its sources as causes.
+    #[must_use]
+    pub(crate) fn caused_by(self, error: &(dyn std::error::Error + 'static)) -> Self {
+        self.cause(error).sources(error)
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hints.push(hint.to_string());
+        self
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    fn sources(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut source = error.source();
+        while let Some(error) = source {
+            // Wrappers often repeat what they wrap; once is enough.
+            let text = error.to_string();
+            if self.message != text && self.causes.last() != Some(&text) {
+                self.causes.push(text);
+            }
+            source = error.source();
+        }
+        self
+    }
+
+    /// Prints to stderr, in colour if asked.
+    pub(crate) fn print(&self, colour: bool) {
+        let paint = |label: &str, code: &str| match colour {
+            true => format!("\x1b[1;{code}m{label}\x1b[0m"),
+            false => label.to_owned(),
+        };
+        eprintln!("{} {}", paint("error:", "31"), self.message);
+        for cause in &self.causes {
+            eprintln!("  {} {cause}", paint("cause:", "33"));
+        }
+        for hint in &self.hints {
+            eprintln!("  {} {hint}", paint("hint:", "36"));
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.message)?;
+        self.causes
+            .iter()
+            .try_for_each(|cause| write!(formatter, ": {cause}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_become_causes_once() {
+        let inner = std::io::Error::other("disk is on fire");
+        let failure = Failure::new("cannot write")
+            .caused_by(&inner)
+            .hint("call somebody");
+        assert_eq!(failure.to_string(), "cannot write: disk is on fire");
+        assert_eq!(failure.exit_code(), EXIT_FAILURE);
+    }
+}

@@ -1,0 +1,95 @@
+//! Cupola's own telemetry: its logs, spans and metrics, kept in its own store under a tenant of its own.
+//!
+//! Never about itself in a loop: what happens while own telemetry is stored is not recorded, and routine work of the
+//! store (a flush of own metrics, say) is logged to stderr only. Everything here is bounded and dropped when too much.
+
+mod layer;
+mod metrics;
+mod recorder;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::{Level, Metadata};
+
+pub(crate) use layer::OwnLayer;
+pub(crate) use metrics::Vitals;
+pub(crate) use recorder::{Collected, Recorder};
+
+/// Items that may wait to be stored; more are dropped and counted.
+const QUEUE_ITEMS_MAX: usize = 4_096;
+
+tokio::task_local! {
+    /// Set while own telemetry is being stored.
+    static STORING: ();
+}
+
+/// A value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+}
+
+pub(crate) type Attributes = Vec<(&'static str, Value)>;
+
+/// Trace id and span id.
+pub(crate) type Ids = ([u8; 16], [u8; 8]);
+
+/// One log record or span on its way to the store.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Log(OwnLog),
+    Span(OwnSpan),
+}
+
+#[derive(Debug)]
+pub(crate) struct OwnLog {
+    time: u64,
+    level: Level,
+    target: &'static str,
+    body: String,
+    attributes: Attributes,
+    ids: Option<Ids>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OwnSpan {
+    ids: Ids,
+    parent: Option<[u8; 8]>,
+    name: &'static str,
+    target: &'static str,
+    start: u64,
+    end: u64,
+    failed: bool,
+    attributes: Attributes,
+}
+
+/// Whether an event or span may become own telemetry at all.
+pub(crate) fn is_kept(metadata: &Metadata<'_>) -> bool {
+    if !metadata.target().starts_with("cupola") || *metadata.level() > Level::INFO {
+        return false;
+    }
+    // Routine of the store is caused by whatever is stored, own telemetry included.
+    metadata.is_span() || !metadata.target().starts_with("cupola_store") || *metadata.level() <= Level::WARN
+}
+
+/// The layer that collects, and the end from which the recorder takes.
+pub(crate) fn channel() -> (OwnLayer, Collected) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_ITEMS_MAX);
+    let counts = std::sync::Arc::new(layer::Counts::default());
+    (
+        OwnLayer::new(sender, counts.clone()),
+        Collected {
+            items: receiver,
+            counts,
+        },
+    )
+}
+
+pub(crate) fn now_unix_nano() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
+}

@@ -1,0 +1,254 @@
+//! The vitals: everything Cupola measures about itself, read when asked. One list feeds both `/metrics` and the own
+//! store, so that the two never disagree.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use cupola_api::{MetricsSource, PrometheusText};
+use cupola_pipeline::receivers::otlp::ReceiverStats;
+use cupola_store::Store;
+use cupola_telemetry::memory::MemoryBudget;
+use serde_json::Value as Json;
+
+use super::layer::Counts;
+use super::now_unix_nano;
+use crate::watch::MemoryState;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+}
+
+pub(crate) type Labels = Vec<(&'static str, String)>;
+
+/// One metric with all its series.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) name: String,
+    pub(crate) help: String,
+    pub(crate) unit: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) values: Vec<(Labels, f64)>,
+}
+
+/// Where measurements are read. Parts that start late are set when they have.
+pub(crate) struct Vitals {
+    started: Instant,
+    started_unix_nano: u64,
+    store: OnceLock<Store>,
+    receiver: OnceLock<Arc<ReceiverStats>>,
+    memory: Arc<MemoryState>,
+    memory_limit: u64,
+    budgets: Vec<(&'static str, MemoryBudget)>,
+    own: Option<Arc<Counts>>,
+}
+
+impl Vitals {
+    pub(crate) fn new(
+        memory_limit: u64,
+        memory: Arc<MemoryState>,
+        budgets: Vec<(&'static str, MemoryBudget)>,
+        own: Option<Arc<Counts>>,
+    ) -> Self {
+        Vitals {
+            started: Instant::now(),
+            started_unix_nano: now_unix_nano(),
+            store: OnceLock::new(),
+            receiver: OnceLock::new(),
+            memory,
+            memory_limit,
+            budgets,
+            own,
+        }
+    }
+
+    pub(crate) fn set_store(&self, store: Store) {
+        let _ = self.store.set(store);
+    }
+
+    pub(crate) fn set_receiver(&self, stats: Arc<ReceiverStats>) {
+        let _ = self.receiver.set(stats);
+    }
+
+    pub(crate) fn started_unix_nano(&self) -> u64 {
+        self.started_unix_nano
+    }
+
+    /// Reads everything now.
+    pub(crate) fn measure(&self) -> Vec<Family> {
+        let mut families = vec![
+            labelled(
+                "cupola_build_info",
+                "The version that runs.",
+                Kind::Gauge,
+                vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
+            ),
+            plain(
+                "cupola_uptime_seconds",
+                "Time since the start.",
+                Kind::Gauge,
+                self.started.elapsed().as_secs_f64(),
+            ),
+        ];
+        self.measure_memory(&mut families);
+        if let Some(receiver) = self.receiver.get() {
+            measure_receiver(receiver, &mut families);
+        }
+        if let Some(store) = self.store.get() {
+            measure_store(store, &mut families);
+        }
+        if let Some(own) = &self.own {
+            families.push(plain(
+                "cupola_own_telemetry_dropped_items",
+                "Own logs, spans and points that were dropped because there were too many or the store refused them.",
+                Kind::Counter,
+                own.dropped.load(Ordering::Relaxed) as f64,
+            ));
+        }
+        families
+    }
+
+    fn measure_memory(&self, families: &mut Vec<Family>) {
+        let state = &self.memory;
+        let resident = state.resident.load(Ordering::Relaxed) as f64;
+        let refusing = f64::from(u8::from(state.refusing.load(Ordering::Relaxed)));
+        let closed = state.closed.load(Ordering::Relaxed) as f64;
+        families.extend([
+            plain(
+                "cupola_memory_resident_bytes",
+                "Resident memory of the process.",
+                Kind::Gauge,
+                resident,
+            ),
+            plain(
+                "cupola_memory_limit_bytes",
+                "The ceiling on it.",
+                Kind::Gauge,
+                self.memory_limit as f64,
+            ),
+            plain(
+                "cupola_memory_refusing",
+                "1 while ingest is refused to stay under it.",
+                Kind::Gauge,
+                refusing,
+            ),
+            plain(
+                "cupola_memory_refusals",
+                "How often ingest was closed to stay under it.",
+                Kind::Counter,
+                closed,
+            ),
+        ]);
+        let read = |value: fn(&MemoryBudget) -> f64| {
+            self.budgets
+                .iter()
+                .map(|(name, budget)| (vec![("budget", (*name).to_owned())], value(budget)))
+                .collect()
+        };
+        families.extend([
+            labelled(
+                "cupola_memory_budget_used_bytes",
+                "Memory that a budget has given out.",
+                Kind::Gauge,
+                read(|budget| budget.used() as f64),
+            ),
+            labelled(
+                "cupola_memory_budget_ceiling_bytes",
+                "Most that a budget gives out.",
+                Kind::Gauge,
+                read(|budget| budget.ceiling() as f64),
+            ),
+            labelled(
+                "cupola_memory_budget_refused",
+                "Reservations that a budget refused.",
+                Kind::Counter,
+                read(|budget| budget.refused() as f64),
+            ),
+        ]);
+    }
+}
+
+impl MetricsSource for Vitals {
+    fn collect(&self, out: &mut PrometheusText) {
+        for family in self.measure() {
+            let mut written = match family.kind {
+                Kind::Counter => out.counter(&family.name, &family.help),
+                Kind::Gauge => out.gauge(&family.name, &family.help),
+            };
+            for (labels, value) in &family.values {
+                let labels: Vec<(&str, &str)> =
+                    labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+                written.sample(&labels, *value);
+            }
+        }
+    }
+}
+
+fn plain(name: &str, help: &str, kind: Kind, value: f64) -> Family {
+    labelled(name, help, kind, vec![(Vec::new(), value)])
+}
+
+fn labelled(name: &str, help: &str, kind: Kind, values: Vec<(Labels, f64)>) -> Family {
+    let unit = match name {
+        name if name.ends_with("_bytes") => "By",
+        name if name.ends_with("_seconds") => "s",
+        name if name.ends_with("_nanos") => "ns",
+        _ => "1",
+    };
+    Family {
+        name: name.to_owned(),
+        help: help.to_owned(),
+        unit,
+        kind,
+        values,
+    }
+}
+
+/// Samples of one name stand together, as the text format wants them.
+fn measure_receiver(stats: &ReceiverStats, families: &mut Vec<Family>) {
+    for sample in stats.samples() {
+        let mut labels: Labels = vec![("transport", sample.transport.to_owned())];
+        if let Some(signal) = sample.signal {
+            labels.push(("signal", signal.as_str().to_owned()));
+        }
+        let value = (labels, sample.value as f64);
+        match families.iter_mut().find(|family| family.name == sample.name) {
+            Some(family) => family.values.push(value),
+            None => {
+                let kind = if sample.gauge { Kind::Gauge } else { Kind::Counter };
+                families.push(labelled(sample.name, sample.help, kind, vec![value]));
+            }
+        }
+    }
+}
+
+/// The store's status is a flat record of numbers; each becomes a metric of its name.
+fn measure_store(store: &Store, families: &mut Vec<Family>) {
+    let Ok(Json::Object(status)) = serde_json::to_value(store.status()) else {
+        return;
+    };
+    for (name, value) in &status {
+        match value {
+            Json::Object(counters) if name == "counters" => {
+                for (name, value) in counters {
+                    push_number(families, name, value, Kind::Counter);
+                }
+            }
+            value => push_number(families, name, value, Kind::Gauge),
+        }
+    }
+}
+
+fn push_number(families: &mut Vec<Family>, name: &str, value: &Json, kind: Kind) {
+    let number = match value {
+        Json::Bool(flag) => f64::from(u8::from(*flag)),
+        value => match value.as_f64() {
+            Some(number) => number,
+            None => return,
+        },
+    };
+    let help = format!("Store: {}.", name.replace('_', " "));
+    families.push(plain(&format!("cupola_store_{name}"), &help, kind, number));
+}

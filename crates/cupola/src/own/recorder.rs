@@ -1,0 +1,288 @@
+//! The recorder: takes collected items, and reads of the vitals, to the store as ordinary batches of the own tenant.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cupola_store::Store;
+use cupola_telemetry::encode::{LogsEncoder, MetricsEncoder, TracesEncoder};
+use cupola_telemetry::view::AnyValue;
+use cupola_telemetry::{Batch, TenantId};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Level;
+
+use super::layer::Counts;
+use super::metrics::{Kind, Vitals};
+use super::{Item, OwnLog, OwnSpan, STORING, Value, now_unix_nano};
+
+const STORE_EVERY: Duration = Duration::from_secs(1);
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
+const BATCH_ITEMS_MAX: usize = 2_048;
+/// After a refusal own telemetry waits this long: users' data goes first.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
+const SCOPE: &str = "cupola";
+
+/// What the layer has collected.
+pub(crate) struct Collected {
+    pub(crate) items: Receiver<Item>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// The task that stores own telemetry.
+pub(crate) struct Recorder {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Recorder {
+    pub(crate) fn start(store: Store, tenant: TenantId, collected: Collected, vitals: Arc<Vitals>) -> Self {
+        let stop = CancellationToken::new();
+        let work = Work {
+            store,
+            tenant,
+            collected,
+            vitals,
+            resource: Resource::new(),
+            pending: Vec::new(),
+        };
+        Recorder {
+            task: tokio::spawn(work.run(stop.clone())),
+            stop,
+        }
+    }
+
+    /// Stores what is left.
+    pub(crate) async fn shutdown(self) {
+        self.stop.cancel();
+        // The task ends after one more round; a panic there loses own telemetry only.
+        let _ = self.task.await;
+    }
+}
+
+struct Work {
+    store: Store,
+    tenant: TenantId,
+    collected: Collected,
+    vitals: Arc<Vitals>,
+    resource: Resource,
+    pending: Vec<Item>,
+}
+
+struct Resource {
+    instance: String,
+    host: String,
+}
+
+impl Work {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut rounds = tokio::time::interval(STORE_EVERY);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut measured = tokio::time::Instant::now();
+        let mut paused_until = measured;
+        loop {
+            let stopping = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = rounds.tick() => false,
+            };
+            let now = tokio::time::Instant::now();
+            if now < paused_until && !stopping {
+                continue;
+            }
+            let due = stopping || now >= measured + MEASURE_EVERY;
+            if due {
+                measured = now;
+            }
+            let stored = STORING.scope((), self.store_round(due)).await;
+            self.collected.counts.failing.store(!stored, Ordering::Relaxed);
+            if !stored {
+                paused_until = now + PAUSE_AFTER_FAILURE;
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// `false` if the store refused something; that is gone.
+    async fn store_round(&mut self, measure: bool) -> bool {
+        while self.pending.len() < BATCH_ITEMS_MAX {
+            match self.collected.items.try_recv() {
+                Ok(item) => self.pending.push(item),
+                Err(_) => break,
+            }
+        }
+        let (mut logs, mut spans) = (Vec::new(), Vec::new());
+        for item in self.pending.drain(..) {
+            match item {
+                Item::Log(log) => logs.push(log),
+                Item::Span(span) => spans.push(span),
+            }
+        }
+        let mut batches = Vec::new();
+        if !logs.is_empty() {
+            batches.push(self.logs(&logs));
+        }
+        if !spans.is_empty() {
+            batches.push(self.spans(&spans));
+        }
+        if measure {
+            batches.push(self.metrics());
+        }
+        for batch in batches {
+            let items = batch.items() as u64;
+            if self.store.append(batch).await.is_err() {
+                self.collected.counts.dropped.fetch_add(items, Ordering::Relaxed);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn logs(&self, logs: &[OwnLog]) -> Batch {
+        let mut encoder = LogsEncoder::new();
+        let mut resource = encoder.resource_logs();
+        self.resource.write(&mut resource.resource());
+        let mut scope = resource.scope_logs();
+        scope.scope().name(SCOPE).version(env!("CARGO_PKG_VERSION"));
+        for log in logs {
+            let mut record = scope.record();
+            let (number, text) = severity(log.level);
+            record.time_unix_nano(log.time).observed_time_unix_nano(log.time);
+            record
+                .severity_number(number)
+                .severity_text(text)
+                .body(log.body.as_str());
+            record.attribute("code.namespace", log.target);
+            for (key, value) in &log.attributes {
+                record.attribute(key, any(value));
+            }
+            if let Some((trace, span)) = &log.ids {
+                record.trace_id(trace).span_id(span);
+            }
+        }
+        drop(scope);
+        drop(resource);
+        encoder.finish(self.tenant.clone())
+    }
+
+    fn spans(&self, spans: &[OwnSpan]) -> Batch {
+        const KIND_INTERNAL: i32 = 1;
+        const STATUS_ERROR: i32 = 2;
+        let mut encoder = TracesEncoder::new();
+        let mut resource = encoder.resource_spans();
+        self.resource.write(&mut resource.resource());
+        let mut scope = resource.scope_spans();
+        scope.scope().name(SCOPE).version(env!("CARGO_PKG_VERSION"));
+        for own in spans {
+            let mut span = scope.span();
+            span.trace_id(&own.ids.0)
+                .span_id(&own.ids.1)
+                .name(own.name)
+                .kind(KIND_INTERNAL);
+            span.start_time_unix_nano(own.start)
+                .end_time_unix_nano(own.end.max(own.start));
+            if let Some(parent) = &own.parent {
+                span.parent_span_id(parent);
+            }
+            span.attribute("code.namespace", own.target);
+            for (key, value) in &own.attributes {
+                span.attribute(key, any(value));
+            }
+            if own.failed {
+                span.status().code(STATUS_ERROR);
+            }
+        }
+        drop(scope);
+        drop(resource);
+        encoder.finish(self.tenant.clone())
+    }
+
+    fn metrics(&self) -> Batch {
+        const CUMULATIVE: i32 = 2;
+        let now = now_unix_nano();
+        let start = self.vitals.started_unix_nano();
+        let mut encoder = MetricsEncoder::new();
+        let mut resource = encoder.resource_metrics();
+        self.resource.write(&mut resource.resource());
+        let mut scope = resource.scope_metrics();
+        scope.scope().name(SCOPE).version(env!("CARGO_PKG_VERSION"));
+        for family in self.vitals.measure() {
+            let mut metric = scope.metric();
+            metric
+                .name(&family.name)
+                .description(&family.help)
+                .unit(family.unit);
+            match family.kind {
+                Kind::Counter => {
+                    let mut sum = metric.sum();
+                    sum.aggregation_temporality(CUMULATIVE).is_monotonic(true);
+                    for (labels, value) in &family.values {
+                        let mut point = sum.point();
+                        point
+                            .start_time_unix_nano(start)
+                            .time_unix_nano(now)
+                            .value(*value);
+                        for (key, label) in labels {
+                            point.attribute(key, label.as_str());
+                        }
+                    }
+                }
+                Kind::Gauge => {
+                    let mut gauge = metric.gauge();
+                    for (labels, value) in &family.values {
+                        let mut point = gauge.point();
+                        point.time_unix_nano(now).value(*value);
+                        for (key, label) in labels {
+                            point.attribute(key, label.as_str());
+                        }
+                    }
+                }
+            }
+        }
+        drop(scope);
+        drop(resource);
+        encoder.finish(self.tenant.clone())
+    }
+}
+
+impl Resource {
+    fn new() -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Resource {
+            instance: uuid::Uuid::new_v4().to_string(),
+            host: host.trim().to_owned(),
+        }
+    }
+
+    fn write(&self, resource: &mut cupola_telemetry::encode::Resource<'_>) {
+        resource.attribute("service.name", "cupola");
+        resource.attribute("service.version", env!("CARGO_PKG_VERSION"));
+        resource.attribute("service.instance.id", self.instance.as_str());
+        resource.attribute("process.pid", i64::from(std::process::id()));
+        if !self.host.is_empty() {
+            resource.attribute("host.name", self.host.as_str());
+        }
+    }
+}
+
+fn any(value: &Value) -> AnyValue<'_> {
+    match value {
+        Value::Text(text) => AnyValue::String(text),
+        Value::Int(number) => AnyValue::Int(*number),
+        Value::Double(number) => AnyValue::Double(*number),
+        Value::Bool(flag) => AnyValue::Bool(*flag),
+    }
+}
+
+/// Severity number and text of the OpenTelemetry log model.
+fn severity(level: Level) -> (i32, &'static str) {
+    match level {
+        Level::ERROR => (17, "ERROR"),
+        Level::WARN => (13, "WARN"),
+        Level::INFO => (9, "INFO"),
+        Level::DEBUG => (5, "DEBUG"),
+        Level::TRACE => (1, "TRACE"),
+    }
+}

@@ -1,0 +1,41 @@
+//! Being asked to stop: SIGTERM, SIGINT. The second time means at once.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::failure::Failure;
+
+/// Exit code of a process that was made to stop by SIGINT, as shells report it.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Listens from the moment it is made, so that no signal is missed while something starts.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::new("cannot listen for signals").caused_by(&error);
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+
+    /// Waits until the process is asked to stop; gives the signal's name.
+    pub(crate) async fn asked(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// From now on another signal ends the process at once, whatever is still under way.
+    pub(crate) fn exit_on_next(mut self) {
+        tokio::spawn(async move {
+            let name = self.asked().await;
+            eprintln!("{name} again: stopping at once; acknowledged data is safe in the write-ahead log");
+            std::process::exit(EXIT_INTERRUPTED);
+        });
+    }
+}
