@@ -13,7 +13,7 @@ pub(crate) type Missing = String;
 
 /// The release that the rules in `deny.toml` are written for.
 const CARGO_DENY: &str = "0.20.2";
-const CARGO_FUZZ: &str = "0.13.1";
+const CARGO_FUZZ: &str = "0.13.2";
 
 pub(crate) fn cargo_deny() -> Result<PathBuf, Missing> {
     cargo_tool("cargo-deny", CARGO_DENY)

@@ -91,6 +91,7 @@ pub(super) fn fuzz() -> Result<Outcome> {
         Ok(tool) => tool,
         Err(reason) => return Ok(Outcome::skipped(format!("fuzz: {reason}"))),
     };
+    commands::fuzz_seed()?;
     let mut outcome = Outcome::default();
     for target in commands::fuzz_targets(&tool)? {
         outcome.add(fuzz_one(&tool, &target));
