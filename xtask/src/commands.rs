@@ -24,7 +24,8 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<bool> {
 
 /// Writes the first inputs of each target, so that the fuzzer starts from all of the schema.
 pub(crate) fn fuzz_seed() -> Result<()> {
-    run(cargo(&["run", "--quiet", "--locked", "--example", "seed"]).current_dir(workspace::root().join("fuzz")))
+    run(cargo(&["run", "--quiet", "--locked", "--example", "seed"])
+        .current_dir(workspace::root().join("fuzz")))
 }
 
 pub(crate) fn fuzz_targets(tool: &Path) -> Result<Vec<String>> {
