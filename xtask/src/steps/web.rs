@@ -60,7 +60,8 @@ pub(super) fn end_to_end() -> Result<Outcome> {
         Ok(chromium) => chromium,
         Err(reason) => return Ok(Outcome::skipped(format!("e2e: {reason}"))),
     };
-    run(&mut cargo(&["build", "--package", "cupola", "--locked"]))?;
+    // The same selection as the tests, so that no dependency is built again with other features.
+    run(&mut cargo(&["build", "--workspace", "--all-targets", "--locked"]))?;
     vitest("e2e", &["run", "--silent", "e2e"], |command| {
         command
             .env("CHROMIUM", &chromium)
