@@ -52,8 +52,13 @@ pub(crate) enum Encoder {
 impl Encoder {
     pub(crate) fn new(format: Format, schema: &SchemaRef) -> Result<Self, ArrowError> {
         Ok(match format {
-            Format::Json => Self::Json { schema: schema.clone(), rows: 0 },
-            Format::Csv => Self::Csv { schema: schema.clone() },
+            Format::Json => Self::Json {
+                schema: schema.clone(),
+                rows: 0,
+            },
+            Format::Csv => Self::Csv {
+                schema: schema.clone(),
+            },
             Format::Ndjson => {
                 let key = |field: &arrow::datatypes::FieldRef| {
                     let mut key = String::new();
@@ -61,7 +66,10 @@ impl Encoder {
                     key
                 };
                 let keys = schema.fields().iter().map(key).collect();
-                Self::Ndjson { schema: schema.clone(), keys }
+                Self::Ndjson {
+                    schema: schema.clone(),
+                    keys,
+                }
             }
             Format::Arrow => Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema)?)),
         })
@@ -146,7 +154,10 @@ impl Encoder {
 }
 
 /// The fields of the answer, whose metadata a batch under way may have lost, with the batch's columns.
-fn columns_of<'a>(schema: &'a SchemaRef, batch: &'a RecordBatch) -> impl Iterator<Item = (&'a Field, &'a ArrayRef)> {
+fn columns_of<'a>(
+    schema: &'a SchemaRef,
+    batch: &'a RecordBatch,
+) -> impl Iterator<Item = (&'a Field, &'a ArrayRef)> {
     schema.fields().iter().map(AsRef::as_ref).zip(batch.columns())
 }
 
@@ -191,6 +202,7 @@ mod tests {
 
     use arrow::array::{Float64Array, Int64Array, StringArray};
     use arrow::datatypes::Schema;
+    use serde_json::json;
 
     use super::*;
 
@@ -221,8 +233,8 @@ mod tests {
     fn json_is_one_document() {
         let answer: crate::model::SqlAnswer = serde_json::from_str(&encode(Format::Json)).unwrap();
         assert_eq!(answer.columns[1].column_type, "int64");
-        assert_eq!(answer.rows[1], vec!["".into(), "9223372036854775807".into(), "NaN".into()]);
-        assert_eq!(answer.rows[2], vec![serde_json::Value::Null, serde_json::Value::Null, 1.0.into()]);
+        assert_eq!(json!(answer.rows[1]), json!(["", "9223372036854775807", "NaN"]));
+        assert_eq!(json!(answer.rows[2]), json!([null, null, 1.0]));
         assert!(answer.stats.is_some());
     }
 
