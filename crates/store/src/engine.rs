@@ -9,6 +9,7 @@
 mod background;
 mod commit;
 mod compact;
+mod directory;
 mod flush;
 mod open;
 mod read;
@@ -30,7 +31,8 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 pub(crate) use background::Background;
-pub(crate) use open::{DataDirectory, find_orphans, has_format, open, open_objects};
+pub(crate) use directory::{DataDirectory, has_format};
+pub(crate) use open::{find_orphans, open, open_objects};
 pub(crate) use read::{count_rows, read_segment};
 pub(crate) use seal::QUARANTINE_DIRECTORY;
 

@@ -6,15 +6,17 @@
 //! Refuses: claiming anything after a failed sync. The file is given up, its refused records are void because the next
 //! file starts again with their sequence numbers.
 
+mod file;
 mod reader;
 mod record;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use file::ClosedFile;
 pub(crate) use reader::JournalFiles;
 pub(crate) use record::Payload;
-pub(crate) use writer::{Accepted, ClosedFile, Journal, JournalConfig, Pending, Visible};
+pub(crate) use writer::{Accepted, Journal, JournalConfig, Pending, Visible};
 
 /// Newest version of the file format this version reads, and the one it writes.
 pub const JOURNAL_FORMAT: u32 = 1;

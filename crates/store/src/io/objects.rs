@@ -17,6 +17,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use parking_lot::RwLock;
 
 use super::{FileSystem, Metadata};
 
@@ -29,6 +30,8 @@ pub(crate) const TEMPORARY_DIRECTORY: &str = "tmp";
 pub struct DurableObjects {
     root: Arc<PathBuf>,
     file_system: Arc<dyn FileSystem>,
+    /// Shared while a file gets its name in a directory, alone while empty directories are removed.
+    naming: Arc<RwLock<()>>,
 }
 
 impl DurableObjects {
@@ -36,6 +39,7 @@ impl DurableObjects {
         DurableObjects {
             root: Arc::new(root.into()),
             file_system,
+            naming: Arc::default(),
         }
     }
 
@@ -85,17 +89,12 @@ impl DurableObjects {
         parent: &FilePath,
         create: bool,
     ) -> io::Result<()> {
-        let name = || match create {
+        let _naming = self.naming.read();
+        self.file_system.create_directories(parent)?;
+        let named = match create {
             true => self.file_system.link(temporary, path),
             false => self.file_system.rename(temporary, path),
         };
-        self.file_system.create_directories(parent)?;
-        let mut named = name();
-        // The removal of a last file may take the directory away at the same time.
-        if matches!(&named, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            self.file_system.create_directories(parent)?;
-            named = name();
-        }
         match named {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Whoever is told that the object exists may rely on it.
@@ -112,6 +111,7 @@ impl DurableObjects {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        let _naming = self.naming.write();
         // Fails when the directory holds other files.
         let mut directory = path.parent();
         while let Some(parent) = directory.filter(|parent| *parent != self.root.as_path()) {

@@ -17,10 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::file::{ClosedFile, OpenFile, is_storage_full};
 use super::file_path;
 use super::record::{FILE_HEADER_BYTES, FileHeader, Payload, checksum_seed};
 use crate::error::AppendError;
-use crate::io::{FileSystem, WritableFile};
+use crate::io::FileSystem;
 use crate::status::{Counters, add};
 
 /// Batches that may wait for the writer; more senders wait themselves.
@@ -39,14 +40,6 @@ pub(crate) struct JournalConfig {
     pub(crate) next_sequence: u64,
     /// Files of earlier runs that are still needed, oldest first.
     pub(crate) closed: Vec<ClosedFile>,
-}
-
-/// A file that is not written any more.
-#[derive(Debug, Clone)]
-pub(crate) struct ClosedFile {
-    pub(crate) path: PathBuf,
-    /// Its records are not needed when everything up to here is in segments.
-    pub(crate) last_sequence: u64,
 }
 
 /// A batch on its way into the log.
@@ -205,21 +198,6 @@ struct Writer {
     /// Of the next record.
     sequence: u64,
     buffer: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    path: PathBuf,
-    file: Box<dyn WritableFile>,
-    seed: u32,
-    /// Everything before is synced.
-    bytes: u64,
-}
-
-/// A write or sync that failed, and whether the file can go on being used.
-struct WriteFailure {
-    error: io::Error,
-    usable: bool,
 }
 
 impl Writer {
@@ -400,31 +378,4 @@ impl Writer {
             last_sequence: self.sequence - 1,
         });
     }
-}
-
-impl OpenFile {
-    fn append(&mut self, data: &[u8]) -> Result<u64, WriteFailure> {
-        if let Err(error) = self.file.write_all(data) {
-            // Cut what was written of it; only after a full disk is the rest of the file beyond doubt.
-            let cut = self.file.truncate(self.bytes);
-            return Err(WriteFailure {
-                usable: cut.is_ok() && is_storage_full(&error),
-                error,
-            });
-        }
-        // Sync before acknowledging: a lost acknowledgement is repeated, a lost batch is gone. After a failed sync the
-        // kernel may have dropped the pages and will call the next one a success: never again in this file.
-        self.file
-            .sync()
-            .map_err(|error| WriteFailure { error, usable: false })?;
-        self.bytes += data.len() as u64;
-        Ok(data.len() as u64)
-    }
-}
-
-fn is_storage_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }

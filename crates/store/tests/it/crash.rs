@@ -15,24 +15,24 @@ use crate::simulated::{Simulated, Survival};
 
 /// What must be, and what may be, in the store.
 #[derive(Debug, Clone, Default)]
-pub struct Model {
+pub(crate) struct Model {
     pub logs: Expected,
     pub points: Expected,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Expected {
+pub(crate) struct Expected {
     certain: BTreeSet<u64>,
     possible: BTreeSet<u64>,
 }
 
 impl Expected {
     /// Sent, and not answered yet.
-    pub fn begin(&mut self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn begin(&mut self, numbers: impl IntoIterator<Item = u64>) {
         self.possible.extend(numbers);
     }
 
-    pub fn acknowledge(&mut self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn acknowledge(&mut self, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
             self.possible.remove(&number);
             self.certain.insert(number);
@@ -40,7 +40,7 @@ impl Expected {
     }
 
     /// To be deleted, and not answered yet.
-    pub fn begin_deletion(&mut self, doomed: impl Fn(u64) -> bool) {
+    pub(crate) fn begin_deletion(&mut self, doomed: impl Fn(u64) -> bool) {
         let going: Vec<u64> = self
             .certain
             .iter()
@@ -53,11 +53,11 @@ impl Expected {
         }
     }
 
-    pub fn finish_deletion(&mut self, doomed: impl Fn(u64) -> bool) {
+    pub(crate) fn finish_deletion(&mut self, doomed: impl Fn(u64) -> bool) {
         self.possible.retain(|number| !doomed(*number));
     }
 
-    pub fn check(&self, found: &[u64], when: &str) {
+    pub(crate) fn check(&self, found: &[u64], when: &str) {
         let distinct: BTreeSet<u64> = found.iter().copied().collect();
         assert_eq!(distinct.len(), found.len(), "{when}: twice in {found:?}");
         let lost: Vec<_> = self.certain.difference(&distinct).collect();
@@ -70,13 +70,13 @@ impl Expected {
     }
 
     /// What was possible is now known.
-    pub fn settle(&mut self, found: &[u64]) {
+    pub(crate) fn settle(&mut self, found: &[u64]) {
         self.certain = found.iter().copied().collect();
         self.possible.clear();
     }
 }
 
-pub fn config(disk: &Simulated) -> StoreConfig {
+pub(crate) fn config(disk: &Simulated) -> StoreConfig {
     let mut config = quiet(Arc::new(disk.clone()));
     config.compaction.files_min = 2;
     config.retention = vec![RetentionRule {
@@ -86,7 +86,7 @@ pub fn config(disk: &Simulated) -> StoreConfig {
     config
 }
 
-pub fn of_user(user: u64) -> RowFilter {
+pub(crate) fn of_user(user: u64) -> RowFilter {
     RowFilter::Attribute {
         set: AttributeSet::Item,
         key: "user.id".to_owned(),

@@ -25,13 +25,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use prost::Message;
 
 /// 2026-01-01T00:00:00Z, when the items of these tests are from.
-pub const START: i64 = 1_767_225_600_000_000_000;
-pub const SECOND: i64 = 1_000_000_000;
-pub const HOUR: i64 = 3600 * SECOND;
+pub(crate) const START: i64 = 1_767_225_600_000_000_000;
+pub(crate) const SECOND: i64 = 1_000_000_000;
+pub(crate) const HOUR: i64 = 3600 * SECOND;
 /// Items share users: item `n` is of user `n % USERS`.
-pub const USERS: u64 = 3;
+pub(crate) const USERS: u64 = 3;
 
-pub fn tenant(name: &str) -> TenantId {
+pub(crate) fn tenant(name: &str) -> TenantId {
     TenantId::parse(name).unwrap()
 }
 
@@ -53,7 +53,7 @@ fn resource() -> Option<Resource> {
 }
 
 /// Log records whose bodies are these numbers, a second apart. Even ones are debug, odd ones errors.
-pub fn logs(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
+pub(crate) fn logs(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
     let records = numbers.into_iter().map(|number| LogRecord {
         time_unix_nano: (START + number as i64 * SECOND) as u64,
         severity_number: if number.is_multiple_of(2) { 5 } else { 17 },
@@ -75,7 +75,7 @@ pub fn logs(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) -> Batch 
 }
 
 /// Points whose values are these numbers; one series a user.
-pub fn points(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
+pub(crate) fn points(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
     let points = numbers.into_iter().map(|number| NumberDataPoint {
         attributes: vec![text("user.id", &format!("user {}", number % USERS))],
         time_unix_nano: (START + number as i64 * SECOND) as u64,
@@ -107,7 +107,7 @@ fn batch(signal: Signal, tenant_name: &str, payload: Vec<u8>) -> Batch {
 
 /// The clock stands still: two hours after [`START`].
 #[derive(Debug)]
-pub struct Stopped(pub i64);
+pub(crate) struct Stopped(pub i64);
 
 impl Clock for Stopped {
     fn now_unix_nano(&self) -> i64 {
@@ -116,7 +116,7 @@ impl Clock for Stopped {
 }
 
 /// A store that does nothing by itself, on this file system.
-pub fn quiet(file_system: Arc<dyn FileSystem>) -> StoreConfig {
+pub(crate) fn quiet(file_system: Arc<dyn FileSystem>) -> StoreConfig {
     StoreConfig {
         memory: MemoryBudget::new(1 << 30),
         background: false,
@@ -129,7 +129,7 @@ pub fn quiet(file_system: Arc<dyn FileSystem>) -> StoreConfig {
 }
 
 /// Opens a store. One that was dropped without a shutdown lets go of its directory a moment later.
-pub async fn open(config: StoreConfig) -> Store {
+pub(crate) async fn open(config: StoreConfig) -> Store {
     loop {
         match Store::open(config.clone()).await {
             Ok((store, _)) => return store,
@@ -140,7 +140,7 @@ pub async fn open(config: StoreConfig) -> Store {
 }
 
 /// All rows of a table, from memory and segments.
-pub async fn table_rows(store: &Store, snapshot: &TableSnapshot) -> Vec<RecordBatch> {
+pub(crate) async fn table_rows(store: &Store, snapshot: &TableSnapshot) -> Vec<RecordBatch> {
     let mut rows = snapshot.chunks.clone();
     for segment in &snapshot.segments {
         let data = store
@@ -164,12 +164,12 @@ pub async fn table_rows(store: &Store, snapshot: &TableSnapshot) -> Vec<RecordBa
 }
 
 /// The numbers of all log records, sorted; a number that is there twice is there twice.
-pub async fn log_numbers(store: &Store, tenant_name: &str) -> Vec<u64> {
+pub(crate) async fn log_numbers(store: &Store, tenant_name: &str) -> Vec<u64> {
     let snapshot = store.snapshot(&tenant(tenant_name)).await.unwrap();
     log_numbers_of(store, &snapshot).await
 }
 
-pub async fn log_numbers_of(store: &Store, snapshot: &Snapshot) -> Vec<u64> {
+pub(crate) async fn log_numbers_of(store: &Store, snapshot: &Snapshot) -> Vec<u64> {
     let mut numbers = Vec::new();
     for rows in table_rows(store, snapshot.table(Table::Logs)).await {
         let bodies = cast(rows.column_by_name("body").unwrap(), &DataType::Utf8).unwrap();
@@ -185,7 +185,7 @@ pub async fn log_numbers_of(store: &Store, snapshot: &Snapshot) -> Vec<u64> {
 }
 
 /// The values of all points, sorted, each joined with its series; fails when a point has none or two.
-pub async fn point_numbers(store: &Store, tenant_name: &str) -> Vec<u64> {
+pub(crate) async fn point_numbers(store: &Store, tenant_name: &str) -> Vec<u64> {
     let snapshot = store.snapshot(&tenant(tenant_name)).await.unwrap();
     let mut users: BTreeMap<u64, String> = BTreeMap::new();
     for rows in table_rows(store, snapshot.table(Table::Series)).await {

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 
 /// What a machine finds after a power loss of what was not synced.
 #[derive(Debug, Clone, Copy)]
-pub enum Survival {
+pub(crate) enum Survival {
     Nothing,
     Everything,
     /// Some names, and of each file a part, possibly with zeros at its end.
@@ -22,7 +22,7 @@ pub enum Survival {
 }
 
 #[derive(Debug, Clone)]
-pub struct Simulated {
+pub(crate) struct Simulated {
     disk: Arc<Mutex<Disk>>,
 }
 
@@ -53,7 +53,7 @@ struct Content {
 }
 
 impl Simulated {
-    pub fn new() -> Simulated {
+    pub(crate) fn new() -> Simulated {
         Simulated { disk: Arc::default() }
     }
 
@@ -62,37 +62,37 @@ impl Simulated {
     }
 
     /// Operations that change something, so far.
-    pub fn operations(&self) -> u64 {
+    pub(crate) fn operations(&self) -> u64 {
         self.disk().operations
     }
 
     /// From this operation on nothing happens any more.
-    pub fn crash_at(&self, operation: u64) {
+    pub(crate) fn crash_at(&self, operation: u64) {
         self.disk().crash_at = Some(operation);
     }
 
-    pub fn crash_now(&self) {
+    pub(crate) fn crash_now(&self) {
         self.disk().crashed = true;
     }
 
-    pub fn set_capacity(&self, bytes: Option<usize>) {
+    pub(crate) fn set_capacity(&self, bytes: Option<usize>) {
         self.disk().capacity = bytes;
     }
 
-    pub fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.disk().files.values().map(|file| file.data.len()).sum()
     }
 
-    pub fn fail_syncs(&self, count: u32) {
+    pub(crate) fn fail_syncs(&self, count: u32) {
         self.disk().failing_syncs = count;
     }
 
-    pub fn fail_writes(&self, count: u32) {
+    pub(crate) fn fail_writes(&self, count: u32) {
         self.disk().failing_writes = count;
     }
 
     /// The disk as the machine finds it after a power loss now.
-    pub fn reboot(&self, survival: Survival) -> Simulated {
+    pub(crate) fn reboot(&self, survival: Survival) -> Simulated {
         let disk = self.disk();
         let mut random = StdRng::seed_from_u64(match survival {
             Survival::Some(seed) => seed,
@@ -139,16 +139,16 @@ impl Simulated {
     }
 
     /// A copy, as if the process had ended and the machine gone on.
-    pub fn copy(&self) -> Simulated {
+    pub(crate) fn copy(&self) -> Simulated {
         self.reboot(Survival::Everything)
     }
 
-    pub fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.disk().names.keys().cloned().collect()
     }
 
     /// Changes the bytes of a file behind everybody's back.
-    pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.disk();
         let id = disk.names[path];
         let file = disk.files.entry(id).or_default();

@@ -1,0 +1,138 @@
+//! `kill -9` at random moments of a process that appends as fast as it can while it flushes, merges and forgets: what
+//! it had acknowledged is found afterwards, once, and nothing that it did not send.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupola_store::io::Disk;
+use cupola_store::{RetentionRule, StoreConfig};
+use cupola_telemetry::Signal;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::rows::{START, Stopped, log_numbers, logs, open, point_numbers, points};
+
+const ROUNDS: u64 = 50;
+const ITEMS: u64 = 10;
+/// Tells the child where to work; its presence tells it that it is one.
+const DIRECTORY: &str = "CUPOLA_TEST_KILL_DIRECTORY";
+const FIRST: &str = "CUPOLA_TEST_KILL_FIRST";
+
+fn config(directory: &Path) -> StoreConfig {
+    let mut config = StoreConfig::new(directory);
+    config.file_system = Arc::new(Disk);
+    config.clock = Arc::new(Stopped(START + 3_600_000_000_000));
+    config.flush_bytes_max = 8 << 10;
+    config.seal_bytes_max = 2 << 10;
+    config.wal_segment_bytes_max = 4 << 10;
+    config.compaction.interval = Duration::from_millis(5);
+    config.compaction.files_min = 2;
+    config.manifest_checkpoint_every = 4;
+    config.retention_interval = Duration::from_millis(5);
+    // Rows of tenant b are old as soon as they come.
+    config.retention = vec![RetentionRule {
+        tenant: Some("b".to_owned()),
+        ..RetentionRule::signal(Signal::Logs, Duration::from_secs(1))
+    }];
+    config
+}
+
+/// Not a test of its own: the process that is killed. Prints each number up to which everything was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn child() {
+    let Ok(directory) = std::env::var(DIRECTORY) else {
+        return;
+    };
+    let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
+    let store = open(config(Path::new(&directory))).await;
+    let mut output = std::io::stdout();
+    for batch in 0.. {
+        let numbers = first + batch * ITEMS..first + (batch + 1) * ITEMS;
+        store.append(logs("a", numbers.clone())).await.unwrap();
+        store.append(points("a", numbers.clone())).await.unwrap();
+        store.append(logs("b", numbers.clone())).await.unwrap();
+        writeln!(output, "acknowledged {}", numbers.end).unwrap();
+        output.flush().unwrap();
+    }
+}
+
+/// Runs the child until it has acknowledged something and a random time has passed. Says up to where it came.
+fn run_and_kill(directory: &Path, first: u64, after: Duration) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill::child", "--nocapture"])
+        .env(DIRECTORY, directory)
+        .env(FIRST, first.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let number = |line: String| {
+        line.strip_prefix("acknowledged ")
+            .and_then(|number| number.parse().ok())
+    };
+    let mut acknowledged = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .find_map(number)
+        .unwrap_or(first);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let reader = std::thread::spawn(move || {
+        for line in lines {
+            // A killed writer may leave half a line.
+            if let Some(number) = line.ok().and_then(number) {
+                acknowledged = acknowledged.max(number);
+            }
+        }
+        drop(stop);
+        acknowledged
+    });
+    // Ends early only if the child ends by itself, which it does not.
+    let _ = stopped.recv_timeout(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_rounds() {
+    if std::env::var(DIRECTORY).is_ok() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = StdRng::seed_from_u64(9);
+    let mut certain: BTreeSet<u64> = BTreeSet::new();
+    let mut next = 0;
+    for round in 0..ROUNDS {
+        let after = Duration::from_micros(random.random_range(0..150_000));
+        let path = directory.path().to_owned();
+        let end = tokio::task::spawn_blocking(move || run_and_kill(&path, next, after))
+            .await
+            .unwrap();
+        certain.extend(next..end);
+        let store = open(config(directory.path())).await;
+        let (found_logs, found_points) = (log_numbers(&store, "a").await, point_numbers(&store, "a").await);
+        let possible = end + ITEMS;
+        for found in [&found_logs, &found_points] {
+            let distinct: BTreeSet<u64> = found.iter().copied().collect();
+            assert_eq!(distinct.len(), found.len(), "round {round}: rows twice");
+            assert!(
+                certain.is_subset(&distinct),
+                "round {round}: acknowledged rows lost"
+            );
+            assert!(
+                distinct.last().is_none_or(|last| *last < possible),
+                "round {round}: rows nobody sent"
+            );
+        }
+        // The last batch may be there without its acknowledgement.
+        next = possible;
+        certain.extend(found_logs.iter().filter(|number| found_points.contains(number)));
+        store.shutdown().await.unwrap();
+    }
+    println!("{ROUNDS} rounds, {} items", certain.len());
+}
