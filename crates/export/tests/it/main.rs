@@ -5,4 +5,5 @@ mod queue;
 mod retries;
 mod splitting;
 mod support;
+mod tls;
 mod transport;

@@ -129,6 +129,40 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_before_sending_is_refused_before_sending() {
+    let receiver = start().await;
+    let mut stream = TcpStream::connect(receiver.running.http_addr.unwrap())
+        .await
+        .unwrap();
+    let head = "POST /v1/logs HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n\
+                Content-Type: application/json\r\nContent-Length: 100000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn beyond_the_most_connections_the_next_waits_its_turn() {
+    let mut config = config();
+    config.connections_max = 1;
+    let receiver = start_with(config, MemoryBudget::unlimited()).await;
+    let first = TcpStream::connect(receiver.running.http_addr.unwrap())
+        .await
+        .unwrap();
+    while receiver.running.stats().http.connections.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let body = request(Signal::Logs);
+    let second = receiver.grpc(Signal::Logs, &body);
+    tokio::pin!(second);
+    let early = tokio::time::timeout(Duration::from_millis(100), second.as_mut()).await;
+    assert!(early.is_err(), "served beyond the limit");
+    drop(first);
+    assert_eq!(second.await.status.code(), Code::Ok);
+}
+
+#[tokio::test]
 async fn shutdown_finishes_requests_in_flight_and_takes_no_new_ones() {
     let receiver = start().await;
     let gate = Arc::new(Notify::new());

@@ -12,8 +12,9 @@ use http_body_util::BodyExt;
 
 use super::refusal::Refusal;
 
-/// Grown in steps, so that a client which announces much and sends little holds little.
-const STEP_BYTES: usize = 256 * 1024;
+/// First allocation for a body of known length, doubled as it fills: most bodies take one, and a client which
+/// announces much and sends little holds little.
+const STEP_BYTES: usize = 1024 * 1024;
 /// What is read and thrown away of a refused HTTP/1 body, so that the client gets to read the answer
 /// instead of a reset connection.
 const DRAIN_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -7,7 +7,8 @@
 use std::fmt::Display;
 
 use ::http::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER,
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue,
+    ORIGIN, RETRY_AFTER,
 };
 use ::http::{Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
@@ -179,7 +180,13 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    if request.version() < Version::HTTP_2 {
+    // Whoever asked before sending (`Expect: 100-continue`) and was not told to go on has sent nothing.
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let unasked = request.headers().contains_key(EXPECT) && announced == request.body().size_hint().exact();
+    if request.version() < Version::HTTP_2 && !unasked {
         drain(&mut request.into_body()).await;
     }
 }

@@ -110,10 +110,15 @@ impl Ingest {
             return decode(request);
         }
         let _permit = self.cpu.acquire().await.map_err(|_| Refusal::Closing)?;
-        // Fails only if the runtime is going down, or on a bug that must not take the server with it.
-        tokio::task::spawn_blocking(move || decode(request))
-            .await
-            .map_err(|_| Refusal::Closing)?
+        match tokio::task::spawn_blocking(move || decode(request)).await {
+            Ok(decoded) => decoded,
+            // A bug of ours, which the same bytes would meet again.
+            Err(error) if error.is_panic() => {
+                Err(Refusal::invalid("body", "the body could not be processed"))
+            }
+            // The runtime is going down.
+            Err(_) => Err(Refusal::Closing),
+        }
     }
 }
 

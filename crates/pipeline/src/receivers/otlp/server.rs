@@ -121,12 +121,12 @@ impl Server {
         let stop = self.stop.clone();
         let accepting = async {
             loop {
-                // Without a free place the backlog of the system holds the rest.
-                let Ok(place) = self.connections.clone().acquire_owned().await else {
-                    return;
-                };
                 match listener.accept().await {
                     Ok((stream, peer)) => {
+                        // Without a free place this one waits, and the system's backlog holds the rest.
+                        let Ok(place) = self.connections.clone().acquire_owned().await else {
+                            return;
+                        };
                         let server = self.clone();
                         tasks.spawn(async move {
                             server.connection(stream, peer, port).await;
