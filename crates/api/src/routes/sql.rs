@@ -97,7 +97,8 @@ pub(super) async fn run(
     let started = Instant::now();
     let answer = state.backend.sql(&tenant, &request.query, limits).await?;
     let id = answer.id.clone();
-    let mut chunks = Box::pin(encoded(answer, format, started)?);
+    // Fused: a short answer is at its end before the response begins, and is polled once more there.
+    let mut chunks = Box::pin(encoded(answer, format, started)?.fuse());
 
     let mut held = Vec::new();
     let mut held_bytes = 0;
