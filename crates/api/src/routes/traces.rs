@@ -124,7 +124,7 @@ async fn summaries(
     let ids: Vec<String> = candidates.iter().map(|candidate| predicate::trace_id(&candidate.id)).collect();
     let sql = format!(
         "SELECT trace_id, min(timestamp) AS start, \
-         max(CAST(timestamp AS BIGINT) + duration) - min(CAST(timestamp AS BIGINT)) AS duration, count(*) AS spans, \
+         max(CAST(timestamp AS BIGINT) + duration) AS last, count(*) AS spans, \
          sum(CASE WHEN status_code = 'error' THEN 1 ELSE 0 END) AS errors, count(DISTINCT service_name) AS services, \
          first_value(name ORDER BY CASE WHEN parent_span_id IS NULL THEN 0 ELSE 1 END, timestamp) AS root_name, \
          first_value(service_name ORDER BY CASE WHEN parent_span_id IS NULL THEN 0 ELSE 1 END, timestamp) AS root_service \
@@ -143,7 +143,7 @@ fn summary(row: &Row<'_>) -> TraceSummary {
         root_name: row.text("root_name"),
         root_service: row.text("root_service"),
         timestamp: row.time("start").unwrap_or_default(),
-        duration_ns: row.integer("duration").unwrap_or_default(),
+        duration_ns: row.integer("last").zip(row.integer("start")).map_or(0, |(last, start)| last.saturating_sub(start)),
         span_count: row.integer("spans").unwrap_or_default(),
         error_count: row.integer("errors").unwrap_or_default(),
         service_count: row.integer("services").unwrap_or_default(),
