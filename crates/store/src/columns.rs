@@ -7,16 +7,18 @@ mod attributes;
 mod buffers;
 mod logs;
 mod metrics;
+mod nested;
 mod origin;
 mod points;
+mod series_rows;
 mod spans;
 mod values;
 
 use arrow::array::RecordBatch;
 use cupola_telemetry::{Batch, Signal};
 
-pub(crate) use buffers::MapBuilder;
 pub(crate) use metrics::kind;
+pub(crate) use nested::MapBuilder;
 pub(crate) use values::describe;
 
 use crate::schema::{KeyStatistics, PromotionProfiles, Table};

@@ -10,7 +10,8 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::NESTED_BYTES_MAX;
-use super::buffers::{Arena, BoolColumn, MapBuilder, NumberColumn, TextColumn};
+use super::buffers::{Arena, BoolColumn, NumberColumn, TextColumn};
+use super::nested::MapBuilder;
 use super::values::{describe, value_type};
 use crate::schema::{AttributeSet, PROMOTED_PER_SET_MAX, PromotedColumn, PromotionProfile, ValueType};
 

@@ -1,8 +1,6 @@
 //! Data points to rows: each point finds its series in the registry, a new series also gives a row of the table
 //! `series`.
 
-use arrow::array::BooleanBufferBuilder;
-use arrow::datatypes::{Int8Type, Int32Type, UInt64Type};
 use bytes::Bytes;
 use cupola_telemetry::json;
 use cupola_telemetry::view::{
@@ -10,18 +8,16 @@ use cupola_telemetry::view::{
 };
 use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
-use super::attributes::SetBuilder;
-use super::buffers::{Arena, TextColumn, numbers, times};
-use super::origin::{ChunkColumns, OriginBuilder, check_nested, entity_refs_bytes};
+use super::buffers::Arena;
+use super::origin::{ChunkColumns, check_nested, entity_refs_bytes};
 use super::points::{
     ExemplarsBuilder, ExponentialHistogramsBuilder, HistogramsBuilder, Point, SamplesBuilder,
     SummariesBuilder,
 };
+use super::series_rows::SeriesBuilder;
 use super::{SealContext, SealError, SealedChunk};
-use crate::schema::{AttributeSet, PromotionProfile, Table, source};
-use crate::series::{
-    Assigned, Assignment, AttributesDigest, DAY_NANOS, SeriesIdentity, combine, day_of_series,
-};
+use crate::schema::{Table, source};
+use crate::series::{Assigned, Assignment, AttributesDigest, SeriesIdentity, combine};
 
 /// `series.type`.
 pub(crate) mod kind {
@@ -77,12 +73,12 @@ pub(super) fn seal<'a, 'g>(
 
 /// Resource and scope of a metric.
 #[derive(Clone, Copy)]
-struct Origin<'a, 'r> {
-    resource: Resource<'a>,
-    resource_schema_url: &'a str,
-    scope: Scope<'a>,
-    scope_schema_url: &'a str,
-    entity_refs: &'r [u8],
+pub(super) struct Origin<'a, 'r> {
+    pub(super) resource: Resource<'a>,
+    pub(super) resource_schema_url: &'a str,
+    pub(super) scope: Scope<'a>,
+    pub(super) scope_schema_url: &'a str,
+    pub(super) entity_refs: &'r [u8],
 }
 
 impl Origin<'_, '_> {
@@ -118,14 +114,14 @@ macro_rules! point {
 }
 
 /// What all points of a metric share.
-struct Header<'a, 'r> {
-    origin: Origin<'a, 'r>,
-    metric: Metric<'a>,
-    kind: i8,
-    temporality: i32,
-    is_monotonic: bool,
+pub(super) struct Header<'a, 'r> {
+    pub(super) origin: Origin<'a, 'r>,
+    pub(super) metric: Metric<'a>,
+    pub(super) kind: i8,
+    pub(super) temporality: i32,
+    pub(super) is_monotonic: bool,
     /// OTLP/JSON, empty without.
-    metadata: String,
+    pub(super) metadata: String,
     /// Seed of the digests of the bytes of points.
     seed: u64,
     /// Digest of the identity but for the attributes of the point, once a series needs it.
@@ -365,83 +361,5 @@ impl<'a> MetricsBuilder<'a, '_> {
             chunks.push(chunk.finish()?);
         }
         Ok(chunks)
-    }
-}
-
-/// Rows of the table `series`.
-struct SeriesBuilder<'a> {
-    series_id: Vec<u64>,
-    timestamp: Vec<i64>,
-    name: TextColumn,
-    unit: TextColumn,
-    description: TextColumn,
-    kind: Vec<i8>,
-    temporality: Vec<i32>,
-    is_monotonic: BooleanBufferBuilder,
-    metadata: TextColumn,
-    origin: OriginBuilder<'a>,
-    attributes: SetBuilder<'a>,
-}
-
-impl<'a> SeriesBuilder<'a> {
-    fn new(profile: &'a PromotionProfile) -> SeriesBuilder<'a> {
-        SeriesBuilder {
-            series_id: Vec::new(),
-            timestamp: Vec::new(),
-            name: TextColumn::default(),
-            unit: TextColumn::default(),
-            description: TextColumn::default(),
-            kind: Vec::new(),
-            temporality: Vec::new(),
-            is_monotonic: BooleanBufferBuilder::new(0),
-            metadata: TextColumn::default(),
-            origin: OriginBuilder::new(profile),
-            attributes: SetBuilder::new(AttributeSet::Item, profile),
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.series_id.len()
-    }
-
-    fn nested_bytes(&self) -> usize {
-        self.origin.nested_bytes().max(self.attributes.rest_bytes())
-    }
-
-    #[cold]
-    fn push(&mut self, arena: &mut Arena<'a>, id: u64, header: &Header<'a, '_>, attributes: Attributes<'a>) {
-        let row = self.rows();
-        self.series_id.push(id);
-        self.timestamp
-            .push(i64::from(day_of_series(id)).saturating_mul(DAY_NANOS));
-        self.name.push_or_null(arena, header.metric.name);
-        self.unit.push_or_null(arena, header.metric.unit);
-        self.description.push_or_null(arena, header.metric.description);
-        self.kind.push(header.kind);
-        self.temporality.push(header.temporality);
-        self.is_monotonic.append(header.is_monotonic);
-        self.metadata.push_or_null(arena, &header.metadata);
-        let origin = &header.origin;
-        self.origin
-            .push_scope(arena, &origin.scope, origin.scope_schema_url, row, 1);
-        self.origin
-            .push_resource(arena, &origin.resource, origin.resource_schema_url, row, 1);
-        self.attributes.push_row(arena, attributes, row);
-    }
-
-    fn finish(mut self, chunk: &mut ChunkColumns) {
-        let buffers = chunk.buffers.clone();
-        chunk.add("series_id", numbers::<UInt64Type>(self.series_id));
-        chunk.add("timestamp", times(self.timestamp));
-        chunk.add("name", self.name.finish(&buffers));
-        chunk.add("unit", self.unit.finish(&buffers));
-        chunk.add("description", self.description.finish(&buffers));
-        chunk.add("type", numbers::<Int8Type>(self.kind));
-        chunk.add("temporality", numbers::<Int32Type>(self.temporality));
-        let monotonic = arrow::array::BooleanArray::new(self.is_monotonic.finish(), None);
-        chunk.add("is_monotonic", std::sync::Arc::new(monotonic));
-        chunk.add("metadata", self.metadata.finish(&buffers));
-        self.origin.finish(chunk);
-        chunk.add_set(self.attributes.finish(&buffers, chunk.rows));
     }
 }

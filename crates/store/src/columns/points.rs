@@ -9,9 +9,8 @@ use cupola_telemetry::view::{
 };
 
 use super::attributes::SetBuilder;
-use super::buffers::{
-    Arena, IdColumn, NumberColumn, NumberLists, Offsets, TimeColumn, numbers, struct_lists, times,
-};
+use super::buffers::{Arena, IdColumn, NumberColumn, TimeColumn, numbers, times};
+use super::nested::{NumberLists, Offsets, struct_lists};
 use super::origin::ChunkColumns;
 use crate::schema::{self, AttributeSet, PromotionProfile, source};
 

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use cupola_telemetry::view::{Attributes, Events, Links, Span, TracesData};
 
 use super::attributes::SetBuilder;
-use super::buffers::{
-    Arena, IdColumn, MapBuilder, NestedText, Offsets, TextColumn, TimeColumn, numbers, struct_lists, times,
-};
+use super::buffers::{Arena, IdColumn, TextColumn, TimeColumn, numbers, times};
+use super::nested::{MapBuilder, NestedText, Offsets, struct_lists};
 use super::origin::{ChunkColumns, OriginBuilder, check_nested};
 use super::values::describe;
 use super::{SealError, SealedChunk};

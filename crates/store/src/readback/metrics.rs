@@ -1,6 +1,6 @@
 //! Rows of the series and point tables back to metrics.
 
-use arrow::array::{Array, PrimitiveArray, RecordBatch};
+use arrow::array::{PrimitiveArray, RecordBatch};
 use arrow::datatypes::{Int8Type, Int32Type, UInt64Type};
 use cupola_telemetry::encode::{Metric, MetricsEncoder};
 use cupola_telemetry::view::AnyValue;

@@ -194,10 +194,6 @@ impl MetaBuilder {
         }
     }
 
-    pub(crate) fn rows(&self) -> u64 {
-        self.statistics.rows
-    }
-
     pub(crate) fn finish(self, sets: &[AttributeSet], bytes: u64) -> SegmentMeta {
         let (min_timestamp, max_timestamp) = self.range.unwrap_or_default();
         let attributes = sets

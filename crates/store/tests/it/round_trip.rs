@@ -22,14 +22,14 @@ const RECEIVED: i64 = 1_700_000_000_000_000_000;
 
 /// One tenant's sealing state.
 #[derive(Default)]
-struct Sealer {
+pub(crate) struct Sealer {
     profiles: PromotionProfiles,
-    series: SeriesRegistry,
+    pub(crate) series: SeriesRegistry,
 }
 
 impl Sealer {
     /// Seals; days that are not loaded are new.
-    fn seal(&self, batches: &[Batch]) -> SealedChunks {
+    pub(crate) fn seal(&self, batches: &[Batch]) -> SealedChunks {
         let context = SealContext {
             received_unix_nano: RECEIVED,
             profiles: &self.profiles,
