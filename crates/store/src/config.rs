@@ -28,7 +28,8 @@ pub struct StoreConfig {
     pub object_store_options: Vec<(String, String)>,
     /// What memtables and background work may hold. Above it appends are refused as [`crate::AppendError::Overloaded`].
     pub memory: MemoryBudget,
-    /// The active memtable generation is frozen and flushed when it has taken this many bytes of OTLP.
+    /// The active memtable generation is frozen and flushed when it has taken this many bytes of OTLP, or an eighth of
+    /// the memory budget if that is less.
     pub flush_bytes_max: usize,
     /// …or when its oldest batch is this old.
     pub flush_interval: Duration,
@@ -95,7 +96,7 @@ pub struct CompactionConfig {
     pub files_min: usize,
     /// Most files of one merge.
     pub files_max: usize,
-    /// Files of this size are not merged again.
+    /// Files of this size, or of an eighth of the memory budget if that is less, are not merged again.
     pub segment_bytes_target: u64,
     /// A window is merged completely this long after it ended; late data waits for the next time.
     pub settle: Duration,

@@ -66,8 +66,10 @@ pub(crate) struct Engine {
     garbage: UnboundedSender<Path>,
     flushing: tokio::sync::Mutex<Option<PreparedFlush>>,
     maintenance: tokio::sync::Mutex<()>,
-    /// Bounds work that takes a whole core.
-    cpu: Arc<Semaphore>,
+    /// Bounds making columns: readers wait for it.
+    seals: Arc<Semaphore>,
+    /// Bounds encoding segments, to half of the cores. Merges need no bound: `maintenance` lets one be at a time.
+    encodings: Arc<Semaphore>,
     /// Memory is short: freeze what there is.
     flush_requested: Notify,
     closed: AtomicBool,
@@ -120,9 +122,10 @@ impl Engine {
     /// Runs work that takes a whole core, a bounded number at a time.
     async fn compute<T: Send + 'static>(
         &self,
+        bound: &Arc<Semaphore>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = self.cpu.clone().acquire_owned().await;
+        let permit = bound.clone().acquire_owned().await;
         let permit = permit.map_err(|_| StoreError::Closed)?;
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;

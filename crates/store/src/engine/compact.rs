@@ -26,6 +26,8 @@ use super::read::segment_source;
 const TIER_FACTOR: u64 = 8;
 /// Sizes below are all of the first tier.
 const TIER_BYTES_MIN: u64 = 64 << 10;
+/// A merge takes at most two parts in so many of the memory budget.
+const MEMORY_SHARE: u64 = 8;
 const HOURS_PER_DAY: i64 = 24;
 const NANOS_PER_HOUR: i64 = segment::HOUR_NANOS;
 
@@ -51,7 +53,7 @@ impl Engine {
         loop {
             let now = self.config.clock.now_unix_nano();
             let version = self.memtable.view().version.clone();
-            let merges = plan(&version, &self.config.compaction, now);
+            let merges = plan(&version, &self.merge_bounds(), now);
             let mut merged = false;
             for merge in merges {
                 if self.is_closed() {
@@ -63,6 +65,14 @@ impl Engine {
                 return Ok(report);
             }
         }
+    }
+
+    /// The configuration, with smaller merges where memory is small: input and output of one are twice the target.
+    fn merge_bounds(&self) -> CompactionConfig {
+        let mut bounds = self.config.compaction.clone();
+        let share = self.config.memory.ceiling() as u64 / MEMORY_SHARE;
+        bounds.segment_bytes_target = bounds.segment_bytes_target.min(share);
+        bounds
     }
 
     async fn merge(&self, merge: Merge, report: &mut CompactionReport) -> Result<bool, StoreError> {
@@ -79,7 +89,7 @@ impl Engine {
         }
         let (table, inputs, options) = (merge.table, merge.inputs.clone(), self.config.segment.clone());
         let encoded = self
-            .compute(move || {
+            .merge_work(move || {
                 let inputs = sources
                     .into_iter()
                     .zip(inputs.iter().map(|input| &input.meta))

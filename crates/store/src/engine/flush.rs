@@ -178,7 +178,7 @@ impl Engine {
     ) -> Result<Vec<Arc<SegmentEntry>>, StoreError> {
         let options = self.config.segment.clone();
         let encoded = self
-            .compute(move || segment::write(table, &chunks, &options))
+            .compute(&self.encodings, move || segment::write(table, &chunks, &options))
             .await?;
         let encoded = encoded.map_err(|source| StoreError::Segment { table, source })?;
         self.put_segments(&tenant, table, encoded, &[]).await

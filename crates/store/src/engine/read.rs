@@ -12,6 +12,8 @@ use crate::error::StoreError;
 use crate::segment::{SegmentError, SegmentSource};
 use crate::version::Segment;
 
+use super::Engine;
+
 /// All rows of a segment.
 pub(crate) async fn read_segment(
     objects: &Arc<dyn ObjectStore>,
@@ -51,6 +53,18 @@ pub(super) async fn segment_source(
             let data = found.bytes().await.map_err(|source| unreadable(path, source))?;
             Ok(SegmentSource::Memory(data))
         }
+    }
+}
+
+impl Engine {
+    /// Runs a merge: the only one, as whoever merges holds `maintenance`.
+    pub(super) async fn merge_work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| StoreError::Background)
     }
 }
 

@@ -146,7 +146,7 @@ impl Engine {
         let source = segment_source(&self.objects, &segment.path).await?;
         let (input, options, table) = (segment.clone(), self.config.segment.clone(), segment.table);
         let encoded = self
-            .compute(move || segment::merge(table, vec![(source, &input.meta)], Some(&filter), &options))
+            .merge_work(move || segment::merge(table, vec![(source, &input.meta)], Some(&filter), &options))
             .await?
             .map_err(|source| StoreError::Segment { table, source })?;
         let left: u64 = encoded.iter().map(|encoded| encoded.meta.rows).sum();

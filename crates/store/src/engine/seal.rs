@@ -153,7 +153,7 @@ impl Engine {
             let (profiles, series, batches) = (state.profiles.clone(), state.series(), batches.clone());
             let started = Instant::now();
             let sealed = self
-                .compute(move || {
+                .compute(&self.seals, move || {
                     let context = SealContext {
                         received_unix_nano,
                         profiles: &profiles,
@@ -164,6 +164,7 @@ impl Engine {
                 .await?;
             match sealed {
                 Ok(chunks) => {
+                    state.count_series(&self.config.memory);
                     let rows: u64 = chunks
                         .chunks
                         .iter()
@@ -213,7 +214,8 @@ impl Engine {
                 }
             }
             let (registry, day) = (registry.clone(), *day);
-            self.compute(move || registry.load(day, &rows)).await??;
+            self.compute(&self.seals, move || registry.load(day, &rows))
+                .await??;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cupola_telemetry::Signal;
+use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use parking_lot::Mutex;
 
 use crate::schema::PromotionProfiles;
@@ -12,6 +13,8 @@ use crate::series::SeriesRegistry;
 pub(super) struct TenantState {
     pub(super) profiles: Arc<PromotionProfiles>,
     series: Mutex<Arc<SeriesRegistry>>,
+    /// What the registry counts in the memory budget.
+    series_memory: Mutex<Option<Reservation>>,
     gates: [tokio::sync::Mutex<()>; 3],
 }
 
@@ -30,8 +33,19 @@ impl TenantState {
         self.series.lock().clone()
     }
 
+    /// Counts what the registry holds. It is held already: the next append pays.
+    pub(super) fn count_series(&self, budget: &MemoryBudget) {
+        let needed = self.series().memory_bytes();
+        let mut slot = self.series_memory.lock();
+        let memory = slot.get_or_insert_with(|| budget.reservation());
+        let held = memory.bytes();
+        memory.shrink(held.saturating_sub(needed));
+        memory.grow(needed.saturating_sub(held));
+    }
+
     /// Forgets all series: they are loaded again, day by day, when they are needed. Only while the gate of metrics is held.
     pub(super) fn forget_series(&self) {
         *self.series.lock() = Arc::default();
+        self.series_memory.lock().take();
     }
 }

@@ -30,6 +30,9 @@ impl View {
     }
 }
 
+/// A generation takes at most one part in so many of the memory budget.
+const MEMORY_SHARE: usize = 8;
+
 /// A tail that has grown long.
 pub(crate) type SealRequest = (TenantId, Signal);
 
@@ -67,7 +70,8 @@ impl Memtable {
             frozen: Notify::new(),
             seal_requests,
             seal_bytes_max: config.seal_bytes_max,
-            generation_bytes_max: config.flush_bytes_max,
+            // An active and a flushing generation, each with its columns, leave room for senders in between.
+            generation_bytes_max: config.flush_bytes_max.min(config.memory.ceiling() / MEMORY_SHARE),
             counters,
         }
     }

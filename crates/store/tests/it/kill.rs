@@ -80,7 +80,7 @@ fn run_and_kill(directory: &Path, first: u64, after: Duration) -> u64 {
         .map(Result::unwrap)
         .find_map(number)
         .unwrap_or(first);
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let reader = std::thread::spawn(move || {
         for line in lines {
             // A killed writer may leave half a line.
