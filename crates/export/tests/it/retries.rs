@@ -91,7 +91,7 @@ async fn c24_broken_connections_and_silence_are_retried() {
 
         let server = Server::start([Reply::Silence]).await;
         let mut config = server.config(protocol);
-        config.timeout = Duration::from_millis(200);
+        config.timeout = Duration::from_secs(1);
         let sink = cupola_export::otlp::OtlpSink::new(config).unwrap();
         assert_eq!(
             sink.send(logs(1, 1, 3, 0)).await,
@@ -107,11 +107,11 @@ async fn c24_retrying_ends() {
     for protocol in PROTOCOLS {
         let server = Server::start((0..1000).map(|_| Reply::busy(protocol))).await;
         let mut config = server.config(protocol);
-        config.retry.max_elapsed_time = Duration::from_millis(200);
+        config.retry.max_elapsed_time = Duration::from_secs(1);
         let sink = cupola_export::otlp::OtlpSink::new(config).unwrap();
         let result = sink.send(logs(1, 1, 3, 0)).await;
         assert!(matches!(result, Err(SendError::Retryable { .. })), "{result:?}");
-        assert!((2..100).contains(&server.requests().len()));
+        assert!((2..500).contains(&server.requests().len()));
         assert_eq!(sink.stats().failed.load(Ordering::Relaxed), 3);
         assert_eq!(sink.retry_stats().exhausted.load(Ordering::Relaxed), 1);
 

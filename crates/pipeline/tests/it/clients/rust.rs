@@ -168,7 +168,13 @@ fn send(exporters: Exporters, runtime: &Handle) {
     context.span().set_status(Status::error("boom"));
     context.span().end();
 
-    let meter = metrics.meter_with_scope(scope);
+    record_metrics(&metrics.meter_with_scope(scope));
+    traces.force_flush().unwrap();
+    logs.force_flush().unwrap();
+    metrics.force_flush().unwrap();
+}
+
+fn record_metrics(meter: &opentelemetry::metrics::Meter) {
     let requests = meter
         .u64_counter("requests")
         .with_unit("{request}")
@@ -187,10 +193,6 @@ fn send(exporters: Exporters, runtime: &Handle) {
         .f64_observable_gauge("temperature")
         .with_callback(|gauge| gauge.observe(21.5, &[]))
         .build();
-
-    traces.force_flush().unwrap();
-    logs.force_flush().unwrap();
-    metrics.force_flush().unwrap();
 }
 
 async fn check(protocol: &str, compression: Option<Compression>) {
