@@ -212,7 +212,7 @@ fn replay(
     }
     let replay = Replay {
         next_number: files.next_number(),
-        next_sequence: last_sequence + 1,
+        next_sequence: last_sequence.saturating_add(1),
         closed,
     };
     Ok((replay, report))

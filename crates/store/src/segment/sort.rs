@@ -10,6 +10,9 @@ use rustc_hash::FxBuildHasher;
 use super::{SegmentError, hour_of};
 use crate::schema::{Table, column};
 
+/// Most segments of one table that a flush writes for one tenant.
+const HOURS_MAX: usize = 48;
+
 /// One row: the order of the fields is the order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SortKey {
@@ -20,7 +23,7 @@ pub(crate) struct SortKey {
     pub(crate) row: u32,
 }
 
-/// The rows of the batches by hour, each hour sorted. Rows that compare equal stay in the order they came.
+/// The rows of the batches by hour, each hour sorted; at most [`HOURS_MAX`], the last of them for all other hours. Rows that compare equal stay in the order they came.
 pub(crate) fn sort(
     table: Table,
     batches: &[RecordBatch],
@@ -59,10 +62,28 @@ pub(crate) fn sort(
     if !current.1.is_empty() {
         hours.insert(current.0, current.1);
     }
+    bound(&mut hours);
     for keys in hours.values_mut() {
         keys.sort_unstable();
     }
     Ok(hours)
+}
+
+/// Puts the hours with the fewest rows together where there are too many: senders choose timestamps, and must not
+/// choose how many files there are.
+fn bound(hours: &mut BTreeMap<i64, Vec<SortKey>>) {
+    if hours.len() <= HOURS_MAX {
+        return;
+    }
+    let mut by_rows: Vec<(usize, i64)> = hours.iter().map(|(hour, keys)| (keys.len(), *hour)).collect();
+    by_rows.sort_unstable_by(|a, b| b.cmp(a));
+    let mut first = i64::MAX;
+    let mut together = Vec::new();
+    for (_, hour) in by_rows.split_off(HOURS_MAX - 1) {
+        first = first.min(hour);
+        together.extend(hours.remove(&hour).unwrap_or_default());
+    }
+    hours.insert(first, together);
 }
 
 pub(crate) fn timestamps(

@@ -67,3 +67,19 @@ async fn hours_stay_apart_until_their_day_has_settled() {
     assert_eq!(snapshot.table(Table::Logs).segments.len(), 1);
     assert_eq!(log_numbers(&store, "a").await.len(), 15);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_many_hours_do_not_make_many_files() {
+    let mut config = quiet(Arc::new(Simulated::new()));
+    config.compaction.files_min = 2;
+    let store = open(config).await;
+    let numbers: Vec<u64> = (0..300).map(|hour| hour * 3600).collect();
+    store.append(logs("a", numbers.clone())).await.unwrap();
+    store.append(logs("a", [1, 2, 3])).await.unwrap();
+    let report = store.flush().await.unwrap();
+    assert!(report.segments <= 48, "{report:?}");
+    store.compact().await.unwrap();
+    let found = log_numbers(&store, "a").await;
+    assert_eq!(found.len(), 303);
+    assert!(numbers.iter().all(|number| found.binary_search(number).is_ok()));
+}
