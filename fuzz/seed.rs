@@ -1,7 +1,7 @@
-//! Writes the first inputs of each fuzz target to `corpus/<target>/`: `cargo run --example seed` in `fuzz/`.
+//! Writes the first inputs of each fuzz target to `corpus/<target>/seed-*`: `cargo run --example seed` in `fuzz/`.
 //!
-//! Every run writes the same files. They hold each kind of field once, small, so that the fuzzer starts from
-//! all of the schema instead of finding it.
+//! Every run writes the same files, which are committed. They hold each kind of field once, small, so that the
+//! fuzzer starts from all of the schema instead of finding it.
 
 use std::fs;
 use std::io;
@@ -36,7 +36,7 @@ const VALUES: [(&str, &str); 5] = [
 fn write(target: &str, name: &str, input: &[u8]) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     fs::create_dir_all(&directory)?;
-    fs::write(directory.join(name), input)
+    fs::write(directory.join(format!("seed-{name}")), input)
 }
 
 /// A resource in two pieces, its scalar twice, an unknown field and a group; then the payload.
