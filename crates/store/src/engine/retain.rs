@@ -48,11 +48,6 @@ impl Engine {
         if rules.is_empty() {
             return Ok(DeletionReport::default());
         }
-        let state = self.tenant(tenant);
-        let gate = match signal {
-            Signal::Metrics => Some(state.gate(signal).lock().await),
-            _ => None,
-        };
         let view = self.memtable.view();
         let Some(segments) = view.version.tenants.get(tenant) else {
             return Ok(DeletionReport::default());
@@ -62,21 +57,27 @@ impl Engine {
             Signal::Metrics if filtered => self.series_rows(segments.table(Table::Series)).await?,
             _ => Vec::new(),
         };
-        let mut removals = Vec::new();
-        let mut series_dropped = false;
+        let mut rows = Vec::new();
+        let mut series_days = Vec::new();
         for table in tables_of(signal) {
             for segment in segments.table(*table).iter() {
-                if let Some(removal) = removal(segment, &rules, now, &series) {
-                    series_dropped |= *table == Table::Series;
-                    removals.push((segment.clone(), removal));
+                match removal(segment, &rules, now, &series) {
+                    Some(removal) if *table == Table::Series => series_days.push((segment.clone(), removal)),
+                    Some(removal) => rows.push((segment.clone(), removal)),
+                    None => {}
                 }
             }
         }
-        let report = self.remove(tenant, removals).await?;
-        if series_dropped {
+        let mut report = self.remove(tenant, rows).await?;
+        if !series_days.is_empty() {
+            // No point may be given one of these series between their going and their being forgotten.
+            let state = self.tenant(tenant);
+            let _gate = state.gate(signal).lock().await;
+            let dropped = self.remove(tenant, series_days).await?;
             state.forget_series();
+            report.rows += dropped.rows;
+            report.segments_dropped += dropped.segments_dropped;
         }
-        drop(gate);
         Ok(report)
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
 use cupola_telemetry::{Batch, Signal, TenantId};
 
 use crate::columns::{self, SealContext, SealError, SealedChunks};
 use crate::error::StoreError;
 use crate::io::write_durably;
 use crate::memtable::{Buffer, Generation, View};
-use crate::schema::Table;
-use crate::series::{DAY_NANOS, Day};
+use crate::schema::{Table, column};
+use crate::series::{DAY_NANOS, Day, day_of_series};
 use crate::snapshot::{Snapshot, TableSnapshot};
 use crate::status::add;
 
@@ -202,7 +203,8 @@ impl Engine {
         }
         let registry = state.series();
         for day in days {
-            let mut rows = in_memory.clone();
+            let here = |rows: &&RecordBatch| has_day(rows, *day);
+            let mut rows: Vec<RecordBatch> = in_memory.iter().filter(here).cloned().collect();
             let start = i64::from(*day).saturating_mul(DAY_NANOS);
             if let Some(segments) = view.version.tenants.get(tenant) {
                 for segment in segments.table(Table::Series).iter() {
@@ -241,6 +243,13 @@ impl Engine {
             source,
         })
     }
+}
+
+/// Whether rows of the series table have one of this day.
+fn has_day(rows: &RecordBatch, day: Day) -> bool {
+    let ids = rows.column_by_name(column::SERIES_ID);
+    let ids = ids.and_then(|ids| ids.as_primitive_opt::<UInt64Type>());
+    ids.is_some_and(|ids| ids.values().iter().any(|id| day_of_series(*id) == day))
 }
 
 /// The buffers of a tenant, oldest generation first.

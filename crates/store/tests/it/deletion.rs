@@ -88,3 +88,20 @@ async fn a_whole_tenant() {
     store.append(points("a", 10..20)).await.unwrap();
     assert_eq!(point_numbers(&store, "a").await, (10..20).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_of_many_days_at_once() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    let days = |offset: u64| (0..40).map(move |day| day * 86_400 + offset);
+    store.append(points("a", days(0))).await.unwrap();
+    assert_eq!(point_numbers(&store, "a").await.len(), 40);
+    store.append(points("a", days(3))).await.unwrap();
+    store.flush().await.unwrap();
+    store.append(points("a", days(6))).await.unwrap();
+    // Days that were forgotten are loaded again, from segments and from memory: no series is there twice.
+    store.append(points("a", days(9))).await.unwrap();
+    assert_eq!(point_numbers(&store, "a").await.len(), 160);
+    let store = open(quiet(Arc::new(disk.reboot(Survival::Nothing)))).await;
+    assert_eq!(point_numbers(&store, "a").await.len(), 160);
+}
