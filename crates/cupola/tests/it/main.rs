@@ -1,1 +1,15 @@
-//! End to end.
+//! The real binary, from outside: what a user types, sends and sees. Each module is one guarantee.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod commands;
+mod configuration;
+mod crash;
+mod demo;
+mod disk_full;
+mod failures;
+mod fixture;
+mod ledger;
+mod own_telemetry;
+mod serve;
+mod support;

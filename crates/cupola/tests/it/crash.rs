@@ -1,0 +1,236 @@
+//! `kill -9` at random moments under load: whatever was acknowledged is there afterwards, as it was sent, and once.
+//! Thresholds are so small that kills land in flushes, compactions and retention. A reader checks all the time that
+//! counts never fall. `CUPOLA_CRASH_ROUNDS` and `CUPOLA_CRASH_MINUTES` say how long, `CUPOLA_CRASH_SEED` repeats.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cupola_telemetry::encode::LogsEncoder;
+use cupola_telemetry::{Batch, Signal, TenantId};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::Ledger;
+use crate::support::{Server, post, try_sql};
+
+/// In the ordinary test run; the full suite has at least fifty.
+const ROUNDS_SHORT: u64 = 8;
+const SENDERS: u64 = 4;
+const ITEMS_PER_BATCH_MAX: u64 = 40;
+/// A kill comes this long after the server was ready.
+const LIFE_MILLIS: std::ops::Range<u64> = 50..2_500;
+
+const CONFIGURATION: &str = "\
+store:
+  flush_bytes_max: 128KiB
+  flush_interval: 150ms
+  wal_segment_bytes_max: 64KiB
+  retention_interval: 200ms
+  retention:
+    - keep: 1h
+      signal: logs
+      service: ephemeral
+  compaction:
+    interval: 100ms
+    files_min: 2
+    settle: 1s
+service:
+  telemetry:
+    enabled: false
+";
+
+enum Extent {
+    Rounds(u64),
+    Until(Instant),
+}
+
+fn extent() -> Extent {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match (number("CUPOLA_CRASH_MINUTES"), number("CUPOLA_CRASH_ROUNDS")) {
+        (Some(minutes), _) => Extent::Until(Instant::now() + Duration::from_secs(60 * minutes)),
+        (None, rounds) => Extent::Rounds(rounds.unwrap_or(ROUNDS_SHORT)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_rounds_lose_nothing_acknowledged_and_double_nothing() {
+    let seed = std::env::var("CUPOLA_CRASH_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
+    eprintln!("CUPOLA_CRASH_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("cupola.yaml");
+    std::fs::write(&configuration, CONFIGURATION).unwrap();
+    let data = directory.path().join("data");
+    let ledger = Arc::new(Ledger::default());
+    let extent = extent();
+    let mut round = 0;
+    loop {
+        let more = match extent {
+            Extent::Rounds(rounds) => round < rounds,
+            Extent::Until(end) => Instant::now() < end,
+        };
+        if !more {
+            break;
+        }
+        round += 1;
+        let life = Duration::from_millis(random.random_range(LIFE_MILLIS));
+        one_round(
+            &data,
+            &configuration,
+            &ledger,
+            life,
+            random.random(),
+            &format!("seed {seed}, round {round}"),
+        )
+        .await;
+    }
+    let server = start(&data, &configuration).await;
+    ledger
+        .verify(&server, &format!("seed {seed}, after {round} rounds"))
+        .await;
+    let (status, log) = server.stop().await;
+    assert!(status.success(), "{log}");
+    let server = start(&data, &configuration).await;
+    ledger
+        .verify(&server, &format!("seed {seed}, after a graceful stop"))
+        .await;
+    let counts = Signal::ALL.map(|signal| format!("{} {signal}", ledger.acknowledged(signal)));
+    eprintln!("{round} rounds, acknowledged: {}", counts.join(", "));
+    assert!(
+        ledger.acknowledged(Signal::Logs) > 0,
+        "nothing was acknowledged: the test tested nothing"
+    );
+}
+
+async fn start(data: &Path, configuration: &Path) -> Server {
+    Server::start_with(data, &["--config", configuration.to_str().unwrap()]).await
+}
+
+async fn one_round(
+    data: &Path,
+    configuration: &Path,
+    ledger: &Arc<Ledger>,
+    life: Duration,
+    seed: u64,
+    context: &str,
+) {
+    let server = start(data, configuration).await;
+    ledger.verify(&server, context).await;
+    let stop = CancellationToken::new();
+    let mut load = JoinSet::new();
+    for number in 0..SENDERS {
+        let signal = Signal::ALL[number as usize % Signal::ALL.len()];
+        let (http, to) = (server.http.clone(), server.otlp_http.clone());
+        load.spawn(send(
+            ledger.clone(),
+            signal,
+            http,
+            to,
+            seed ^ number,
+            stop.clone(),
+        ));
+    }
+    load.spawn(send_ephemeral(
+        server.http.clone(),
+        server.otlp_http.clone(),
+        stop.clone(),
+    ));
+    load.spawn(read(
+        ledger.clone(),
+        server.http.clone(),
+        server.api.clone(),
+        context.to_owned(),
+        stop.clone(),
+    ));
+    tokio::time::sleep(life).await;
+    server.kill().await;
+    stop.cancel();
+    load.join_all().await;
+}
+
+async fn send(
+    ledger: Arc<Ledger>,
+    signal: Signal,
+    http: reqwest::Client,
+    to: String,
+    seed: u64,
+    stop: CancellationToken,
+) {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !stop.is_cancelled() {
+        let (batch, numbers) = ledger.write(signal, random.random_range(1..=ITEMS_PER_BATCH_MAX));
+        match post(&http, &to, &batch).await {
+            Some(200) => ledger.acknowledge(signal, &numbers),
+            // Refused or cut off: it may be there once, and is not sent again.
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+/// Old logs that retention removes while everything else happens.
+async fn send_ephemeral(http: reqwest::Client, to: String, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if post(&http, &to, &ephemeral()).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn ephemeral() -> Batch {
+    let mut encoder = LogsEncoder::new();
+    let mut resource = encoder.resource_logs();
+    resource.resource().attribute("service.name", "ephemeral");
+    let mut scope = resource.scope_logs();
+    for number in 0..20 {
+        scope
+            .record()
+            .time_unix_nano(1_700_000_000_000_000_000 + number)
+            .body("soon gone");
+    }
+    drop(scope);
+    drop(resource);
+    encoder.finish(TenantId::default_tenant())
+}
+
+/// Counts never fall, and never lag behind what was acknowledged before the question.
+async fn read(
+    ledger: Arc<Ledger>,
+    http: reqwest::Client,
+    api: String,
+    context: String,
+    stop: CancellationToken,
+) {
+    let mut before = [0; 2];
+    while !stop.is_cancelled() {
+        for (index, (signal, table)) in [(Signal::Logs, "logs"), (Signal::Traces, "spans")]
+            .into_iter()
+            .enumerate()
+        {
+            let acknowledged = ledger.acknowledged(signal) as i64;
+            let sql = format!("SELECT count(*) FROM {table} WHERE service_name = 'ledger'");
+            let rows = match try_sql(&http, &api, "default", &sql).await {
+                Ok(rows) => rows,
+                // Cut off by the kill; a refusal of the living server would come again in the comparison.
+                Err(_) => continue,
+            };
+            let count = rows[0][0].as_i64().unwrap();
+            assert!(
+                count >= before[index],
+                "{context}: {table} fell from {} to {count}",
+                before[index]
+            );
+            assert!(
+                count >= acknowledged,
+                "{context}: {count} {table} are seen, {acknowledged} were acknowledged"
+            );
+            before[index] = count;
+        }
+    }
+}

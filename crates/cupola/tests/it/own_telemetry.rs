@@ -1,0 +1,69 @@
+//! Cupola's own telemetry is kept under its own tenant, and does not feed on itself.
+
+use cupola_generator::{Generator, GeneratorConfig};
+
+use crate::support::{Server, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_logs_spans_and_metrics_are_found_under_their_tenant() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let mut generator = Generator::new(GeneratorConfig::default());
+    server.send_ok(&generator.logs(10)).await;
+    eventually("an own log", || async {
+        let sql = "SELECT count(*) FROM logs WHERE service_name = 'cupola' AND body = 'cupola is ready'";
+        server.count("cupola", sql).await == 1
+    })
+    .await;
+    eventually("an own span about users' data", || async {
+        let sql =
+            "SELECT count(*) FROM spans WHERE name = 'store.append' AND attributes['cupola.items'] = 10";
+        server.count("cupola", sql).await == 1
+    })
+    .await;
+    assert_eq!(
+        server.count("default", "SELECT count(*) FROM logs").await,
+        10,
+        "users' data stands apart"
+    );
+    let (status, log) = server.stop().await;
+    assert!(status.success(), "{log}");
+    let server = Server::start_with(data.path(), &["--own-telemetry", "off"]).await;
+    let sql = "SELECT count(*) FROM metrics WHERE name = 'cupola_memory_limit_bytes'";
+    assert!(
+        server.count("cupola", sql).await >= 1,
+        "own metrics are written at the latest when it stops"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_does_not_talk_about_storing_its_own_telemetry() {
+    let data = tempfile::tempdir().unwrap();
+    // Flushing all the time: if storing own telemetry were recorded, it would never end.
+    let server = Server::start_with(data.path(), &["--flush-interval", "100ms"]).await;
+    eventually("an own log", || async {
+        server.count("cupola", "SELECT count(*) FROM logs").await > 0
+    })
+    .await;
+    let spans = "SELECT count(*) FROM spans WHERE name = 'store.append'";
+    // Several rounds of storing (one a second) and flushing have passed when time has.
+    let before = tokio::time::Instant::now();
+    eventually("time", || async { before.elapsed().as_secs() >= 5 }).await;
+    assert_eq!(server.count("cupola", spans).await, 0);
+    let about = "SELECT count(*) FROM logs WHERE attributes['code.namespace'] LIKE 'cupola_store%'";
+    assert_eq!(server.count("cupola", about).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_can_be_switched_off() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &["--own-telemetry", "off"]).await;
+    server
+        .send_ok(&Generator::new(GeneratorConfig::default()).logs(1))
+        .await;
+    let (status, _) = server.stop().await;
+    assert!(status.success());
+    let server = Server::start_with(data.path(), &["--own-telemetry", "off"]).await;
+    assert_eq!(server.count("cupola", "SELECT count(*) FROM logs").await, 0);
+    assert_eq!(server.count("cupola", "SELECT count(*) FROM metrics").await, 0);
+}
