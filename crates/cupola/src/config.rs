@@ -2,6 +2,7 @@
 //! place where they meet. Acts on nothing.
 
 pub(crate) mod file;
+mod flags;
 pub(crate) mod memory;
 mod nearest;
 mod retention;
@@ -13,7 +14,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
 use cupola_api::ApiConfig;
 use cupola_store::{RetentionRule, StoreConfig};
 use cupola_telemetry::TenantId;
@@ -21,8 +21,9 @@ use cupola_telemetry::memory::MemoryBudget;
 
 use crate::failure::Failure;
 use file::{Endpoint, File, LogEncoding};
+pub(crate) use flags::{LogFlags, OptionalEndpoint, ServeFlags};
 use memory::MemoryPlan;
-use units::{ByteSize, MemoryLimit, TimeSpan};
+use units::ByteSize;
 
 pub(crate) const OTLP_GRPC_PORT: u16 = 4317;
 pub(crate) const OTLP_HTTP_PORT: u16 = 4318;
@@ -30,78 +31,6 @@ pub(crate) const DATA_DIRECTORY: &str = "cupola-data";
 /// Tenant of Cupola's own telemetry: apart from users' data, so that it neither shows among it nor is billed to them.
 pub(crate) const OWN_TENANT: &str = "cupola";
 const LOG_FILTER: &str = "info";
-
-/// Flags of `serve`; each has an environment variable.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct ServeFlags {
-    /// Where the data is kept [default: ./cupola-data].
-    #[arg(long, env = "CUPOLA_DATA_DIR", value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-    /// Keep segments there instead of in the data directory: s3://, gs://, az:// or file://.
-    #[arg(long, env = "CUPOLA_OBJECT_STORE_URL", value_name = "URL")]
-    pub(crate) object_store_url: Option<String>,
-    /// Address for OTLP over gRPC [default: 127.0.0.1:4317].
-    #[arg(long, env = "CUPOLA_OTLP_GRPC", value_name = "ADDRESS")]
-    pub(crate) otlp_grpc: Option<Endpoint>,
-    /// Address for OTLP over HTTP [default: 127.0.0.1:4318].
-    #[arg(long, env = "CUPOLA_OTLP_HTTP", value_name = "ADDRESS")]
-    pub(crate) otlp_http: Option<Endpoint>,
-    /// Address of the web page and the query API [default: 127.0.0.1:4300].
-    #[arg(long, env = "CUPOLA_API", value_name = "ADDRESS")]
-    pub(crate) api: Option<Endpoint>,
-    /// Address for the PostgreSQL protocol, or `off` [default: 127.0.0.1:4301].
-    #[arg(long, env = "CUPOLA_POSTGRES", value_name = "ADDRESS")]
-    pub(crate) postgres: Option<OptionalEndpoint>,
-    /// Address for Arrow Flight SQL, or `off` [default: 127.0.0.1:4302].
-    #[arg(long, env = "CUPOLA_FLIGHT_SQL", value_name = "ADDRESS")]
-    pub(crate) flight_sql: Option<OptionalEndpoint>,
-    /// Address of the health checks, or `off` [default: 127.0.0.1:13133].
-    #[arg(long, env = "CUPOLA_HEALTH", value_name = "ADDRESS")]
-    pub(crate) health: Option<OptionalEndpoint>,
-    /// Ceiling on memory: a size, or a share of the machine or its control group [default: 25%].
-    #[arg(long, env = "CUPOLA_MEMORY_LIMIT", value_name = "LIMIT")]
-    pub(crate) memory_limit: Option<MemoryLimit>,
-    /// Data is written to segments when it is this old.
-    #[arg(long, env = "CUPOLA_FLUSH_INTERVAL", value_name = "DURATION")]
-    pub(crate) flush_interval: Option<TimeSpan>,
-    /// Data is written to segments when there is this much of it.
-    #[arg(long, env = "CUPOLA_FLUSH_BYTES_MAX", value_name = "SIZE")]
-    pub(crate) flush_bytes_max: Option<ByteSize>,
-    /// Tenant that keeps Cupola's own telemetry, or `off` [default: cupola].
-    #[arg(long, env = "CUPOLA_OWN_TELEMETRY", value_name = "TENANT")]
-    pub(crate) own_telemetry: Option<String>,
-}
-
-/// Flags that say how Cupola logs.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct LogFlags {
-    /// Which log lines are written, such as `info` or `cupola_store=debug,warn` [default: info].
-    #[arg(long, global = true, env = "CUPOLA_LOG", value_name = "FILTER")]
-    pub(crate) log: Option<String>,
-    /// How log lines look [default: text].
-    #[arg(long, global = true, env = "CUPOLA_LOG_FORMAT", value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogEncoding>,
-}
-
-/// An address, or nothing at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OptionalEndpoint {
-    Off,
-    On(SocketAddr),
-}
-
-impl std::str::FromStr for OptionalEndpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" | "none" => Ok(OptionalEndpoint::Off),
-            address => address
-                .parse::<Endpoint>()
-                .map(|endpoint| OptionalEndpoint::On(endpoint.0)),
-        }
-    }
-}
 
 /// Everything `serve` needs to know, checked.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 //! with several tenants, instrumented with the official OpenTelemetry SDK.
 
 mod instruments;
+mod routes;
 mod shop;
 mod users;
 mod worker;
