@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::terminal::{self, Paint};
 
 pub(crate) async fn run(arguments: &TraceArguments, log: &LogFlags, paint: Paint) -> Result<(), Failure> {
-    let id = TraceId::parse(&arguments.id).map_err(|error| {
+    let id = TraceId::parse(arguments.id.trim()).map_err(|error| {
         Failure::usage(format!("`{}` is not a trace id", arguments.id))
             .caused_by(&error)
             .hint("a trace id has 32 hexadecimal digits; find some with `cupola query \"SELECT trace_id FROM spans\"`")

@@ -98,7 +98,7 @@ async fn a_statement_is_answered_alike_by_a_server_and_offline_in_every_format()
     );
     assert_eq!(
         online[3],
-        "body,severity\norder placed,9\n\"slow, \"\"very\"\" slow\",13\nout of stock,17\n"
+        "body,severity\r\norder placed,9\r\n\"slow, \"\"very\"\" slow\",13\r\nout of stock,17\r\n"
     );
     assert_eq!(online[2].lines().count(), 3);
     assert!(server.stop().await.0.success());

@@ -9,8 +9,8 @@ use crate::support::{Server, copy_directory, succeed};
 
 const QUESTIONS: &[&str] = &[
     "SELECT service_name, severity_text, count(*) FROM logs GROUP BY 1, 2 ORDER BY 1, 2",
-    "SELECT body, trace_id, attributes['user.id'], attributes['duration_ms'] FROM logs ORDER BY timestamp, body LIMIT 20",
-    "SELECT name, kind, span_id, parent_span_id, attributes['http.route'] FROM spans ORDER BY timestamp, span_id LIMIT 20",
+    "SELECT body, trace_id, attributes['user.id'] AS user, attributes['duration_ms'] AS took FROM logs ORDER BY timestamp, body LIMIT 20",
+    "SELECT name, kind, span_id, parent_span_id, attributes['http.route'] AS route FROM spans ORDER BY timestamp, span_id LIMIT 20",
     "SELECT service_name, count(*), sum(duration) FROM spans GROUP BY 1 ORDER BY 1",
     "SELECT name, count(*), sum(value), sum(count), sum(sum) FROM metrics GROUP BY name ORDER BY name",
 ];

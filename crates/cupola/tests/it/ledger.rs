@@ -115,11 +115,11 @@ impl Ledger {
 fn statement(signal: Signal) -> &'static str {
     match signal {
         Signal::Logs => {
-            "SELECT attributes['ledger.number'], body, severity_number, trace_id FROM logs \
+            "SELECT attributes['ledger.number'] AS number, body, severity_number, trace_id FROM logs \
              WHERE service_name = 'ledger'"
         }
         Signal::Traces => {
-            "SELECT attributes['ledger.number'], name, kind, span_id FROM spans WHERE service_name = 'ledger'"
+            "SELECT attributes['ledger.number'] AS number, name, kind, span_id FROM spans WHERE service_name = 'ledger'"
         }
         // The number of a point is its value: a series for each would be another test.
         Signal::Metrics => "SELECT value_int, name FROM metrics WHERE name LIKE 'ledger.%'",
