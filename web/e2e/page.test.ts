@@ -24,10 +24,11 @@ beforeEach(() => {
 async function open(path: string, selector: string): Promise<void> {
   const { page } = session;
   await page.goto(cupola.url + path);
-  // Telemetry takes a moment to arrive on a machine that has just started.
-  for (let attempt = 0; attempt < 60; attempt += 1) {
+  // Telemetry takes a moment to arrive on a machine that has just started. In sum less than a test may take: the runner
+  // does not stop a test that has timed out, and two would share the page.
+  for (let attempt = 0; attempt < 20; attempt += 1) {
     const found = await page
-      .waitForSelector(selector, { timeout: 2_000 })
+      .waitForSelector(selector, { timeout: 3_000 })
       .then(() => true)
       .catch(() => false);
     if (found) return;

@@ -7,6 +7,13 @@ import { Swatch } from "../../ui/Swatch.tsx";
 import { moveSelection, timeMarks, type Waterfall as WaterfallModel, type WaterfallRow } from "./model.ts";
 import styles from "./Waterfall.module.css";
 
+/** Of the width of the axis: the rest is room for what stands beside a bar that lasts to the end. */
+const BARS_SHARE = 0.84;
+
+function percent(share: number): string {
+  return `${share * BARS_SHARE * 100}%`;
+}
+
 interface WaterfallProps {
   readonly waterfall: WaterfallModel;
   readonly chosen: string;
@@ -75,7 +82,7 @@ function TimeAxis({ duration }: { readonly duration: number }) {
       <span />
       <span className={styles.marks}>
         {timeMarks(duration, 5).map((mark) => (
-          <span key={mark.share} style={{ left: `${mark.share * 100}%` }}>
+          <span key={mark.share} style={{ left: percent(mark.share) }}>
             {formatDuration(mark.offset)}
           </span>
         ))}
@@ -119,14 +126,14 @@ function Row({ row, index, current, choose, toggle }: RowProps) {
         <span
           className={classes(styles.bar, failed && styles.failedBar)}
           style={{
-            left: `${row.left * 100}%`,
-            width: `max(2px, ${row.width * 100}%)`,
+            left: percent(row.left),
+            width: `max(2px, ${percent(row.width)})`,
             background: seriesColor(span.service),
           }}
         />
         <span className={styles.duration} style={durationPlace(row)}>
           {formatDuration(span.duration)}
-          {row.logs > 0 ? ` · ${row.logs} logs` : ""}
+          {row.logs > 0 ? ` · ${row.logs} ${row.logs === 1 ? "log" : "logs"}` : ""}
         </span>
       </span>
     </div>
@@ -150,10 +157,9 @@ function Toggle({ row, toggle }: { readonly row: WaterfallRow; readonly toggle: 
   );
 }
 
-/** Beside the bar on the side where there is room. */
+/** After the bar, or before it where it ends late and begins late. */
 function durationPlace(row: WaterfallRow): { left: string } | { right: string } {
   const end = row.left + row.width;
-  return end < 0.7
-    ? { left: `calc(${end * 100}% + 6px)` }
-    : { right: `calc(${(1 - row.left) * 100}% + 6px)` };
+  if (end > 0.75 && row.left > 0.35) return { right: `calc(100% - ${percent(row.left)} + 6px)` };
+  return { left: `calc(${percent(end)} + 6px)` };
 }
