@@ -12,6 +12,7 @@ mod compact;
 mod directory;
 mod flush;
 mod open;
+mod quarantine;
 mod read;
 mod remove;
 mod retain;
@@ -33,8 +34,8 @@ use uuid::Uuid;
 pub(crate) use background::Background;
 pub(crate) use directory::{DataDirectory, has_format};
 pub(crate) use open::{find_orphans, open, open_objects};
+pub(crate) use quarantine::QUARANTINE_DIRECTORY;
 pub(crate) use read::{count_rows, read_segment};
-pub(crate) use seal::QUARANTINE_DIRECTORY;
 
 use crate::catalog::{Catalog, CatalogState};
 use crate::config::StoreConfig;

@@ -46,8 +46,10 @@ counters! {
     journal_poisoned,
     sealed_rows,
     seal_nanos,
-    /// Bytes of OTLP that could not be turned into columns and are kept in the log only.
+    /// Batches that could not be turned into columns, and tables of a flush that could not be written as segments:
+    /// kept in `quarantine/`.
     seal_failures,
+    segment_failures,
     flushes,
     flush_failures,
     flushed_rows,

@@ -176,11 +176,20 @@ impl Engine {
         table: Table,
         chunks: Vec<RecordBatch>,
     ) -> Result<Vec<Arc<SegmentEntry>>, StoreError> {
-        let options = self.config.segment.clone();
+        let (options, rows) = (self.config.segment.clone(), chunks.clone());
         let encoded = self
-            .compute(&self.encodings, move || segment::write(table, &chunks, &options))
-            .await?;
-        let encoded = encoded.map_err(|source| StoreError::Segment { table, source })?;
+            .compute(&self.encodings, move || segment::write(table, &rows, &options))
+            .await
+            .and_then(|encoded| encoded.map_err(|source| StoreError::Segment { table, source }));
+        let encoded = match encoded {
+            Ok(encoded) => encoded,
+            // Trying again would fail (or panic) again, and keep everybody's data from being flushed.
+            Err(error @ (StoreError::Segment { .. } | StoreError::Background)) => {
+                self.quarantine_rows(&tenant, table, &chunks, &error).await?;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
         self.put_segments(&tenant, table, encoded, &[]).await
     }
 

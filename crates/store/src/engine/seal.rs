@@ -9,7 +9,6 @@ use cupola_telemetry::{Batch, Signal, TenantId};
 
 use crate::columns::{self, SealContext, SealError, SealedChunks};
 use crate::error::StoreError;
-use crate::io::write_durably;
 use crate::memtable::{Buffer, Generation, View};
 use crate::schema::{Table, column};
 use crate::series::{DAY_NANOS, Day, day_of_series};
@@ -21,8 +20,6 @@ use super::{Engine, read_segment};
 
 /// Most bytes of OTLP made into one set of columns.
 const SEAL_BYTES_MAX: usize = 32 << 20;
-/// Where batches go that cannot be made into columns, below the data directory.
-pub(crate) const QUARANTINE_DIRECTORY: &str = "quarantine";
 const SIGNALS: [Signal; 3] = [Signal::Logs, Signal::Metrics, Signal::Traces];
 
 impl Engine {
@@ -121,7 +118,7 @@ impl Engine {
                 buffer.replace(count, chunks);
                 return Ok(count);
             }
-            Err(StoreError::Seal(error)) => {
+            Err(error @ (StoreError::Seal(_) | StoreError::Background)) => {
                 tracing::error!(%tenant, batches = count, %error, "could not make columns, trying one batch at a time");
             }
             Err(error) => return Err(error),
@@ -132,8 +129,9 @@ impl Engine {
                 .await;
             match made {
                 Ok(chunks) => buffer.replace(1, chunks),
-                Err(StoreError::Seal(error)) => {
-                    self.quarantine(batch, *sequence, &error).await?;
+                // A panic counts as well: it would come again with every attempt.
+                Err(error @ (StoreError::Seal(_) | StoreError::Background)) => {
+                    self.quarantine_batch(batch, *sequence, &error).await?;
                     buffer.replace(1, SealedChunks::default());
                 }
                 Err(error) => return Err(error),
@@ -220,28 +218,6 @@ impl Engine {
                 .await??;
         }
         Ok(())
-    }
-
-    /// Keeps a batch that cannot be made into columns as a file, so that it is neither lost nor in the way.
-    async fn quarantine(&self, batch: &Batch, sequence: u64, error: &SealError) -> Result<(), StoreError> {
-        add(&self.counters.seal_failures, 1);
-        let directory = self.config.directory.join(QUARANTINE_DIRECTORY);
-        let signal = batch.signal().as_str();
-        let path = directory.join(format!("{sequence:020}.{}.{signal}.pb", batch.tenant()));
-        tracing::error!(?path, %error, "a batch cannot be made into columns, kept as a file");
-        let (file_system, batch, file) = (self.config.file_system.clone(), batch.clone(), path.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            file_system.create_directories(&directory)?;
-            let temporary = file.with_extension("part");
-            let _ = file_system.remove(&temporary);
-            write_durably(file_system.as_ref(), &file, &temporary, batch.payload())
-        });
-        let written = written.await.map_err(|_| StoreError::Background)?;
-        written.map_err(|source| StoreError::Io {
-            action: "write",
-            path,
-            source,
-        })
     }
 }
 
