@@ -116,12 +116,15 @@ impl Sessions {
         let trace = TableFunction::new("trace".to_owned(), Arc::new(TraceFunction { records }));
         let mut table_functions: HashMap<String, Arc<TableFunction>> = self.base.table_functions().clone();
         table_functions.insert("trace".to_owned(), Arc::new(trace));
-        Ok(SessionStateBuilder::new_from_existing(self.base.clone())
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_runtime_env(runtime)
             .with_catalog_list(Arc::new(catalogs))
             .with_expr_planners(planners)
             .with_table_functions(table_functions)
-            .build())
+            .build();
+        // The moment that `now()` is, which the optimizer puts in.
+        state.mark_start_execution();
+        Ok(state)
     }
 }
 
