@@ -1,4 +1,7 @@
 //! The commands beside `test`: each hands over to the program or the test that does the work.
+//!
+//! Tests are chosen by name from the whole workspace and not by package: another selection of packages has other features
+//! of dependencies, and builds DataFusion once more.
 
 use std::path::Path;
 
@@ -86,7 +89,7 @@ fn crash_rounds(variables: &[(&str, String)]) -> Result<bool> {
 /// Writes the OpenAPI document from the code, and from it the types of the web page.
 pub(crate) fn openapi(arguments: &[String]) -> Result<bool> {
     none(arguments)?;
-    run(cargo(&["test", "--package", "cupola-api", "openapi"]).env("CUPOLA_WRITE_OPENAPI", "1"))?;
+    run(cargo(&["test", "--workspace", "--test", "it", "openapi"]).env("CUPOLA_WRITE_OPENAPI", "1"))?;
     run(command("npm", &["run", "--silent", "types"]).current_dir(workspace::web()))?;
     Ok(true)
 }
@@ -94,7 +97,7 @@ pub(crate) fn openapi(arguments: &[String]) -> Result<bool> {
 /// Writes a data directory of this version, which every later version must open.
 pub(crate) fn fixture(arguments: &[String]) -> Result<bool> {
     none(arguments)?;
-    run(cargo(&["test", "--package", "cupola", "--test", "it", "fixture"]).env("CUPOLA_WRITE_FIXTURE", "1"))?;
+    run(cargo(&["test", "--workspace", "--test", "it", "fixture"]).env("CUPOLA_WRITE_FIXTURE", "1"))?;
     Ok(true)
 }
 
