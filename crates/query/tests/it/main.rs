@@ -1,0 +1,10 @@
+//! Tests of the query crate as its users see it: through a store and SQL.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod attributes;
+mod explain;
+mod hostile;
+mod limits;
+mod sql;
+mod support;
+mod tenants;
