@@ -38,6 +38,8 @@ pub(crate) type SegmentsByPath = Arc<HashMap<String, Arc<Segment>>>;
 pub(crate) struct AdapterFactory {
     pub(crate) part: Arc<Part>,
     pub(crate) segments: SegmentsByPath,
+    /// For chunks, and not for the files of `segments`.
+    pub(crate) of_chunks: bool,
     pub(crate) config: Arc<ConfigOptions>,
 }
 
@@ -53,6 +55,7 @@ impl PhysicalExprAdapterFactory for AdapterFactory {
             logical,
             physical,
             segment,
+            segments: (!self.of_chunks).then(|| Arc::clone(&self.segments)),
             config: Arc::clone(&self.config),
         }))
     }
@@ -64,8 +67,10 @@ pub(crate) struct Adapter {
     part: Arc<Part>,
     logical: SchemaRef,
     physical: SchemaRef,
-    /// Unknown for chunks: any key may be in their maps.
+    /// Unknown for chunks, and where the reader made the schema anew to add a row number.
     segment: Option<Arc<Segment>>,
+    /// The segments it may be; none for chunks.
+    segments: Option<SegmentsByPath>,
     config: Arc<ConfigOptions>,
 }
 
@@ -134,8 +139,15 @@ impl Adapter {
 
     /// The types `key` may have in the map of this file or chunk.
     fn rest_types(&self, set: AttributeSet, key: &str) -> TypeMask {
-        match &self.segment {
-            Some(segment) => segment.meta.rest_types(set, key),
+        if let Some(segment) = &self.segment {
+            return segment.meta.rest_types(set, key);
+        }
+        match &self.segments {
+            // As `scan::pushdown::is_exact` does: a filter that is exact in every file stays so here.
+            Some(segments) => segments.values().fold(TypeMask::default(), |types, segment| {
+                types.union(segment.meta.rest_types(set, key))
+            }),
+            // Any key may be in the map of a chunk.
             None => TypeMask(u16::MAX),
         }
     }

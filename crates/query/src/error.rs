@@ -99,14 +99,27 @@ impl From<DataFusionError> for QueryError {
                 QueryError::Plan { message, hint: None }
             }
             DataFusionError::ResourcesExhausted(message) => QueryError::Memory { message },
-            // Errors of execution that other partitions share.
-            DataFusionError::Shared(error) => QueryError::Execution {
-                message: error.to_string(),
-            },
-            other => QueryError::Execution {
-                message: first_line(&other.strip_backtrace()),
-            },
+            other => execution_error(&other),
         }
+    }
+}
+
+/// An error of execution, perhaps one that several partitions share.
+fn execution_error(error: &DataFusionError) -> QueryError {
+    let root = error.find_root();
+    let message = first_line(&root.strip_backtrace());
+    match root {
+        DataFusionError::ResourcesExhausted(message) => QueryError::Memory {
+            message: message.clone(),
+        },
+        _ if message.contains("Cannot access field") => QueryError::Plan {
+            message,
+            hint: Some(
+                "a member of attributes or JSON is written attributes['key'], the dots of its name kept"
+                    .to_owned(),
+            ),
+        },
+        _ => QueryError::Execution { message },
     }
 }
 

@@ -11,6 +11,7 @@ mod config;
 mod engine;
 mod error;
 mod functions;
+mod late;
 mod memory;
 mod planner;
 mod scan;

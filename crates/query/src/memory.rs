@@ -3,22 +3,47 @@
 use std::fmt;
 
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
-use datafusion::common::Result;
-use datafusion::common::resources_datafusion_err;
-use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::common::{Result, resources_datafusion_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
-/// A pool with the ceiling of one query inside the shared budget. What does not fit makes operators spill.
+/// A pool with the ceiling of one query inside the shared budget.
+///
+/// Operators that can spill share fairly what the others leave: each is told to spill when it has its share, so that
+/// one that came first does not leave nothing to merge with.
 pub(crate) struct QueryMemory {
     budget: MemoryBudget,
-    held: Mutex<Reservation>,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    reservation: Reservation,
+    /// Operators that can spill.
+    spilling: usize,
+    /// Bytes of operators that cannot.
+    unspillable: usize,
 }
 
 impl QueryMemory {
     pub(crate) fn new(shared: &MemoryBudget, bytes_max: Option<usize>) -> QueryMemory {
         let budget = shared.child(bytes_max.unwrap_or_else(|| shared.ceiling()));
-        let held = Mutex::new(budget.reservation());
-        QueryMemory { budget, held }
+        let held = Held {
+            reservation: budget.reservation(),
+            spilling: 0,
+            unspillable: 0,
+        };
+        QueryMemory {
+            budget,
+            held: Mutex::new(held),
+        }
+    }
+
+    fn refuse(&self, reservation: &MemoryReservation, additional: usize, left: usize) -> Result<()> {
+        Err(resources_datafusion_err!(
+            "{} asked for {additional} bytes, {left} are left of {}",
+            reservation.consumer().name(),
+            self.budget.ceiling()
+        ))
     }
 }
 
@@ -27,28 +52,55 @@ impl MemoryPool for QueryMemory {
         "query"
     }
 
-    fn grow(&self, _reservation: &MemoryReservation, additional: usize) {
-        self.held.lock().grow(additional);
+    fn register(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.held.lock().spilling += 1;
+        }
     }
 
-    fn shrink(&self, _reservation: &MemoryReservation, shrink: usize) {
-        self.held.lock().shrink(shrink);
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            let mut held = self.held.lock();
+            held.spilling = held.spilling.saturating_sub(1);
+        }
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        let mut held = self.held.lock();
+        held.reservation.grow(additional);
+        if !reservation.consumer().can_spill() {
+            held.unspillable += additional;
+        }
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        let mut held = self.held.lock();
+        held.reservation.shrink(shrink);
+        if !reservation.consumer().can_spill() {
+            held.unspillable = held.unspillable.saturating_sub(shrink);
+        }
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        if self.held.lock().try_grow(additional) {
-            return Ok(());
+        let mut held = self.held.lock();
+        let can_spill = reservation.consumer().can_spill();
+        if can_spill {
+            let share = self.budget.ceiling().saturating_sub(held.unspillable) / held.spilling.max(1);
+            if reservation.size() + additional > share {
+                return self.refuse(reservation, additional, share.saturating_sub(reservation.size()));
+            }
         }
-        Err(resources_datafusion_err!(
-            "{} asked for {additional} bytes, {} are left of {}",
-            reservation.consumer().name(),
-            self.budget.available(),
-            self.budget.ceiling()
-        ))
+        if !held.reservation.try_grow(additional) {
+            return self.refuse(reservation, additional, self.budget.available());
+        }
+        if !can_spill {
+            held.unspillable += additional;
+        }
+        Ok(())
     }
 
     fn reserved(&self) -> usize {
-        self.held.lock().bytes()
+        self.held.lock().reservation.bytes()
     }
 
     fn memory_limit(&self) -> MemoryLimit {

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 
+pub(crate) use chunks::{ChunkPart, chunk_name};
 pub(crate) use provider::{STORE_URL, SnapshotTable};
 pub(crate) use reader::{MetadataCache, SegmentReaderFactory};
-pub(crate) use source::SnapshotSource;
+pub(crate) use source::{FilePart, SnapshotSource};
 
 /// The scan of a table, if that is what the node is.
 pub(crate) fn snapshot_source(plan: &Arc<dyn ExecutionPlan>) -> Option<&SnapshotSource> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use cupola_telemetry::TenantId;
 use datafusion::common::DataFusionError;
@@ -61,7 +61,14 @@ pub(super) async fn start(
     let guard = running.cancel.clone().drop_guard();
     let (planned, schema) = oneshot::channel();
     let (batches, receiver) = mpsc::channel(BATCHES_AHEAD);
-    runtime.spawn(supervise(Arc::clone(engine), listed, work, limits, planned, batches));
+    runtime.spawn(supervise(
+        Arc::clone(engine),
+        listed,
+        work,
+        limits,
+        planned,
+        batches,
+    ));
     let schema = schema.await.map_err(|_| lost())??;
     let stream = QueryStream {
         schema: Arc::clone(&schema),
@@ -117,6 +124,8 @@ async fn supervise(
         }
     };
     log_slow(&engine, &running, outcome.as_ref().err());
+    // Whoever learns that the query has ended must not find it listed any more.
+    drop(listed);
     if let Err(error) = outcome {
         match planned.take() {
             Some(planned) => {
@@ -178,13 +187,7 @@ async fn execute(
         if let Some(limit) = limits.bytes_max.filter(|limit| bytes > *limit) {
             return Err(QueryError::ByteLimit { limit });
         }
-        let batch = if renamed {
-            batch
-                .with_schema(Arc::clone(&schema))
-                .map_err(DataFusionError::from)?
-        } else {
-            batch
-        };
+        let batch = if renamed { rename(batch, &schema)? } else { batch };
         if batches.send(Ok(batch)).await.is_err() {
             return Ok(());
         }
@@ -250,6 +253,17 @@ fn readable_names(schema: &SchemaRef) -> SchemaRef {
         })
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The same columns under other names.
+fn rename(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+    let (_, columns, rows) = batch.into_parts();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
 }
 
 /// The rows of a running query. Dropping it cancels the query.

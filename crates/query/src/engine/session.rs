@@ -29,6 +29,7 @@ use url::Url;
 use crate::config::{QueryConfig, QueryLimits};
 use crate::error::QueryError;
 use crate::functions;
+use crate::late::LateMaterialization;
 use crate::memory::QueryMemory;
 use crate::planner::{AttributePlanner, ComparisonRewrite, KeyTypes, LevelOrder, TraceFunction};
 use crate::scan::{MetadataCache, STORE_URL, SegmentReaderFactory, SnapshotTable};
@@ -67,6 +68,7 @@ impl Sessions {
             .with_config(session_config(config)?)
             .with_runtime_env(Arc::clone(&runtime))
             .with_analyzer_rule(Arc::new(LevelOrder))
+            .with_physical_optimizer_rule(Arc::new(LateMaterialization))
             .build();
         base.register_function_rewrite(Arc::new(ComparisonRewrite))?;
         for function in functions::scalar_functions() {

@@ -6,12 +6,20 @@ use std::sync::LazyLock;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, Signature, Volatility};
 
 /// Any arguments: of functions that only the scan adapter makes, and of those that check their arguments themselves.
 pub(crate) static ANY_ARGUMENTS: LazyLock<Signature> =
     LazyLock::new(|| Signature::variadic_any(Volatility::Immutable));
+
+/// Refuses a call with another number of arguments, at planning.
+pub(crate) fn check_arity(name: &str, found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    plan_err!("{name} takes {expected} argument(s), not {found}")
+}
 
 /// Argument `index` as an array of as many rows as the batch has.
 pub(crate) fn array_argument(args: &ScalarFunctionArgs, index: usize) -> Result<ArrayRef> {

@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::{Result, exec_err};
-use datafusion::physical_expr::PhysicalExpr;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::functions::core::file_row_index::FileRowIndexFunc;
+use datafusion::functions::core::input_file_name::InputFileNameFunc;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory;
 use datafusion::physical_plan::metrics::BaselineMetrics;
 
@@ -27,6 +31,14 @@ impl ChunkPart {
         self.chunks.iter().map(RecordBatch::num_rows).sum()
     }
 }
+
+/// The name of a chunk within a scan, as a file has its path.
+pub(crate) fn chunk_name(part: usize, chunk: usize) -> String {
+    format!("memory:{part}:{chunk}")
+}
+
+/// The column that row numbers of a chunk are put in where they are asked for.
+const ROW: &str = "__cupola_chunk_row";
 
 /// Everything needed to turn chunks into output.
 pub(crate) struct ChunkScan {
@@ -59,7 +71,7 @@ impl ChunkScan {
                     Some(reader) => reader,
                     None => {
                         let (part, chunk) = work.next()?;
-                        match self.open(&parts[part], &parts[part].chunks[chunk]) {
+                        match self.open(&parts[part], chunk, &chunk_name(part, chunk)) {
                             Ok(reader) => current.insert(reader),
                             Err(error) => return Some(Err(error)),
                         }
@@ -83,7 +95,8 @@ impl ChunkScan {
         })
     }
 
-    fn open(&self, part: &ChunkPart, chunk: &RecordBatch) -> Result<ChunkReader> {
+    fn open(&self, part: &ChunkPart, number: usize, name: &str) -> Result<ChunkReader> {
+        let chunk = &part.chunks[number];
         let adapter = part.adapter.create(Arc::clone(&self.logical), chunk.schema())?;
         let predicate = match &self.predicate {
             Some(predicate) => {
@@ -99,18 +112,46 @@ impl ChunkScan {
             .map(|expression| adapter.rewrite(expression))
             .collect::<Result<_>>()?;
         let (columns, schema) = columns_of(expressions.iter(), chunk)?;
-        let expressions = expressions
-            .into_iter()
-            .map(|expression| reassign_expr_columns(expression, &schema))
-            .collect::<Result<_>>()?;
+        let mut rows = None;
+        let mut placed = Vec::with_capacity(expressions.len());
+        for expression in expressions {
+            let expression = reassign_expr_columns(expression, &schema)?;
+            placed.push(put_place(expression, name, columns.len(), &mut rows)?);
+        }
         Ok(ChunkReader {
             chunk: chunk.clone(),
             predicate,
-            expressions,
+            expressions: placed,
             columns,
+            rows,
             at: 0,
         })
     }
+}
+
+/// Replaces the functions that say where a row is: the file by `name`, the row by column `at`.
+fn put_place(
+    expression: Arc<dyn PhysicalExpr>,
+    name: &str,
+    at: usize,
+    rows: &mut Option<SchemaRef>,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let replaced = expression.transform_down(|node| {
+        if ScalarFunctionExpr::try_downcast_func::<InputFileNameFunc>(node.as_ref()).is_some() {
+            let name = Literal::new(ScalarValue::Utf8(Some(name.to_owned())));
+            return Ok(Transformed::yes(Arc::new(name) as Arc<dyn PhysicalExpr>));
+        }
+        if ScalarFunctionExpr::try_downcast_func::<FileRowIndexFunc>(node.as_ref()).is_some() {
+            *rows = Some(Arc::new(Schema::new(vec![Field::new(
+                ROW,
+                DataType::Int64,
+                false,
+            )])));
+            return Ok(Transformed::yes(Arc::new(Column::new(ROW, at))));
+        }
+        Ok(Transformed::no(node))
+    });
+    replaced.data()
 }
 
 /// The columns that expressions over `chunk` need, and their schema.
@@ -132,6 +173,8 @@ struct ChunkReader {
     predicate: Option<(Arc<dyn PhysicalExpr>, Vec<usize>)>,
     expressions: Vec<Arc<dyn PhysicalExpr>>,
     columns: Vec<usize>,
+    /// The schema of the row numbers, where they are asked for.
+    rows: Option<SchemaRef>,
     at: usize,
 }
 
@@ -143,8 +186,11 @@ impl ChunkReader {
             return Ok(None);
         }
         let slice = self.chunk.slice(self.at, rows);
-        self.at += rows;
         let mut needed = slice.project(&self.columns)?;
+        if let Some(schema) = &self.rows {
+            needed = with_row_numbers(&needed, self.at, schema)?;
+        }
+        self.at += rows;
         if let Some((predicate, columns)) = &self.predicate {
             let tested = slice.project(columns)?;
             let keep = predicate.evaluate(&tested)?.into_array(rows)?;
@@ -169,4 +215,20 @@ impl ChunkReader {
             &options,
         )?))
     }
+}
+
+/// The batch with one column more: the numbers of its rows from `first` on.
+fn with_row_numbers(batch: &RecordBatch, first: usize, numbers: &SchemaRef) -> Result<RecordBatch> {
+    let first = first as i64;
+    let rows = Int64Array::from_iter_values(first..first + batch.num_rows() as i64);
+    let fields: Vec<_> = batch
+        .schema()
+        .fields()
+        .iter()
+        .chain(numbers.fields())
+        .cloned()
+        .collect();
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(rows));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

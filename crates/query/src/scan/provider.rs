@@ -85,6 +85,7 @@ impl TableProvider for SnapshotTable {
             let adapter = AdapterFactory {
                 part: Arc::clone(part),
                 segments: Arc::new(by_path),
+                of_chunks: false,
                 config: Arc::clone(state.config().options()),
             };
             if !segments.is_empty() {
@@ -102,10 +103,15 @@ impl TableProvider for SnapshotTable {
                     table: part.table,
                     part: Arc::clone(part),
                     segments,
+                    plain: config.clone(),
                     config,
                 });
             }
             if !snapshot.chunks.is_empty() {
+                let adapter = AdapterFactory {
+                    of_chunks: true,
+                    ..adapter
+                };
                 chunks.push(ChunkPart {
                     adapter,
                     chunks: snapshot.chunks.clone(),

@@ -178,23 +178,16 @@ impl AsyncFileReader for SegmentReader {
 
     fn get_metadata<'a>(
         &'a mut self,
-        options: Option<&'a ArrowReaderOptions>,
+        _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
-        let wants_index =
-            options.is_some_and(|options| options.column_index_policy() != PageIndexPolicy::Skip);
         async move {
-            let cached = self.cache.get(&self.path);
-            let has_index = |metadata: &ParquetMetaData| metadata.column_index().is_some();
-            match cached {
-                Some(cached) if !wants_index || has_index(&cached) => Ok(cached),
-                Some(cached) => {
-                    let footer = ParquetMetaData::clone(&cached);
-                    self.keep(
-                        self.load(ParquetMetaDataReader::new_with_metadata(footer), true)
-                            .await?,
-                    )
+            match self.cache.get(&self.path) {
+                Some(cached) => Ok(cached),
+                None => {
+                    let metadata = Arc::new(self.load().await?);
+                    self.cache.put(&self.path, &metadata);
+                    Ok(metadata)
                 }
-                None => self.keep(self.load(ParquetMetaDataReader::new(), wants_index).await?),
             }
         }
         .boxed()
@@ -202,27 +195,13 @@ impl AsyncFileReader for SegmentReader {
 }
 
 impl SegmentReader {
-    async fn load(&self, reader: ParquetMetaDataReader, index: bool) -> ParquetResult<ParquetMetaData> {
-        let policy = if index {
-            PageIndexPolicy::Optional
-        } else {
-            PageIndexPolicy::Skip
-        };
-        let mut reader = reader
-            .with_page_index_policy(policy)
+    /// The footer and the page index: whoever reads single rows needs to know where pages begin.
+    async fn load(&self) -> ParquetResult<ParquetMetaData> {
+        let reader = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
             .with_prefetch_hint(Some(FOOTER_READ_BYTES));
-        if reader.has_metadata() {
-            reader.load_page_index(Fetch(self)).await?;
-            return reader.finish();
-        }
         let metadata = reader.load_and_finish(Fetch(self), self.bytes).await?;
         Ok(name_segment(metadata, &self.path))
-    }
-
-    fn keep(&self, metadata: ParquetMetaData) -> ParquetResult<Arc<ParquetMetaData>> {
-        let metadata = Arc::new(metadata);
-        self.cache.put(&self.path, &metadata);
-        Ok(metadata)
     }
 }
 

@@ -23,6 +23,8 @@ use datafusion::physical_expr::{
     EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, conjunction,
 };
 use datafusion::physical_expr_common::sort_expr::PhysicalSortExpr;
+use datafusion::physical_plan::coop::cooperative;
+use datafusion::physical_plan::execution_plan::SchedulingType;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -40,6 +42,8 @@ pub(crate) struct FilePart {
     pub(crate) part: Arc<Part>,
     pub(crate) segments: SegmentsByPath,
     pub(crate) config: FileScanConfig,
+    /// The same scan without filters and limits.
+    pub(crate) plain: FileScanConfig,
 }
 
 /// A scan of segments and chunks.
@@ -106,7 +110,10 @@ impl SnapshotSource {
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
         let batches = futures::stream::iter(scan.run(self.chunks.clone()));
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.output), batches))
+        Box::pin(cooperative(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.output),
+            batches,
+        )))
     }
 
     /// Applies `change` to every file scan; `None` when any cannot be changed.
@@ -125,6 +132,31 @@ impl SnapshotSource {
             });
         }
         Ok(Some(changed))
+    }
+
+    /// The same scan with `projection` of its output; `None` when a file scan cannot take it.
+    pub(crate) fn projected(&self, projection: &ProjectionExprs) -> Result<Option<SnapshotSource>> {
+        let swap = |config: &FileScanConfig| -> Result<Option<FileScanConfig>> {
+            let swapped = config.try_swapping_with_projection(projection)?;
+            Ok(swapped.and_then(|source| source.downcast_ref::<FileScanConfig>().cloned()))
+        };
+        let Some(mut files) = self.map_files(swap)? else {
+            return Ok(None);
+        };
+        for files in &mut files {
+            let Some(plain) = swap(&files.plain)? else {
+                return Ok(None);
+            };
+            files.plain = plain;
+        }
+        let projection = self.projection.try_merge(projection)?;
+        let output = Arc::new(projection.project_schema(&self.schema)?);
+        Ok(Some(SnapshotSource {
+            files,
+            projection,
+            output,
+            ..self.clone()
+        }))
     }
 
     /// Pushes filters over the logical schema into the scan of one part; `None` when the part has no such row.
@@ -247,6 +279,10 @@ impl DataSource for SnapshotSource {
         EquivalenceProperties::new(Arc::clone(&self.output))
     }
 
+    fn scheduling_type(&self) -> SchedulingType {
+        SchedulingType::Cooperative
+    }
+
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
         if partition.is_some() {
             return Ok(Arc::new(Statistics::new_unknown(&self.output)));
@@ -288,21 +324,8 @@ impl DataSource for SnapshotSource {
         &self,
         projection: &ProjectionExprs,
     ) -> Result<Option<Arc<dyn DataSource>>> {
-        let files = self.map_files(|config| {
-            let swapped = config.try_swapping_with_projection(projection)?;
-            Ok(swapped.and_then(|source| source.downcast_ref::<FileScanConfig>().cloned()))
-        })?;
-        let Some(files) = files else {
-            return Ok(None);
-        };
-        let projection = self.projection.try_merge(projection)?;
-        let output = Arc::new(projection.project_schema(&self.schema)?);
-        Ok(Some(Arc::new(SnapshotSource {
-            files,
-            projection,
-            output,
-            ..self.clone()
-        })))
+        let swapped = self.projected(projection)?;
+        Ok(swapped.map(|source| Arc::new(source) as Arc<dyn DataSource>))
     }
 
     fn try_pushdown_filters(

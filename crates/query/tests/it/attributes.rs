@@ -63,8 +63,10 @@ fn requests(rows: &[Row]) -> Vec<Batch> {
     records
         .chunks(20)
         .map(|records| {
-            let json =
-                format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#, records.join(","));
+            let json = format!(
+                r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#,
+                records.join(",")
+            );
             request(Signal::Logs, &TenantId::default_tenant(), &json)
         })
         .collect()
@@ -74,14 +76,34 @@ fn questions() -> Vec<String> {
     let mut questions = Vec::new();
     for key in KEYS {
         let key = key.replace('\'', "''");
-        for condition in ["= 'x'", "= '10'", "<> 'y'", "IS NULL", "IS NOT NULL", "> '1'", "IN ('x', '', '-2')", "LIKE '%1%'"] {
-            questions.push(format!("SELECT body FROM logs WHERE attributes->>'{key}' {condition} ORDER BY timestamp"));
+        for condition in [
+            "= 'x'",
+            "= '10'",
+            "<> 'y'",
+            "IS NULL",
+            "IS NOT NULL",
+            "> '1'",
+            "IN ('x', '', '-2')",
+            "LIKE '%1%'",
+        ] {
+            questions.push(format!(
+                "SELECT body FROM logs WHERE attributes->>'{key}' {condition} ORDER BY timestamp"
+            ));
         }
-        questions.push(format!("SELECT body, attributes['{key}'] AS v FROM logs ORDER BY timestamp"));
-        questions.push(format!("SELECT attributes['{key}'] AS v, count(*) AS n FROM logs GROUP BY v ORDER BY v, n"));
-        questions.push(format!("SELECT body FROM logs WHERE attributes['{key}'] = attributes['{key}'] ORDER BY timestamp"));
+        questions.push(format!(
+            "SELECT body, attributes['{key}'] AS v FROM logs ORDER BY timestamp"
+        ));
+        questions.push(format!(
+            "SELECT attributes['{key}'] AS v, count(*) AS n FROM logs GROUP BY v ORDER BY v, n"
+        ));
+        questions.push(format!(
+            "SELECT body FROM logs WHERE attributes['{key}'] = attributes['{key}'] ORDER BY timestamp"
+        ));
     }
-    questions.push("SELECT body FROM logs WHERE attributes->>'a' = 'x' OR attributes->>'b.c' = 'x' ORDER BY timestamp".to_owned());
+    questions.push(
+        "SELECT body FROM logs WHERE attributes->>'a' = 'x' OR attributes->>'b.c' = 'x' ORDER BY timestamp"
+            .to_owned(),
+    );
     questions
 }
 
@@ -111,22 +133,35 @@ async fn check(rows: &[Row]) {
         answers.push(found);
         for key in KEYS {
             let key_sql = key.replace('\'', "''");
-            let sql = format!("SELECT coalesce(attributes->>'{key_sql}', 'NULL') AS v FROM logs ORDER BY timestamp");
-            let expected: Vec<String> =
-                texts(rows, key).into_iter().map(|text| text.unwrap_or_else(|| "NULL".to_owned())).collect();
+            let sql = format!(
+                "SELECT coalesce(attributes->>'{key_sql}', 'NULL') AS v FROM logs ORDER BY timestamp"
+            );
+            let expected: Vec<String> = texts(rows, key)
+                .into_iter()
+                .map(|text| text.unwrap_or_else(|| "NULL".to_owned()))
+                .collect();
             assert_eq!(fixture.lines(&sql).await[1..], expected, "{key} {state:?}");
         }
     }
     for (index, question) in questions().iter().enumerate() {
-        assert_eq!(answers[0][index], answers[1][index], "memory and flushed differ: {question}");
-        assert_eq!(answers[0][index], answers[2][index], "memory and compacted differ: {question}");
+        assert_eq!(
+            answers[0][index], answers[1][index],
+            "memory and flushed differ: {question}"
+        );
+        assert_eq!(
+            answers[0][index], answers[2][index],
+            "memory and compacted differ: {question}"
+        );
     }
 }
 
 #[test]
 fn filters_find_the_same_rows_in_columns_maps_and_memory() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 12, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 12,
+        ..Config::default()
+    });
     let result = runner.run(&rows(), |rows| {
         runtime.block_on(check(&rows));
         Ok(())

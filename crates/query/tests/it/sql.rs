@@ -27,7 +27,12 @@ fn read(path: &Path) -> Vec<Case> {
     while let Some((index, line)) = lines.next() {
         let (head, rest) = line.split_once(' ').unwrap_or((line, ""));
         if !matches!(head, "query" | "error") {
-            assert!(line.is_empty() || line.starts_with('#'), "{}:{}: {line}", path.display(), index + 1);
+            assert!(
+                line.is_empty() || line.starts_with('#'),
+                "{}:{}: {line}",
+                path.display(),
+                index + 1
+            );
             continue;
         }
         let mut sql = Vec::new();
@@ -44,7 +49,12 @@ fn read(path: &Path) -> Vec<Case> {
             "error" => Expected::Error(rest.to_owned()),
             _ => Expected::Rows(rows),
         };
-        cases.push(Case { line: index + 1, sql: sql.join("\n"), expected, rowsort: rest == "rowsort" });
+        cases.push(Case {
+            line: index + 1,
+            sql: sql.join("\n"),
+            expected,
+            rowsort: rest == "rowsort",
+        });
     }
     cases
 }
@@ -53,8 +63,10 @@ fn read(path: &Path) -> Vec<Case> {
 async fn answer(fixture: &Fixture, case: &Case) -> Result<Vec<String>, String> {
     match fixture.ask(&case.sql).await {
         Ok(batches) => {
-            let mut lines: Vec<String> =
-                lines(&batches).into_iter().map(|line| line.replace('\n', "\\n")).collect();
+            let mut lines: Vec<String> = lines(&batches)
+                .into_iter()
+                .map(|line| line.replace('\n', "\\n"))
+                .collect();
             if case.rowsort {
                 lines[1..].sort();
             }
@@ -77,7 +89,10 @@ async fn check(fixture: &Fixture, state: State, path: &Path, failures: &mut Vec<
             )),
             (Err(message), _) => failures.push(format!("{place}\nfailed: {message}\n")),
             (Ok(found), Expected::Error(part)) => {
-                failures.push(format!("{place}\nexpected an error with {part:?}, found\n  {}\n", found.join("\n  ")));
+                failures.push(format!(
+                    "{place}\nexpected an error with {part:?}, found\n  {}\n",
+                    found.join("\n  ")
+                ));
             }
         }
     }
@@ -94,7 +109,9 @@ async fn update(fixture: &Fixture, path: &Path) {
         if !line.starts_with("query") {
             continue;
         }
-        let case = cases.find(|case| matches!(case.expected, Expected::Rows(_))).unwrap();
+        let case = cases
+            .find(|case| matches!(case.expected, Expected::Rows(_)))
+            .unwrap();
         while let Some(line) = lines.next_if(|line| !line.is_empty() && *line != "----") {
             out.push(line.to_owned());
         }
@@ -110,7 +127,10 @@ async fn update(fixture: &Fixture, path: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_has_the_same_answer_in_every_state() {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     if std::env::var_os("CUPOLA_SQL_UPDATE").is_some() {
         let fixture = Fixture::filled(State::Memory, &fixture_requests()).await;
@@ -126,5 +146,10 @@ async fn every_case_has_the_same_answer_in_every_state() {
         }
         fixture.store.shutdown().await.unwrap();
     }
-    assert!(failures.is_empty(), "{} cases failed\n\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} cases failed\n\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

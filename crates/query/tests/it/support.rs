@@ -32,7 +32,14 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A store that does nothing by itself.
     pub(crate) async fn empty() -> Fixture {
-        Fixture::with(QueryConfig { threads: 2, ..QueryConfig::default() }, MemoryBudget::new(1 << 30)).await
+        Fixture::with(
+            QueryConfig {
+                threads: 2,
+                ..QueryConfig::default()
+            },
+            MemoryBudget::new(1 << 30),
+        )
+        .await
     }
 
     pub(crate) async fn with(mut config: QueryConfig, memory: MemoryBudget) -> Fixture {
@@ -44,7 +51,11 @@ impl Fixture {
         let (store, _) = Store::open(store).await.unwrap();
         config.spill_directory = Some(directory.path().join("spill"));
         let engine = QueryEngine::new(store.clone(), config, memory).unwrap();
-        Fixture { store, engine, _directory: directory }
+        Fixture {
+            store,
+            engine,
+            _directory: directory,
+        }
     }
 
     /// A store with these requests, in a state.
@@ -67,7 +78,8 @@ impl Fixture {
     }
 
     pub(crate) async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
-        self.ask_as(&TenantId::default_tenant(), sql, QueryLimits::default()).await
+        self.ask_as(&TenantId::default_tenant(), sql, QueryLimits::default())
+            .await
     }
 
     pub(crate) async fn ask_as(
@@ -104,13 +116,23 @@ impl Fixture {
 pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let schema = batches[0].schema();
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let mut lines = vec![names.join(" | ")];
     for batch in batches {
-        let columns: Vec<ArrayFormatter> =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        let columns: Vec<ArrayFormatter> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+            .collect();
         for row in 0..batch.num_rows() {
-            let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            let values: Vec<String> = columns
+                .iter()
+                .map(|column| column.value(row).to_string())
+                .collect();
             lines.push(values.join(" | "));
         }
     }
@@ -125,11 +147,16 @@ pub(crate) fn request(signal: Signal, tenant: &TenantId, json: &str) -> Batch {
 pub(crate) fn fixture_requests() -> Vec<Batch> {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/data");
     let mut requests = Vec::new();
-    for (file, signal) in
-        [("logs.ndjson", Signal::Logs), ("traces.ndjson", Signal::Traces), ("metrics.ndjson", Signal::Metrics)]
-    {
+    for (file, signal) in [
+        ("logs.ndjson", Signal::Logs),
+        ("traces.ndjson", Signal::Traces),
+        ("metrics.ndjson", Signal::Metrics),
+    ] {
         let text = std::fs::read_to_string(directory.join(file)).unwrap();
-        requests.extend(text.lines().map(|line| request(signal, &TenantId::default_tenant(), line)));
+        requests.extend(
+            text.lines()
+                .map(|line| request(signal, &TenantId::default_tenant(), line)),
+        );
     }
     requests
 }

@@ -14,8 +14,11 @@ fn log(tenant: &TenantId, body: &str) -> cupola_telemetry::Batch {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_sees_its_own_rows_and_no_other() {
-    let (one, other, nobody) =
-        (TenantId::parse("one").unwrap(), TenantId::parse("other").unwrap(), TenantId::parse("nobody").unwrap());
+    let (one, other, nobody) = (
+        TenantId::parse("one").unwrap(),
+        TenantId::parse("other").unwrap(),
+        TenantId::parse("nobody").unwrap(),
+    );
     for state in State::ALL {
         let fixture = Fixture::filled(state, &[log(&one, "mine"), log(&other, "theirs")]).await;
         for (tenant, expected) in [(&one, vec!["mine"]), (&other, vec!["theirs"]), (&nobody, vec![])] {
@@ -31,11 +34,20 @@ async fn a_tenant_sees_its_own_rows_and_no_other() {
             }
         }
         // Neither names nor types of keys leak.
-        let batches =
-            fixture.ask_as(&one, "SELECT attributes FROM logs", QueryLimits::default()).await.unwrap();
+        let batches = fixture
+            .ask_as(&one, "SELECT attributes FROM logs", QueryLimits::default())
+            .await
+            .unwrap();
         assert!(!lines(&batches).concat().contains("theirs"));
-        for sql in ["SELECT * FROM other.public.logs", "SELECT * FROM other.logs", "SELECT * FROM \"data/other/logs\""] {
-            assert!(fixture.ask_as(&one, sql, QueryLimits::default()).await.is_err(), "{sql}");
+        for sql in [
+            "SELECT * FROM other.public.logs",
+            "SELECT * FROM other.logs",
+            "SELECT * FROM \"data/other/logs\"",
+        ] {
+            assert!(
+                fixture.ask_as(&one, sql, QueryLimits::default()).await.is_err(),
+                "{sql}"
+            );
         }
     }
 }
@@ -46,7 +58,13 @@ async fn a_query_sees_one_moment() {
     let fixture = Fixture::filled(State::Memory, &[log(&tenant, "before")]).await;
     let session = fixture.engine.session(&tenant).await.unwrap();
     fixture.fill(State::Flushed, &[log(&tenant, "after")]).await;
-    let rows = session.sql("SELECT body FROM logs").await.unwrap().collect().await.unwrap();
+    let rows = session
+        .sql("SELECT body FROM logs")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     assert_eq!(lines(&rows)[1..], ["before"]);
     assert_eq!(fixture.value("SELECT count(*) FROM logs").await, "2");
 }

@@ -58,45 +58,37 @@ impl AssembleAttributes {
         let Some((map, parts)) = map.and_then(|map| Some((map, MapParts::new(map)?))) else {
             return exec_err!("assemble_attributes expects an attribute map");
         };
-        let labels: Vec<String> = self
-            .keys
-            .iter()
-            .map(|key| {
-                let mut label = String::new();
-                push_json_text(&mut label, key);
-                label.push(':');
-                label
-            })
-            .collect();
         let offsets = map.value_offsets();
         let mut out = StringViewBuilder::with_capacity(map.len());
         let mut text = String::new();
+        let mut members: Vec<(&str, Place)> = Vec::new();
         for row in 0..map.len() {
+            members.clear();
+            let filled = self
+                .keys
+                .iter()
+                .enumerate()
+                .filter(|(column, _)| columns[*column].is_valid(row));
+            members.extend(filled.map(|(column, key)| (key.as_str(), Place::Column(column))));
+            let entries = offsets[row] as usize..offsets[row + 1] as usize;
+            members.extend(entries.map(|entry| (parts.keys.value(entry), Place::Entry(entry))));
+            // By name, so that the text does not depend on which keys have columns; then first value first.
+            members.sort_by_key(|(key, _)| *key);
+            members.dedup_by_key(|(key, _)| *key);
             text.clear();
             text.push('{');
-            for (label, column) in labels.iter().zip(columns) {
-                if column.is_valid(row) {
-                    separate(&mut text);
-                    text.push_str(label);
-                    push_column_value(&mut text, column, row);
+            for (key, place) in &members {
+                if text.len() > 1 {
+                    text.push(',');
                 }
-            }
-            let entries = offsets[row] as usize..offsets[row + 1] as usize;
-            for entry in entries.clone() {
-                let key = parts.keys.value(entry);
-                let seen = (entries.start..entry).any(|earlier| parts.keys.value(earlier) == key)
-                    || self
-                        .keys
-                        .iter()
-                        .zip(columns)
-                        .any(|(name, column)| name == key && column.is_valid(row));
-                if seen {
-                    continue;
-                }
-                separate(&mut text);
                 push_json_text(&mut text, key);
                 text.push(':');
-                push_stored(&mut text, parts.tags.value(entry), parts.texts.value(entry));
+                match place {
+                    Place::Column(column) => push_column_value(&mut text, &columns[*column], row),
+                    Place::Entry(entry) => {
+                        push_stored(&mut text, parts.tags.value(*entry), parts.texts.value(*entry));
+                    }
+                }
             }
             text.push('}');
             out.append_value(&text);
@@ -105,10 +97,10 @@ impl AssembleAttributes {
     }
 }
 
-fn separate(text: &mut String) {
-    if text.len() > 1 {
-        text.push(',');
-    }
+/// Where a value is.
+enum Place {
+    Column(usize),
+    Entry(usize),
 }
 
 fn push_column_value(out: &mut String, column: &ArrayRef, row: usize) {
@@ -127,7 +119,7 @@ fn push_column_value(out: &mut String, column: &ArrayRef, row: usize) {
 }
 
 /// A stored value as JSON with its real type.
-pub(crate) fn push_stored(out: &mut String, tag: i8, text: &str) {
+fn push_stored(out: &mut String, tag: i8, text: &str) {
     match ValueType::from_tag(tag) {
         None | Some(ValueType::Empty) => out.push_str("null"),
         Some(ValueType::String | ValueType::Bytes) => push_json_text(out, text),

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 use serde_json::Value;
 
-use crate::functions::support::{ANY_ARGUMENTS, literal_text, text_argument};
+use crate::functions::support::{ANY_ARGUMENTS, check_arity, literal_text, text_argument};
 use crate::tables::metadata;
 
 /// `json_get` when `as_text` is false, `json_get_text` otherwise.
@@ -47,7 +47,8 @@ impl ScalarUDFImpl for JsonGet {
         Ok(DataType::Utf8View)
     }
 
-    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        check_arity(self.name(), args.arg_fields.len(), 2)?;
         let field = Field::new(self.name(), DataType::Utf8View, true);
         Ok(Arc::new(if self.as_text {
             field

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 
 use super::names::level_floor;
-use crate::functions::support::{ANY_ARGUMENTS, text_argument};
+use crate::functions::support::{ANY_ARGUMENTS, check_arity, text_argument};
 
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LevelRank;
@@ -26,7 +26,8 @@ impl ScalarUDFImpl for LevelRank {
         &ANY_ARGUMENTS
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        check_arity(self.name(), arguments.len(), 1)?;
         Ok(DataType::Int32)
     }
 

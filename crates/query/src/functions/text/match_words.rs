@@ -13,7 +13,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 
-use crate::functions::support::{ANY_ARGUMENTS, constant_text, text_argument};
+use crate::functions::support::{ANY_ARGUMENTS, check_arity, constant_text, text_argument};
 
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct MatchWords;
@@ -27,7 +27,8 @@ impl ScalarUDFImpl for MatchWords {
         &ANY_ARGUMENTS
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        check_arity(self.name(), arguments.len(), 2)?;
         Ok(DataType::Boolean)
     }
 

@@ -1,0 +1,220 @@
+//! The plan node that finds rows and then reads them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, exec_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::projection::ProjectionExpr;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::TryStreamExt;
+
+use super::locate::{Places, places, selection};
+use crate::scan::{ChunkPart, FilePart, SnapshotSource, chunk_name};
+
+/// How to read the rows that were found.
+#[derive(Debug, Clone)]
+pub(super) struct Materialize {
+    /// The scan as it was, with all columns.
+    pub(super) source: SnapshotSource,
+    /// The columns that the filter gave, if not all.
+    pub(super) kept: Option<Vec<usize>>,
+    pub(super) order: LexOrdering,
+    pub(super) fetch: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct LateMaterializeExec {
+    /// Gives the sort keys and places of the rows.
+    locate: Arc<dyn ExecutionPlan>,
+    materialize: Materialize,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl LateMaterializeExec {
+    pub(super) fn new(
+        locate: Arc<dyn ExecutionPlan>,
+        materialize: Materialize,
+        schema: SchemaRef,
+    ) -> LateMaterializeExec {
+        let order = [materialize.order.clone()];
+        let equivalence = EquivalenceProperties::new_with_orderings(Arc::clone(&schema), order);
+        let properties = PlanProperties::new(
+            equivalence,
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        LateMaterializeExec {
+            locate,
+            materialize,
+            schema,
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl DisplayAs for LateMaterializeExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "LateMaterializeExec: table={}, rows={}",
+            self.materialize.source.table, self.materialize.fetch
+        )
+    }
+}
+
+impl ExecutionPlan for LateMaterializeExec {
+    fn name(&self) -> &str {
+        "LateMaterializeExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.locate]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(locate), true) => {
+                let schema = Arc::clone(&self.schema);
+                Ok(Arc::new(LateMaterializeExec::new(
+                    locate,
+                    self.materialize.clone(),
+                    schema,
+                )))
+            }
+            _ => exec_err!("LateMaterializeExec has one child"),
+        }
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for sort in self.materialize.order.iter() {
+            if f(&sort.expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return exec_err!("LateMaterializeExec has one partition");
+        }
+        let located = self.locate.execute(0, Arc::clone(&context))?;
+        let materialize = self.materialize.clone();
+        let rows = async move {
+            let located: Vec<RecordBatch> = located.try_collect().await?;
+            materialize.plan(&places(&located)?)?.execute(0, context)
+        };
+        let stream = futures::stream::once(rows).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        )))
+    }
+}
+
+impl Materialize {
+    /// Reads the rows at these places, all columns, and sorts them again.
+    fn plan(&self, places: &Places) -> Result<Arc<dyn ExecutionPlan>> {
+        let files = self
+            .source
+            .files
+            .iter()
+            .filter_map(|files| select_files(files, places))
+            .collect();
+        let mut chunks = Vec::new();
+        for (index, part) in self.source.chunks.iter().enumerate() {
+            chunks.extend(select_chunks(index, part, places)?);
+        }
+        let source = SnapshotSource {
+            files,
+            chunks,
+            predicate: None,
+            fetch: None,
+            ..self.source.clone()
+        };
+        let mut plan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(source);
+        if plan.properties().partitioning.partition_count() > 1 {
+            plan = Arc::new(CoalescePartitionsExec::new(plan));
+        }
+        if let Some(kept) = &self.kept {
+            let schema = plan.schema();
+            let columns = kept.iter().map(|index| {
+                let name = schema.field(*index).name();
+                ProjectionExpr::new(Arc::new(Column::new(name, *index)) as Arc<dyn PhysicalExpr>, name)
+            });
+            plan = Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), plan)?);
+        }
+        Ok(Arc::new(
+            SortExec::new(self.order.clone(), plan).with_fetch(Some(self.fetch)),
+        ))
+    }
+}
+
+/// The files of a part that have wanted rows, reading those only.
+fn select_files(part: &FilePart, places: &Places) -> Option<FilePart> {
+    let mut selected: Vec<PartitionedFile> = Vec::new();
+    for (path, segment) in part.segments.iter() {
+        let Some(rows) = places.get(path) else {
+            continue;
+        };
+        let file = part.plain.file_groups.iter().flat_map(|group| group.iter());
+        let file = file
+            .into_iter()
+            .find(|file| file.object_meta.location == segment.path)?;
+        let mut file = file.clone();
+        file.range = None;
+        selected.push(file.with_extension(ParquetRowSelection::new(selection(rows, segment.rows))));
+    }
+    if selected.is_empty() {
+        return None;
+    }
+    let config = FileScanConfigBuilder::from(part.plain.clone())
+        .with_file_groups(vec![FileGroup::new(selected)])
+        .build();
+    Some(FilePart {
+        config,
+        ..part.clone()
+    })
+}
+
+/// The wanted rows of the chunks of a part.
+fn select_chunks(index: usize, part: &ChunkPart, places: &Places) -> Result<Option<ChunkPart>> {
+    let mut chunks = Vec::new();
+    for (number, chunk) in part.chunks.iter().enumerate() {
+        if let Some(rows) = places.get(&chunk_name(index, number)) {
+            chunks.push(take_record_batch(chunk, &UInt64Array::from(rows.clone()))?);
+        }
+    }
+    Ok((!chunks.is_empty()).then(|| ChunkPart {
+        chunks,
+        ..part.clone()
+    }))
+}
