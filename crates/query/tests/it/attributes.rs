@@ -159,7 +159,7 @@ async fn check(rows: &[Row]) {
 fn filters_find_the_same_rows_in_columns_maps_and_memory() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut runner = TestRunner::new(Config {
-        cases: 12,
+        cases: 3,
         ..Config::default()
     });
     let result = runner.run(&rows(), |rows| {

@@ -123,7 +123,10 @@ async fn the_newest_rows_are_found_before_they_are_read() {
                 "SELECT body FROM logs WHERE attributes['rare.int'] > 1 ORDER BY timestamp DESC LIMIT 5",
                 true,
             ),
-            ("SELECT * FROM records ORDER BY timestamp DESC LIMIT 5", true),
+            (
+                "SELECT * FROM records ORDER BY timestamp DESC, kind, span_id LIMIT 5",
+                true,
+            ),
             (
                 "SELECT timestamp FROM logs ORDER BY timestamp DESC LIMIT 5",
                 false,
