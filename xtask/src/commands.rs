@@ -74,8 +74,7 @@ pub(crate) fn soak(arguments: &[String]) -> Result<bool> {
 fn crash_rounds(variables: &[(&str, String)]) -> Result<bool> {
     let mut test = cargo(&[
         "test",
-        "--package",
-        "cupola",
+        "--workspace",
         "--test",
         "it",
         "crash",
