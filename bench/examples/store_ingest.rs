@@ -21,7 +21,10 @@ async fn main() -> Result<()> {
         "points" => Signal::Metrics,
         _ => Signal::Logs,
     };
-    let megabytes: usize = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(300);
+    let megabytes: usize = std::env::args()
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(300);
     let mut generator = Generator::new(GeneratorConfig::default());
     let (mut bytes, mut items, mut batches) = (0, 0, Vec::new());
     while bytes < megabytes << 20 {
@@ -53,7 +56,11 @@ async fn main() -> Result<()> {
         started.elapsed(),
     );
     let status = store.status();
-    println!("{} segments, {:.1} bytes an item", status.segments, status.segment_bytes as f64 / items as f64);
+    println!(
+        "{} segments, {:.1} bytes an item",
+        status.segments,
+        status.segment_bytes as f64 / items as f64
+    );
     store.shutdown().await?;
     Ok(())
 }
