@@ -8,6 +8,7 @@ mod execute;
 mod read_only;
 mod service;
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +23,7 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use datafusion_postgres::pgwire::tokio::process_socket;
 use futures::Sink;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -38,8 +40,10 @@ pub(crate) fn serve(
     connections_max: usize,
     own: Arc<OwnMetrics>,
 ) -> Result<Listening, StartError> {
-    let catalog = StaticCatalog::load()
-        .map_err(|error| StartError::Setup { what: "the PostgreSQL protocol", reason: error.to_string() })?;
+    let catalog = StaticCatalog::load().map_err(|error| StartError::Setup {
+        what: "the PostgreSQL protocol",
+        reason: error.to_string(),
+    })?;
     let server = Server {
         engine,
         catalog: Arc::new(catalog),
@@ -47,7 +51,9 @@ pub(crate) fn serve(
         permits: Arc::new(Semaphore::new(connections_max)),
         own,
     };
-    Ok(Listening::spawn(bound, move |socket, stop| server.accept(socket, stop)))
+    Ok(Listening::spawn(bound, move |socket, stop| {
+        server.accept(socket, stop)
+    }))
 }
 
 struct Server {
@@ -78,7 +84,9 @@ impl Server {
                 }
             };
             let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-                self.own.postgres_connections_refused.fetch_add(1, Ordering::Relaxed);
+                self.own
+                    .postgres_connections_refused
+                    .fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%peer, "postgresql connection closed: too many are open");
                 continue;
             };
@@ -86,20 +94,56 @@ impl Server {
         }
     }
 
-    fn connection(&self, socket: TcpStream, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + use<> {
+    fn connection(
+        &self,
+        socket: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + use<> {
         let handlers = Arc::new(Handlers {
             service: Arc::new(StatementService::new(self.engine.clone(), self.catalog.clone())),
-            startup: Arc::new(Startup { connections: self.connections.clone() }),
+            startup: Arc::new(Startup {
+                connections: self.connections.clone(),
+            }),
             cancel: Arc::new(DefaultCancelHandler::new(self.connections.clone())),
         });
         let own = self.own.clone();
         async move {
             let _permit = permit;
             own.postgres_connections_active.fetch_add(1, Ordering::Relaxed);
-            if let Err(error) = process_socket(socket, None, handlers).await {
-                tracing::debug!(%error, "postgresql connection ended");
+            let left = departure(&socket);
+            tokio::select! {
+                served = process_socket(socket, None, handlers) => {
+                    if let Err(error) = served {
+                        tracing::debug!(%error, "postgresql connection ended");
+                    }
+                }
+                // Dropping the other branch cancels the statement under way.
+                () = left => tracing::debug!("postgresql client left"),
             }
             own.postgres_connections_active.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends when the client closes its side. While a statement runs nobody reads the socket, so that only a second handle on it
+/// shows that nobody waits for the rows any more.
+fn departure(socket: &TcpStream) -> impl Future<Output = ()> + use<> {
+    let second = socket.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
+    let second = second.and_then(TcpStream::from_std);
+    async move {
+        let Ok(socket) = second else {
+            return std::future::pending().await;
+        };
+        loop {
+            match socket.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => {
+                    // What there is to read is for the other handle: wait for the next change.
+                    let _ = socket.try_io(Interest::READABLE, || -> std::io::Result<()> {
+                        Err(std::io::ErrorKind::WouldBlock.into())
+                    });
+                }
+                _ => return,
+            }
         }
     }
 }

@@ -44,9 +44,17 @@ pub(super) struct ConnectionCatalog {
 
 impl ConnectionCatalog {
     pub(super) fn new(statics: &StaticCatalog, database: &str) -> Result<Self> {
-        let objects = Objects { database: database.into(), public: Arc::default() };
-        let provider = PgCatalogSchemaProvider::try_new(objects.clone(), statics.0.clone(), EmptyContextProvider)?;
-        Ok(Self { statics: statics.0.clone(), objects, provider: Arc::new(provider) })
+        let objects = Objects {
+            database: database.into(),
+            public: Arc::default(),
+        };
+        let provider =
+            PgCatalogSchemaProvider::try_new(objects.clone(), statics.0.clone(), EmptyContextProvider)?;
+        Ok(Self {
+            statics: statics.0.clone(),
+            objects,
+            provider: Arc::new(provider),
+        })
     }
 
     /// The session with the tenant's tables under the name of the database, beside `pg_catalog` and its functions.
@@ -145,7 +153,11 @@ impl CatalogInfo for Objects {
 
     async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
         let known = *catalog == *self.database;
-        Ok(known.then(|| [PUBLIC, PG_CATALOG, "information_schema"].map(str::to_owned).to_vec()))
+        Ok(known.then(|| {
+            [PUBLIC, PG_CATALOG, "information_schema"]
+                .map(str::to_owned)
+                .to_vec()
+        }))
     }
 
     async fn table_names(&self, catalog: &str, schema: &str) -> Result<Option<Vec<String>>> {

@@ -42,11 +42,24 @@ impl Execute {
         session: &SessionContext,
         client: &mut dyn HookClient,
     ) -> PgWireResult<Response> {
-        let timeout = client.metadata().get(STATEMENT_TIMEOUT).and_then(|text| text.parse().ok());
-        let limits = QueryLimits { time: timeout.map(Duration::from_millis), ..QueryLimits::UNSET };
+        let timeout = client
+            .metadata()
+            .get(STATEMENT_TIMEOUT)
+            .and_then(|text| text.parse().ok());
+        let limits = QueryLimits {
+            time: timeout.map(Duration::from_millis),
+            ..QueryLimits::UNSET
+        };
         let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
-        let fields = Arc::new(arrow_schema_to_pg_fields(plan.schema().as_arrow(), &self.format, Some(options))?);
-        let result = self.engine.execute(&self.tenant, &sql, session.state(), plan, limits).await;
+        let fields = Arc::new(arrow_schema_to_pg_fields(
+            plan.schema().as_arrow(),
+            &self.format,
+            Some(options),
+        )?);
+        let result = self
+            .engine
+            .execute(&self.tenant, &sql, session.state(), plan, limits)
+            .await;
         let result = result.map_err(|error| query_error(&error))?;
         let encoded_fields = fields.clone();
         let rows = result.stream.flat_map(move |batch| {
@@ -98,7 +111,10 @@ impl QueryHook for Execute {
         if !is_query(statement) {
             return None;
         }
-        let planned = session.state().statement_to_plan(DfStatement::Statement(Box::new(statement.clone()))).await;
+        let planned = session
+            .state()
+            .statement_to_plan(DfStatement::Statement(Box::new(statement.clone())))
+            .await;
         Some(match planned {
             Ok(plan) => self.run(statement.to_string(), plan, session, client).await,
             Err(error) => Err(plan_error(error)),
@@ -114,7 +130,10 @@ impl QueryHook for Execute {
         if !is_query(statement) {
             return None;
         }
-        let planned = session.state().statement_to_plan(DfStatement::Statement(Box::new(statement.clone()))).await;
+        let planned = session
+            .state()
+            .statement_to_plan(DfStatement::Statement(Box::new(statement.clone())))
+            .await;
         Some(planned.map_err(plan_error))
     }
 

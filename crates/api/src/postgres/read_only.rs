@@ -21,16 +21,20 @@ fn refusal(statement: &Statement) -> Option<PgWireError> {
     }
     // read_only_sql_transaction
     let message = "cannot execute this statement: Cupola answers statements that read".to_owned();
-    Some(PgWireError::UserError(Box::new(ErrorInfo::new("ERROR".to_owned(), "25006".to_owned(), message))))
+    Some(PgWireError::UserError(Box::new(ErrorInfo::new(
+        "ERROR".to_owned(),
+        "25006".to_owned(),
+        message,
+    ))))
 }
 
 fn reads(statement: &Statement) -> bool {
     match statement {
         Statement::Query(query) => query_reads(query),
         Statement::Explain { statement, .. } => reads(statement),
-        Statement::Declare { stmts } => {
-            stmts.iter().all(|declared| declared.for_query.as_ref().is_none_or(|query| query_reads(query)))
-        }
+        Statement::Declare { stmts } => stmts
+            .iter()
+            .all(|declared| declared.for_query.as_ref().is_none_or(|query| query_reads(query))),
         Statement::Set(set) => sets_client(set),
         Statement::Fetch { .. }
         | Statement::Close { .. }
@@ -72,7 +76,10 @@ fn sets_client(set: &Set) -> bool {
             let name = variable.to_string().to_ascii_lowercase();
             !name.trim_matches('"').starts_with("datafusion")
         }
-        Set::SetTimeZone { .. } | Set::SetTransaction { .. } | Set::SetSessionParam(_) | Set::SetNames { .. } => true,
+        Set::SetTimeZone { .. }
+        | Set::SetTransaction { .. }
+        | Set::SetSessionParam(_)
+        | Set::SetNames { .. } => true,
         _ => false,
     }
 }
@@ -117,7 +124,10 @@ mod tests {
     use super::*;
 
     fn check(sql: &str) -> bool {
-        Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().iter().all(reads)
+        Parser::parse_sql(&PostgreSqlDialect {}, sql)
+            .unwrap()
+            .iter()
+            .all(reads)
     }
 
     #[test]

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cupola_query::QueryEngine;
+use cupola_query::datafusion::error::DataFusionError;
 use cupola_query::datafusion::logical_expr::LogicalPlan;
 use cupola_query::datafusion::sql::sqlparser::ast::Statement;
+use cupola_query::datafusion::sql::sqlparser::parser::ParserError;
+use cupola_query::{QueryEngine, QueryError};
 use cupola_telemetry::TenantId;
 use datafusion_postgres::hooks::cursor::CursorStatementHook;
 use datafusion_postgres::hooks::set_show::SetShowHook;
@@ -44,22 +46,36 @@ struct Shared {
 /// The tenant a connection is for: the name of its database, which libpq takes from the user where none is given.
 pub(super) fn tenant_of<C: ClientInfo + ?Sized>(client: &C) -> PgWireResult<TenantId> {
     let metadata = client.metadata();
-    let database = metadata.get(METADATA_DATABASE).or_else(|| metadata.get(METADATA_USER));
+    let database = metadata
+        .get(METADATA_DATABASE)
+        .or_else(|| metadata.get(METADATA_USER));
     let name = database.map_or("", String::as_str);
     TenantId::parse(name).map_err(|error| {
         // invalid_catalog_name
         let message = format!("the database name {name:?} selects the tenant and cannot be one: {error}");
-        PgWireError::UserError(Box::new(ErrorInfo::new("FATAL".to_owned(), "3D000".to_owned(), message)))
+        PgWireError::UserError(Box::new(ErrorInfo::new(
+            "FATAL".to_owned(),
+            "3D000".to_owned(),
+            message,
+        )))
     })
 }
 
 impl StatementService {
     pub(super) fn new(engine: QueryEngine, statics: Arc<StaticCatalog>) -> Self {
-        Self(Arc::new(Shared { engine, statics, catalog: OnceCell::new() }))
+        Self(Arc::new(Shared {
+            engine,
+            statics,
+            catalog: OnceCell::new(),
+        }))
     }
 
     /// Handlers over a fresh snapshot of the client's tenant.
-    async fn fresh<C: ClientInfo + ?Sized>(&self, client: &C, format: Format) -> PgWireResult<DfSessionService> {
+    async fn fresh<C: ClientInfo + ?Sized>(
+        &self,
+        client: &C,
+        format: Format,
+    ) -> PgWireResult<DfSessionService> {
         let tenant = tenant_of(client)?;
         let shared = &self.0;
         let catalog = shared
@@ -67,14 +83,22 @@ impl StatementService {
             .get_or_try_init(|| async { ConnectionCatalog::new(&shared.statics, tenant.as_str()) })
             .await
             .map_err(api_error)?;
-        let session = shared.engine.session(&tenant).await.map_err(|error| query_error(&error))?;
+        let session = shared
+            .engine
+            .session(&tenant)
+            .await
+            .map_err(|error| query_error(&error))?;
         let session = catalog.attach(&session).map_err(api_error)?;
         let hooks: Vec<Arc<dyn QueryHook>> = vec![
             Arc::new(ReadOnly),
             Arc::new(CursorStatementHook),
             Arc::new(SetShowHook),
             Arc::new(TransactionStatementHook),
-            Arc::new(Execute { engine: shared.engine.clone(), tenant, format }),
+            Arc::new(Execute {
+                engine: shared.engine.clone(),
+                tenant,
+                format,
+            }),
         ];
         Ok(DfSessionService::new_with_hooks(Arc::new(session), hooks))
     }
@@ -123,11 +147,19 @@ impl ExtendedQueryHandler for StatementService {
         let stored = &portal.statement;
         // The plan made when it was prepared holds the snapshot of then: plan it again.
         let parser = service.query_parser();
-        let again = parser.parse_sql(&*client, &stored.statement.0, &stored.parameter_types).await?;
-        let Some(again) = again else { return Ok(Response::EmptyQuery) };
+        let again = parser
+            .parse_sql(&*client, &stored.statement.0, &stored.parameter_types)
+            .await?;
+        let Some(again) = again else {
+            return Ok(Response::EmptyQuery);
+        };
         let mut fresh = Portal::default();
         fresh.name.clone_from(&portal.name);
-        fresh.statement = Arc::new(StoredStatement::new(stored.id.clone(), again, stored.parameter_types.clone()));
+        fresh.statement = Arc::new(StoredStatement::new(
+            stored.id.clone(),
+            again,
+            stored.parameter_types.clone(),
+        ));
         fresh.parameter_format = portal.parameter_format.clone();
         fresh.parameters.clone_from(&portal.parameters);
         fresh.result_column_format = portal.result_column_format.clone();
@@ -148,7 +180,11 @@ impl QueryParser for StatementService {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        self.fresh(client, Format::UnifiedText).await?.query_parser().parse_sql(client, sql, types).await
+        self.fresh(client, Format::UnifiedText)
+            .await?
+            .query_parser()
+            .parse_sql(client, sql, types)
+            .await
     }
 
     fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {
@@ -175,7 +211,7 @@ fn any_parser() -> Arc<datafusion_postgres::Parser> {
     PARSER.clone()
 }
 
-/// Notes what was refused.
+/// Gives errors of the parser and the planner the codes and hints that clients know, wherever they arose.
 pub(super) struct Errors;
 
 impl ErrorHandler for Errors {
@@ -183,6 +219,21 @@ impl ErrorHandler for Errors {
     where
         C: ClientInfo,
     {
+        *error = readable(std::mem::replace(error, PgWireError::PortalNotStarted));
         tracing::debug!(%error, "postgresql statement refused");
+    }
+}
+
+fn readable(error: PgWireError) -> PgWireError {
+    let PgWireError::ApiError(cause) = error else {
+        return error;
+    };
+    let cause = match cause.downcast::<DataFusionError>() {
+        Ok(error) => return query_error(&QueryError::from(*error)),
+        Err(cause) => cause,
+    };
+    match cause.downcast::<ParserError>() {
+        Ok(error) => query_error(&QueryError::from(DataFusionError::SQL(error, None))),
+        Err(cause) => PgWireError::ApiError(cause),
     }
 }
