@@ -12,7 +12,11 @@ use crate::model::Attributes;
 const INEXACT_DIGITS_MIN: usize = 16;
 
 pub(crate) fn integer(value: i64) -> Value {
-    if value.unsigned_abs() > INTEGER_EXACT_MAX { Value::String(value.to_string()) } else { Value::from(value) }
+    if value.unsigned_abs() > INTEGER_EXACT_MAX {
+        Value::String(value.to_string())
+    } else {
+        Value::from(value)
+    }
 }
 
 pub(crate) fn double(value: f64) -> Value {
@@ -28,7 +32,9 @@ pub(crate) fn exact(text: &str) -> Option<Cow<'_, str>> {
     if !may_be_inexact(text) {
         return Some(Cow::Borrowed(text));
     }
-    serde_json::from_str(text).ok().map(|value| Cow::Owned(exact_value(value).to_string()))
+    serde_json::from_str(text)
+        .ok()
+        .map(|value| Cow::Owned(exact_value(value).to_string()))
 }
 
 /// The attribute set a JSON object stands for; empty when the text is no object.
@@ -59,9 +65,12 @@ pub(crate) fn exact_value(value: Value) -> Value {
             (None, None) => Value::Number(number),
         },
         Value::Array(items) => Value::Array(items.into_iter().map(exact_value).collect()),
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(key, value)| (key, exact_value(value))).collect())
-        }
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .map(|(key, value)| (key, exact_value(value)))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -77,14 +86,20 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(exact(text).as_deref(), Some(expected));
         check(r#"{"a":1,"b":"x"}"#, r#"{"a":1,"b":"x"}"#);
         check(r#"{"a":[9007199254740993]}"#, r#"{"a":["9007199254740993"]}"#);
-        check(r#"{"a":"9007199254740993","b":9007199254740991}"#, r#"{"a":"9007199254740993","b":9007199254740991}"#);
+        check(
+            r#"{"a":"9007199254740993","b":9007199254740991}"#,
+            r#"{"a":"9007199254740993","b":9007199254740991}"#,
+        );
         check("18446744073709551615", "\"18446744073709551615\"");
         assert_eq!(exact("1234567890123456 x"), None);
     }
 
     #[test]
     fn a_set_is_an_object_or_nothing() {
-        assert_eq!(Value::Object(attributes(r#"{"n":-9007199254740993}"#)), json!({"n": "-9007199254740993"}));
+        assert_eq!(
+            Value::Object(attributes(r#"{"n":-9007199254740993}"#)),
+            json!({"n": "-9007199254740993"})
+        );
         assert!(attributes("[1]").is_empty());
         assert!(attributes("").is_empty());
     }

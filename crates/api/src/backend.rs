@@ -25,8 +25,16 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn new(result: QueryResult) -> Self {
-        let batches = result.stream.map_err(|error| query_error(&QueryError::from(error))).boxed();
-        Self { id: result.handle.id().to_string(), schema: result.schema, batches, handle: result.handle }
+        let batches = result
+            .stream
+            .map_err(|error| query_error(&QueryError::from(error)))
+            .boxed();
+        Self {
+            id: result.handle.id().to_string(),
+            schema: result.schema,
+            batches,
+            handle: result.handle,
+        }
     }
 
     pub(crate) fn progress(&self) -> QueryProgress {
@@ -44,7 +52,12 @@ impl Backend {
         Self { engine }
     }
 
-    pub(crate) async fn sql(&self, tenant: &TenantId, sql: &str, limits: QueryLimits) -> Result<Answer, ApiError> {
+    pub(crate) async fn sql(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+        limits: QueryLimits,
+    ) -> Result<Answer, ApiError> {
         let result = self.engine.sql(tenant, sql, limits).await;
         result.map(Answer::new).map_err(|error| query_error(&error))
     }
@@ -58,21 +71,37 @@ impl Backend {
     ) -> Result<Answer, ApiError> {
         let planned = async {
             let session = self.engine.session(tenant).await?.state();
-            let plan = session.create_logical_plan(sql).await?.with_param_values(parameters)?;
-            self.engine.execute(tenant, sql, session, plan, QueryLimits::UNSET).await
+            let plan = session
+                .create_logical_plan(sql)
+                .await?
+                .with_param_values(parameters)?;
+            self.engine
+                .execute(tenant, sql, session, plan, QueryLimits::UNSET)
+                .await
         };
-        planned.await.map(Answer::new).map_err(|error| query_error(&error))
+        planned
+            .await
+            .map(Answer::new)
+            .map_err(|error| query_error(&error))
     }
 
     /// All rows of a statement of our own making, whose answer is bounded by its own LIMIT.
     pub(crate) async fn rows(&self, tenant: &TenantId, sql: &str) -> Result<Vec<RecordBatch>, ApiError> {
-        self.sql(tenant, sql, QueryLimits::UNSET).await?.batches.try_collect().await
+        self.sql(tenant, sql, QueryLimits::UNSET)
+            .await?
+            .batches
+            .try_collect()
+            .await
     }
 
     /// The tenant's statements under way.
     pub(crate) fn running(&self, tenant: &TenantId) -> Vec<RunningQuery> {
         let now = now_ns();
-        let own = self.engine.running().into_iter().filter(|query| query.tenant == *tenant);
+        let own = self
+            .engine
+            .running()
+            .into_iter()
+            .filter(|query| query.tenant == *tenant);
         own.map(|query| {
             let elapsed_ns = i64::try_from(query.elapsed.as_nanos()).unwrap_or(i64::MAX);
             RunningQuery {
@@ -96,8 +125,14 @@ impl Backend {
 
     /// Cancels a statement of the tenant; false when it has none of this id.
     pub(crate) fn cancel(&self, tenant: &TenantId, id: &str) -> bool {
-        let Ok(id) = id.parse::<QueryId>() else { return false };
-        let is_own = self.engine.running().iter().any(|query| query.id == id && query.tenant == *tenant);
+        let Ok(id) = id.parse::<QueryId>() else {
+            return false;
+        };
+        let is_own = self
+            .engine
+            .running()
+            .iter()
+            .any(|query| query.id == id && query.tenant == *tenant);
         is_own && self.engine.cancel(id)
     }
 }
@@ -114,9 +149,11 @@ pub(crate) fn query_error(error: &QueryError) -> ApiError {
         QueryError::Cancelled => ApiError::new(StatusCode::CONFLICT, "cancelled", message),
         QueryError::Store(StoreError::Closed) => ApiError::overloaded("the store is shutting down", None),
         QueryError::Store(cause) => ApiError::internal("the data could not be opened", cause),
-        QueryError::Execution { message } => {
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "query_failed", format!("the query failed: {message}"))
-        }
+        QueryError::Execution { message } => ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "query_failed",
+            format!("the query failed: {message}"),
+        ),
         _ => ApiError::new(StatusCode::BAD_REQUEST, "query_invalid", message),
     };
     match error.hint() {

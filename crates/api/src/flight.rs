@@ -18,12 +18,14 @@ use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-    CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
-    TicketStatementQuery,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo,
+    CommandGetTableTypes, CommandGetTables, CommandPreparedStatementQuery, CommandStatementQuery,
+    DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
-use arrow_flight::{Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, Ticket};
+use arrow_flight::{
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, Ticket,
+};
 use bytes::Bytes;
 use cupola_query::{QueryEngine, QueryLimits};
 use cupola_telemetry::TenantId;
@@ -49,7 +51,10 @@ pub(crate) fn serve(bound: Bound, engine: QueryEngine, statements_max: usize) ->
     Listening::spawn(bound, move |socket, stop| async move {
         let incoming = tonic::transport::server::TcpIncoming::from(socket);
         let server = tonic::transport::Server::builder().add_service(FlightServiceServer::new(service));
-        if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
+        if let Err(error) = server
+            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+            .await
+        {
             tracing::error!(%error, "flight sql server stopped");
         }
     })
@@ -84,11 +89,17 @@ fn internal(error: impl std::fmt::Display) -> Status {
 
 fn tenant_of<T>(request: &Request<T>) -> Result<TenantId, Status> {
     let mut values = request.metadata().get_all(TENANT_HEADER).iter();
-    let Some(value) = values.next() else { return Ok(TenantId::default_tenant()) };
+    let Some(value) = values.next() else {
+        return Ok(TenantId::default_tenant());
+    };
     if values.next().is_some() {
-        return Err(Status::invalid_argument("the x-scope-orgid header is there more than once"));
+        return Err(Status::invalid_argument(
+            "the x-scope-orgid header is there more than once",
+        ));
     }
-    let text = value.to_str().map_err(|_| Status::invalid_argument("the x-scope-orgid header is not ASCII"))?;
+    let text = value
+        .to_str()
+        .map_err(|_| Status::invalid_argument("the x-scope-orgid header is not ASCII"))?;
     parse_tenant(text).map_err(status)
 }
 
@@ -99,7 +110,9 @@ fn flight_info(
 ) -> Result<Response<FlightInfo>, Status> {
     let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
     let info = FlightInfo::new().try_with_schema(schema).map_err(internal)?;
-    Ok(Response::new(info.with_endpoint(endpoint).with_descriptor(descriptor)))
+    Ok(Response::new(
+        info.with_endpoint(endpoint).with_descriptor(descriptor),
+    ))
 }
 
 /// The rows of a statement, sent as fast as they are read.
@@ -124,8 +137,9 @@ fn encoded(
 }
 
 fn ipc_schema(schema: &Schema) -> Result<Bytes, Status> {
-    let message: IpcMessage =
-        SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(internal)?;
+    let message: IpcMessage = SchemaAsIpc::new(schema, &IpcWriteOptions::default())
+        .try_into()
+        .map_err(internal)?;
     Ok(message.0)
 }
 
@@ -140,7 +154,9 @@ impl FlightSqlService for FlightSql {
     ) -> Result<Response<FlightInfo>, Status> {
         let tenant = tenant_of(&request)?;
         let (schema, _) = planned_schema(&self.engine, &tenant, &query.query).await?;
-        let ticket = TicketStatementQuery { statement_handle: query.query.into() };
+        let ticket = TicketStatementQuery {
+            statement_handle: query.query.into(),
+        };
         flight_info(&schema, ticket.as_any().encode_to_vec(), request.into_inner())
     }
 
@@ -152,7 +168,12 @@ impl FlightSqlService for FlightSql {
         let tenant = tenant_of(&request)?;
         let sql = std::str::from_utf8(&ticket.statement_handle)
             .map_err(|_| Status::invalid_argument("the ticket is not one this server gave"))?;
-        Ok(rows(self.backend.sql(&tenant, sql, QueryLimits::UNSET).await.map_err(status)?))
+        Ok(rows(
+            self.backend
+                .sql(&tenant, sql, QueryLimits::UNSET)
+                .await
+                .map_err(status)?,
+        ))
     }
 
     async fn do_action_create_prepared_statement(
@@ -162,8 +183,17 @@ impl FlightSqlService for FlightSql {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let tenant = tenant_of(&request)?;
         let (schema, parameters) = planned_schema(&self.engine, &tenant, &query.query).await?;
-        let handle = self.statements.insert(Prepared { tenant, sql: query.query, parameters: None });
-        let parameters = Schema::new(parameters.into_iter().map(|(name, kind)| Field::new(name, kind, true)).collect::<Vec<_>>());
+        let handle = self.statements.insert(Prepared {
+            tenant,
+            sql: query.query,
+            parameters: None,
+        });
+        let parameters = Schema::new(
+            parameters
+                .into_iter()
+                .map(|(name, kind)| Field::new(name, kind, true))
+                .collect::<Vec<_>>(),
+        );
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle,
             dataset_schema: ipc_schema(&schema)?,
@@ -179,8 +209,11 @@ impl FlightSqlService for FlightSql {
         let tenant = tenant_of(&request)?;
         let data = request.into_inner().map_err(FlightError::from);
         let bound = statements::read_parameters(data).await?;
-        self.statements.bind(&tenant, &query.prepared_statement_handle, bound)?;
-        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) })
+        self.statements
+            .bind(&tenant, &query.prepared_statement_handle, bound)?;
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(query.prepared_statement_handle),
+        })
     }
 
     async fn get_flight_info_prepared_statement(
@@ -202,9 +235,18 @@ impl FlightSqlService for FlightSql {
         let tenant = tenant_of(&request)?;
         let prepared = self.statements.get(&tenant, &query.prepared_statement_handle)?;
         match prepared.parameters {
-            None => Ok(rows(self.backend.sql(&tenant, &prepared.sql, QueryLimits::UNSET).await.map_err(status)?)),
+            None => Ok(rows(
+                self.backend
+                    .sql(&tenant, &prepared.sql, QueryLimits::UNSET)
+                    .await
+                    .map_err(status)?,
+            )),
             Some(parameters) => {
-                let answer = self.backend.sql_with(&tenant, &prepared.sql, parameters).await.map_err(status)?;
+                let answer = self
+                    .backend
+                    .sql_with(&tenant, &prepared.sql, parameters)
+                    .await
+                    .map_err(status)?;
                 Ok(rows(answer))
             }
         }
@@ -215,7 +257,8 @@ impl FlightSqlService for FlightSql {
         query: ActionClosePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<(), Status> {
-        self.statements.remove(&tenant_of(&request)?, &query.prepared_statement_handle);
+        self.statements
+            .remove(&tenant_of(&request)?, &query.prepared_statement_handle);
         Ok(())
     }
 
@@ -296,7 +339,11 @@ impl FlightSqlService for FlightSql {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let ticket = query.as_any().encode_to_vec();
-        flight_info(&query.into_builder(metadata::server()?).schema(), ticket, request.into_inner())
+        flight_info(
+            &query.into_builder(metadata::server()?).schema(),
+            ticket,
+            request.into_inner(),
+        )
     }
 
     async fn do_get_sql_info(
@@ -304,7 +351,12 @@ impl FlightSqlService for FlightSql {
         query: CommandGetSqlInfo,
         _request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(batch(query.into_builder(metadata::server()?).build().map_err(internal)?))
+        Ok(batch(
+            query
+                .into_builder(metadata::server()?)
+                .build()
+                .map_err(internal)?,
+        ))
     }
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}

@@ -68,7 +68,11 @@ impl HealthServer {
             .route("/ready", get(ready))
             .with_state(readiness.clone());
         let listening = serve_http(bound, router);
-        Ok(RunningHealth { addr: listening.addr, readiness, listening })
+        Ok(RunningHealth {
+            addr: listening.addr,
+            readiness,
+            listening,
+        })
     }
 }
 
@@ -86,8 +90,10 @@ async fn health() -> Response {
 async fn ready(State(readiness): State<Readiness>) -> Response {
     match readiness.state() {
         ReadyState::Ready => Json(json!({ "status": "ready" })).into_response(),
-        ReadyState::NotReady(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready", "reason": why }))).into_response()
-        }
+        ReadyState::NotReady(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({ "status": "not ready", "reason": why })),
+        )
+            .into_response(),
     }
 }

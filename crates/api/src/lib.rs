@@ -33,9 +33,9 @@ pub use health::{HealthServer, Readiness, ReadyState, RunningHealth};
 pub use listener::StartError;
 pub use metrics::{MetricFamily, MetricKind, MetricsSource, PROMETHEUS_CONTENT_TYPE, PrometheusText};
 pub use model::{
-    AttributeKey, AttributeKeyList, AttributeValue, AttributeValueList, Attributes, Column, LogPage, LogRecord,
-    RunningQuery, RunningQueryList, Service, ServiceEdge, ServiceList, ServiceMap, Span, SpanEvent, SpanLink,
-    SqlAnswer, SqlStats, Trace, TraceList, TraceSummary,
+    AttributeKey, AttributeKeyList, AttributeValue, AttributeValueList, Attributes, Column, LogPage,
+    LogRecord, RunningQuery, RunningQueryList, Service, ServiceEdge, ServiceList, ServiceMap, Span,
+    SpanEvent, SpanLink, SqlAnswer, SqlStats, Trace, TraceList, TraceSummary,
 };
 pub use routes::openapi_json;
 pub use server::{ApiServer, RunningApi};

@@ -12,7 +12,11 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {addr} for {what}")]
-    Bind { what: &'static str, addr: SocketAddr, source: std::io::Error },
+    Bind {
+        what: &'static str,
+        addr: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("cannot set up {what}: {reason}")]
     Setup { what: &'static str, reason: String },
 }
@@ -51,14 +55,22 @@ impl Listening {
     {
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(bound.socket, stop.clone()));
-        Self { addr: bound.addr, what: bound.what, stop, task }
+        Self {
+            addr: bound.addr,
+            what: bound.what,
+            stop,
+            task,
+        }
     }
 
     /// Stops accepting, waits for answers under way, drops those that take too long.
     pub(crate) async fn shutdown(mut self) {
         self.stop.cancel();
         if tokio::time::timeout(DRAIN_TIMEOUT, &mut self.task).await.is_err() {
-            tracing::warn!(what = self.what, "answers still under way at shutdown were dropped");
+            tracing::warn!(
+                what = self.what,
+                "answers still under way at shutdown were dropped"
+            );
         }
     }
 }
@@ -74,7 +86,9 @@ impl Drop for Listening {
 pub(crate) fn serve_http(bound: Bound, router: Router) -> Listening {
     let what = bound.what;
     Listening::spawn(bound, move |socket, stop| async move {
-        let served = axum::serve(socket, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let served = axum::serve(socket, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
         if let Err(error) = served {
             tracing::error!(what, %error, "server stopped");
         }

@@ -41,9 +41,15 @@ impl LiveFilter {
         let mut found = Vec::new();
         for resource_logs in batch.logs().resources().iter() {
             let resource = resource_logs.resource();
-            let Some(service) = self.admitted_service(&resource) else { continue };
+            let Some(service) = self.admitted_service(&resource) else {
+                continue;
+            };
             for scope_logs in resource_logs.scopes().iter() {
-                for record in scope_logs.records().iter().filter(|record| self.admits_log(record)) {
+                for record in scope_logs
+                    .records()
+                    .iter()
+                    .filter(|record| self.admits_log(record))
+                {
                     found.push(log_record(&record, &resource, &scope_logs.scope(), service));
                 }
             }
@@ -55,7 +61,9 @@ impl LiveFilter {
         let mut found = Vec::new();
         for resource_spans in batch.traces().resources().iter() {
             let resource = resource_spans.resource();
-            let Some(service) = self.admitted_service(&resource) else { continue };
+            let Some(service) = self.admitted_service(&resource) else {
+                continue;
+            };
             for scope_spans in resource_spans.scopes().iter() {
                 for one in scope_spans.spans().iter().filter(|one| self.admits_span(one)) {
                     found.push(span(&one, &resource, &scope_spans.scope(), service));
@@ -67,12 +75,20 @@ impl LiveFilter {
 
     /// The resource's service, if the tail shows it.
     fn admitted_service<'a>(&self, resource: &view::Resource<'a>) -> Option<&'a str> {
-        let service = resource.attributes.get("service.name").and_then(AnyValue::as_str).unwrap_or_default();
-        self.service.as_ref().is_none_or(|wanted| wanted == service).then_some(service)
+        let service = resource
+            .attributes
+            .get("service.name")
+            .and_then(AnyValue::as_str)
+            .unwrap_or_default();
+        self.service
+            .as_ref()
+            .is_none_or(|wanted| wanted == service)
+            .then_some(service)
     }
 
     fn admits_log(&self, record: &view::LogRecord<'_>) -> bool {
-        self.severity_floor.is_none_or(|floor| record.severity_number >= floor)
+        self.severity_floor
+            .is_none_or(|floor| record.severity_number >= floor)
             && (!self.errors || record.severity_number >= 17)
             && self.admits_trace(record.trace_id)
             && self.admits_attributes(record.attributes)
@@ -91,7 +107,9 @@ impl LiveFilter {
     }
 
     fn admits_attributes(&self, attributes: View<'_>) -> bool {
-        self.attributes.iter().all(|(key, wanted)| attributes.get(key).is_some_and(|value| as_text(value) == *wanted))
+        self.attributes
+            .iter()
+            .all(|(key, wanted)| attributes.get(key).is_some_and(|value| as_text(value) == *wanted))
     }
 
     fn admits_words(&self, text: &str) -> bool {
@@ -150,7 +168,11 @@ fn log_record(
     service: &str,
 ) -> LogRecord {
     let observed = record.observed_time_unix_nano;
-    let sent = if record.time_unix_nano == 0 { observed } else { record.time_unix_nano };
+    let sent = if record.time_unix_nano == 0 {
+        observed
+    } else {
+        record.time_unix_nano
+    };
     LogRecord {
         timestamp: instant(sent),
         observed_timestamp: (observed != 0).then(|| instant(observed)),
@@ -170,7 +192,12 @@ fn log_record(
     }
 }
 
-fn span(span: &view::Span<'_>, resource: &view::Resource<'_>, scope: &view::Scope<'_>, service: &str) -> Span {
+fn span(
+    span: &view::Span<'_>,
+    resource: &view::Resource<'_>,
+    scope: &view::Scope<'_>,
+    service: &str,
+) -> Span {
     let named = |number: i32, name: fn(i64) -> Option<&'static str>| {
         name(number.into()).map_or_else(|| number.to_string(), str::to_owned)
     };
@@ -193,17 +220,25 @@ fn span(span: &view::Span<'_>, resource: &view::Resource<'_>, scope: &view::Scop
         attributes: object(span.attributes),
         resource_attributes: object(resource.attributes),
         scope_attributes: object(scope.attributes),
-        events: span.events.iter().map(|event| SpanEvent {
-            timestamp: instant(event.time_unix_nano),
-            name: event.name.to_owned(),
-            attributes: object(event.attributes),
-        }).collect(),
-        links: span.links.iter().map(|link| SpanLink {
-            trace_id: hex::encode(link.trace_id),
-            span_id: hex::encode(link.span_id),
-            trace_state: link.trace_state.to_owned(),
-            attributes: object(link.attributes),
-        }).collect(),
+        events: span
+            .events
+            .iter()
+            .map(|event| SpanEvent {
+                timestamp: instant(event.time_unix_nano),
+                name: event.name.to_owned(),
+                attributes: object(event.attributes),
+            })
+            .collect(),
+        links: span
+            .links
+            .iter()
+            .map(|link| SpanLink {
+                trace_id: hex::encode(link.trace_id),
+                span_id: hex::encode(link.span_id),
+                trace_state: link.trace_state.to_owned(),
+                attributes: object(link.attributes),
+            })
+            .collect(),
         dropped_attributes_count: span.dropped_attributes_count,
         dropped_events_count: span.dropped_events_count,
         dropped_links_count: span.dropped_links_count,

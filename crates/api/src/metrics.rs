@@ -50,7 +50,11 @@ impl PrometheusText {
 
     /// Starts a counter family. The name gets the `_total` that the conventions ask for when it lacks it.
     pub fn counter(&mut self, name: &str, help: &str) -> MetricFamily<'_> {
-        let total = if name.ends_with("_total") { name.to_owned() } else { format!("{name}_total") };
+        let total = if name.ends_with("_total") {
+            name.to_owned()
+        } else {
+            format!("{name}_total")
+        };
         self.family(&total, help, MetricKind::Counter)
     }
 
@@ -72,7 +76,11 @@ impl PrometheusText {
         // A second HELP or TYPE for one name makes the whole page unreadable to Prometheus.
         if !self.families.contains(&name) {
             let help = help.replace('\\', "\\\\").replace('\n', "\\n");
-            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
+            let _ = write!(
+                self.text,
+                "# HELP {name} {help}\n# TYPE {name} {}\n",
+                kind.as_str()
+            );
             self.families.push(name.clone());
         }
         MetricFamily { document: self, name }
@@ -98,7 +106,13 @@ impl MetricFamily<'_> {
     }
 
     /// One histogram: `buckets` are (upper bound, observations at or under it), cumulative and without `+Inf`.
-    pub fn observe(&mut self, labels: &[(&str, &str)], buckets: &[(f64, u64)], sum: f64, count: u64) -> &mut Self {
+    pub fn observe(
+        &mut self,
+        labels: &[(&str, &str)],
+        buckets: &[(f64, u64)],
+        sum: f64,
+        count: u64,
+    ) -> &mut Self {
         for (bound, cumulative) in buckets {
             self.line("_bucket", labels, Some(&number(*bound)), *cumulative as f64);
         }
@@ -114,7 +128,10 @@ impl MetricFamily<'_> {
         let bound = bound.map(|bound| ("le", bound));
         for (index, (label, content)) in labels.iter().copied().chain(bound).enumerate() {
             text.push(if index == 0 { '{' } else { ',' });
-            let content = content.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let content = content
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             let _ = write!(text, "{}=\"{content}\"", sanitize(label, false));
         }
         if !labels.is_empty() || bound.is_some() {
@@ -129,7 +146,11 @@ fn number(value: f64) -> String {
         return "NaN".to_owned();
     }
     if value.is_infinite() {
-        return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+        return if value > 0.0 {
+            "+Inf".to_owned()
+        } else {
+            "-Inf".to_owned()
+        };
     }
     format!("{value}")
 }
@@ -154,16 +175,21 @@ mod tests {
     #[test]
     fn a_document_in_the_exposition_format() {
         let mut out = PrometheusText::new();
-        out.counter("cupola_receiver_accepted", "Items taken.\nAll of them, \\ included.")
-            .sample(&[("signal", "logs"), ("tenant", "a\"b\\c\nd")], 3.0);
-        out.gauge("process_resident_memory_bytes", "Resident memory.").value(1.5e9);
+        out.counter(
+            "cupola_receiver_accepted",
+            "Items taken.\nAll of them, \\ included.",
+        )
+        .sample(&[("signal", "logs"), ("tenant", "a\"b\\c\nd")], 3.0);
+        out.gauge("process_resident_memory_bytes", "Resident memory.")
+            .value(1.5e9);
         out.histogram("cupola_request_duration_seconds", "Time.").observe(
             &[("route", "/x")],
             &[(0.1, 1), (1.0, 2)],
             1.25,
             3,
         );
-        out.counter("cupola_receiver_accepted_total", "Again.").sample(&[("signal", "traces")], 4.0);
+        out.counter("cupola_receiver_accepted_total", "Again.")
+            .sample(&[("signal", "traces")], 4.0);
         let expected = "\
 # HELP cupola_receiver_accepted_total Items taken.\\nAll of them, \\\\ included.
 # TYPE cupola_receiver_accepted_total counter

@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use crate::metrics::PrometheusText;
 
 /// Upper bounds of the duration histogram in seconds, as the HTTP semantic conventions advise.
-const DURATION_BOUNDS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const DURATION_BOUNDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
 
 /// Routes × methods × statuses is small and fixed; this bound only guards against a mistake.
 const SERIES_MAX: usize = 1024;
@@ -58,8 +59,10 @@ impl OwnMetrics {
             "Time until the head of the answer of an HTTP request to the API.",
         );
         for ((method, route, status), durations) in &requests {
-            let buckets: Vec<(f64, u64)> =
-                DURATION_BOUNDS.into_iter().zip(durations.buckets.iter().copied()).collect();
+            let buckets: Vec<(f64, u64)> = DURATION_BOUNDS
+                .into_iter()
+                .zip(durations.buckets.iter().copied())
+                .collect();
             let status = status.to_string();
             let labels = [
                 ("http_request_method", method.as_str()),
@@ -69,11 +72,18 @@ impl OwnMetrics {
             family.observe(&labels, &buckets, durations.sum_seconds, durations.count);
         }
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
-        out.gauge("cupola_api_tails", "Live tails connected.").value(read(&self.tails_active));
-        out.counter("cupola_api_tail_skipped_batches", "Batches a live tail did not show because its reader was slow.")
-            .value(read(&self.tail_batches_skipped));
-        out.gauge("cupola_api_postgres_connections", "Connections of the PostgreSQL protocol.")
-            .value(read(&self.postgres_connections_active));
+        out.gauge("cupola_api_tails", "Live tails connected.")
+            .value(read(&self.tails_active));
+        out.counter(
+            "cupola_api_tail_skipped_batches",
+            "Batches a live tail did not show because its reader was slow.",
+        )
+        .value(read(&self.tail_batches_skipped));
+        out.gauge(
+            "cupola_api_postgres_connections",
+            "Connections of the PostgreSQL protocol.",
+        )
+        .value(read(&self.postgres_connections_active));
         out.counter(
             "cupola_api_postgres_refused_connections",
             "Connections of the PostgreSQL protocol closed because there were too many.",
@@ -90,7 +100,11 @@ pub(crate) async fn observe(State(own): State<Arc<OwnMetrics>>, request: Request
         _ => "_OTHER".to_owned(),
     };
     // Paths as asked would be unbounded; without a route it was the web page.
-    let route = request.extensions().get::<MatchedPath>().map_or("/*", |path| path.as_str()).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("/*", |path| path.as_str())
+        .to_owned();
     let response = next.run(request).await;
     own.record(&method, &route, response.status().as_u16(), started.elapsed());
     response

@@ -41,7 +41,10 @@ impl Predicate {
 
     /// `attribute=key=value` and `resource_attribute=key=value`, as often as wanted.
     pub(crate) fn attributes(&mut self, query: &QueryString) -> Result<&mut Self, ApiError> {
-        for (parameter, column) in [("attribute", "attributes"), ("resource_attribute", "resource_attributes")] {
+        for (parameter, column) in [
+            ("attribute", "attributes"),
+            ("resource_attribute", "resource_attributes"),
+        ] {
             for (index, pair) in query.all(parameter).enumerate() {
                 if index >= ATTRIBUTE_CONDITIONS_MAX {
                     return Err(ApiError::bad_request(format!(
@@ -68,7 +71,9 @@ impl Predicate {
 pub(crate) fn key_value<'a>(parameter: &str, pair: &'a str) -> Result<(&'a str, &'a str), ApiError> {
     match pair.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key, value)),
-        _ => Err(ApiError::bad_request(format!("parameter `{parameter}` is `{pair}`; it must be `key=value`"))),
+        _ => Err(ApiError::bad_request(format!(
+            "parameter `{parameter}` is `{pair}`; it must be `key=value`"
+        ))),
     }
 }
 
@@ -89,13 +94,16 @@ pub(crate) fn trace_id(id: &TraceId) -> String {
 
 pub(crate) fn parse_trace_id(hex: &str) -> Result<TraceId, ApiError> {
     TraceId::parse(hex).map_err(|error| {
-        ApiError::bad_request(format!("`{hex}` is not a trace id: {error}")).with_hint("a trace id is 32 hex digits")
+        ApiError::bad_request(format!("`{hex}` is not a trace id: {error}"))
+            .with_hint("a trace id is 32 hex digits")
     })
 }
 
 /// The lowest severity number of the level of parameter `level`.
 pub(crate) fn parse_level(query: &QueryString) -> Result<Option<i32>, ApiError> {
-    let Some(level) = query.text("level")? else { return Ok(None) };
+    let Some(level) = query.text("level")? else {
+        return Ok(None);
+    };
     let floor = level_floor(level);
     floor.map(Some).ok_or_else(|| {
         ApiError::bad_request(format!("`{level}` is not a level"))

@@ -39,13 +39,18 @@ impl QueryString {
         let mut values = self.all(name);
         let first = values.next();
         if values.next().is_some() {
-            return Err(ApiError::bad_request(format!("parameter `{name}` is given more than once")));
+            return Err(ApiError::bad_request(format!(
+                "parameter `{name}` is given more than once"
+            )));
         }
         Ok(first)
     }
 
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pairs.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .filter(move |(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn number(&self, name: &str, default: u64, max: u64) -> Result<u64, ApiError> {
@@ -64,17 +69,23 @@ impl QueryString {
         match self.text(name)? {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(other) => {
-                Err(ApiError::bad_request(format!("parameter `{name}` is `{other}`; it must be `true` or `false`")))
-            }
+            Some(other) => Err(ApiError::bad_request(format!(
+                "parameter `{name}` is `{other}`; it must be `true` or `false`"
+            ))),
         }
     }
 
     /// `from` and `to`: `from` is within, `to` is not.
     pub(crate) fn range(&self) -> Result<TimeRange, ApiError> {
         let now = now_ns();
-        let from = self.text("from")?.map(|text| instant("from", text, now)).transpose()?;
-        let to = self.text("to")?.map(|text| instant("to", text, now)).transpose()?;
+        let from = self
+            .text("from")?
+            .map(|text| instant("from", text, now))
+            .transpose()?;
+        let to = self
+            .text("to")?
+            .map(|text| instant("to", text, now))
+            .transpose()?;
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
@@ -92,7 +103,9 @@ pub(crate) struct TimeRange {
 }
 
 pub(crate) fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -103,16 +116,21 @@ pub(crate) fn instant_or_age(name: &str, text: &str) -> Result<i64, ApiError> {
 
 /// RFC 3339, nanoseconds since 1970, or an age such as `15m` (`s`, `m`, `h`, `d`).
 fn instant(name: &str, text: &str, now: i64) -> Result<i64, ApiError> {
-    let parsed = parse_rfc3339(text).or_else(|| text.parse::<i64>().ok()).or_else(|| parse_age(text, now));
+    let parsed = parse_rfc3339(text)
+        .or_else(|| text.parse::<i64>().ok())
+        .or_else(|| parse_age(text, now));
     parsed.ok_or_else(|| {
-        ApiError::bad_request(format!("parameter `{name}` is `{text}`, which is not a time"))
-            .with_hint("a time is RFC 3339 (2026-01-31T12:00:00Z), nanoseconds since 1970, or an age (30s, 15m, 6h, 7d)")
+        ApiError::bad_request(format!("parameter `{name}` is `{text}`, which is not a time")).with_hint(
+            "a time is RFC 3339 (2026-01-31T12:00:00Z), nanoseconds since 1970, or an age (30s, 15m, 6h, 7d)",
+        )
     })
 }
 
 fn parse_rfc3339(text: &str) -> Option<i64> {
     // In a query string an unescaped `+` of the offset reads as a space.
-    DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?.timestamp_nanos_opt()
+    DateTime::parse_from_rfc3339(&text.replace(' ', "+"))
+        .ok()?
+        .timestamp_nanos_opt()
 }
 
 fn parse_age(text: &str, now: i64) -> Option<i64> {
@@ -125,15 +143,22 @@ fn parse_age(text: &str, now: i64) -> Option<i64> {
         _ => return None,
     };
     let count: u32 = text[..text.len() - 1].parse().ok()?;
-    let nanoseconds = i64::from(count).checked_mul(seconds)?.checked_mul(1_000_000_000)?;
+    let nanoseconds = i64::from(count)
+        .checked_mul(seconds)?
+        .checked_mul(1_000_000_000)?;
     now.checked_sub(nanoseconds)
 }
 
 fn unknown(name: &str, known: &[&str]) -> ApiError {
     let error = ApiError::bad_request(format!("unknown parameter `{name}`"));
-    let nearest = known.iter().map(|candidate| (distance(name, candidate), candidate)).min();
+    let nearest = known
+        .iter()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .min();
     match nearest {
-        Some((distance, candidate)) if distance <= 2 => error.with_hint(format!("did you mean `{candidate}`?")),
+        Some((distance, candidate)) if distance <= 2 => {
+            error.with_hint(format!("did you mean `{candidate}`?"))
+        }
         _ => error.with_hint(format!("this endpoint takes {}", known.join(", "))),
     }
 }
@@ -183,6 +208,12 @@ mod tests {
     fn a_range_must_run_forwards() {
         let parse = |raw| QueryString::parse(Some(raw), &["from", "to"]).unwrap().range();
         assert!(parse("from=2&to=1").is_err());
-        assert_eq!(parse("from=1&to=2").unwrap(), TimeRange { from: Some(1), to: Some(2) });
+        assert_eq!(
+            parse("from=1&to=2").unwrap(),
+            TimeRange {
+                from: Some(1),
+                to: Some(2)
+            }
+        );
     }
 }

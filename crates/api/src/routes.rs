@@ -54,7 +54,9 @@ struct Document;
 
 /// The routes that stream; compression would hold rows back to fill its blocks.
 fn streaming() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(sql::run)).routes(routes!(tail::tail))
+    OpenApiRouter::new()
+        .routes(routes!(sql::run))
+        .routes(routes!(tail::tail))
 }
 
 fn answering() -> OpenApiRouter<AppState> {
@@ -74,8 +76,12 @@ fn answering() -> OpenApiRouter<AppState> {
 }
 
 fn documented() -> (Router<AppState>, utoipa::openapi::OpenApi) {
-    let (streaming, document) = OpenApiRouter::with_openapi(Document::openapi()).merge(streaming()).split_for_parts();
-    let (answering, document) = OpenApiRouter::with_openapi(document).merge(answering()).split_for_parts();
+    let (streaming, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(streaming())
+        .split_for_parts();
+    let (answering, document) = OpenApiRouter::with_openapi(document)
+        .merge(answering())
+        .split_for_parts();
     let compressed = answering
         .route("/api/v1/openapi.json", get(openapi))
         .route("/metrics", get(metrics))
@@ -98,19 +104,33 @@ pub(crate) fn router(state: AppState, hosts: HostPolicy) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(state.config.body_bytes_max))
         .layer(middleware::from_fn_with_state(hosts, security::protect))
-        .layer(middleware::from_fn_with_state(state.own.clone(), own_metrics::observe))
+        .layer(middleware::from_fn_with_state(
+            state.own.clone(),
+            own_metrics::observe,
+        ))
         .with_state(state)
 }
 
 async fn openapi(State(state): State<AppState>) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], state.openapi.clone()).into_response()
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        state.openapi.clone(),
+    )
+        .into_response()
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
     let mut out = PrometheusText::new();
     state.own.collect(&mut out);
     state.metrics.collect(&mut out);
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS_CONTENT_TYPE))], out.finish()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(PROMETHEUS_CONTENT_TYPE),
+        )],
+        out.finish(),
+    )
+        .into_response()
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {

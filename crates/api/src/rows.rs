@@ -26,13 +26,22 @@ pub(crate) struct Columns<'a> {
 impl<'a> Columns<'a> {
     pub(crate) fn of_batch(batch: &'a RecordBatch) -> Self {
         let schema = batch.schema_ref();
-        let by_name =
-            schema.fields().iter().map(|field| field.name().as_str()).zip(batch.columns()).collect();
+        let by_name = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .zip(batch.columns())
+            .collect();
         Self { by_name }
     }
 
     fn of_struct(array: &'a StructArray) -> Self {
-        let by_name = array.fields().iter().map(|field| field.name().as_str()).zip(array.columns()).collect();
+        let by_name = array
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .zip(array.columns())
+            .collect();
         Self { by_name }
     }
 
@@ -43,12 +52,18 @@ impl<'a> Columns<'a> {
 
 impl<'a> Row<'a> {
     fn column(&self, name: &str) -> Option<&'a ArrayRef> {
-        self.columns.by_name.get(name).copied().filter(|array| array.is_valid(self.index))
+        self.columns
+            .by_name
+            .get(name)
+            .copied()
+            .filter(|array| array.is_valid(self.index))
     }
 
     /// Text; empty when absent. Ids are lower-case hexadecimal.
     pub(crate) fn text(&self, name: &str) -> String {
-        self.column(name).and_then(|array| text_at(array, self.index)).unwrap_or_default()
+        self.column(name)
+            .and_then(|array| text_at(array, self.index))
+            .unwrap_or_default()
     }
 
     /// Any integer; `None` when null or absent.
@@ -60,7 +75,9 @@ impl<'a> Row<'a> {
             DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
             DataType::Int64 => array.as_primitive::<Int64Type>().value(row),
             DataType::UInt32 => array.as_primitive::<UInt32Type>().value(row).into(),
-            DataType::UInt64 => i64::try_from(array.as_primitive::<UInt64Type>().value(row)).unwrap_or(i64::MAX),
+            DataType::UInt64 => {
+                i64::try_from(array.as_primitive::<UInt64Type>().value(row)).unwrap_or(i64::MAX)
+            }
             DataType::Float64 => array.as_primitive::<Float64Type>().value(row) as i64,
             DataType::Timestamp(_, _) => array.as_primitive_opt::<TimestampNanosecondType>()?.value(row),
             _ => return None,
@@ -68,7 +85,9 @@ impl<'a> Row<'a> {
     }
 
     fn count(&self, name: &str) -> u32 {
-        self.integer(name).and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
+        self.integer(name)
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or_default()
     }
 
     /// RFC 3339; `None` when null or absent.
@@ -86,7 +105,9 @@ impl<'a> Row<'a> {
         let list = self.column(name).and_then(|array| array.as_list_opt::<i32>());
         let Some(list) = list else { return Vec::new() };
         let items = list.value(self.index);
-        let Some(items) = items.as_struct_opt() else { return Vec::new() };
+        let Some(items) = items.as_struct_opt() else {
+            return Vec::new();
+        };
         let columns = Columns::of_struct(items);
         (0..items.len()).map(|index| read(&columns.row(index))).collect()
     }
@@ -153,7 +174,10 @@ pub(crate) fn span(row: &Row<'_>) -> Span {
 }
 
 pub(crate) fn log_record(row: &Row<'_>) -> LogRecord {
-    let severity_number = row.integer("severity_number").and_then(|n| i32::try_from(n).ok()).unwrap_or_default();
+    let severity_number = row
+        .integer("severity_number")
+        .and_then(|n| i32::try_from(n).ok())
+        .unwrap_or_default();
     LogRecord {
         timestamp: row.time("timestamp").unwrap_or_default(),
         observed_timestamp: row.time("observed_timestamp"),
@@ -188,7 +212,16 @@ fn body(row: &Row<'_>) -> Value {
 
 /// `Span.SpanKind` of OTLP.
 pub(crate) fn kind_name(kind: i64) -> Option<&'static str> {
-    ["unspecified", "internal", "server", "client", "producer", "consumer"].get(usize::try_from(kind).ok()?).copied()
+    [
+        "unspecified",
+        "internal",
+        "server",
+        "client",
+        "producer",
+        "consumer",
+    ]
+    .get(usize::try_from(kind).ok()?)
+    .copied()
 }
 
 /// `Status.StatusCode` of OTLP.

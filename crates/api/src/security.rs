@@ -58,11 +58,17 @@ pub(crate) async fn protect(State(policy): State<HostPolicy>, request: Request, 
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
     if is_page {
         set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
         set(header::X_FRAME_OPTIONS, "DENY");
-        set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+        set(
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        );
     } else {
         // Answers hold telemetry of a tenant: no cache between us and the reader may keep them.
         set(header::CACHE_CONTROL, "no-store");
@@ -72,11 +78,20 @@ pub(crate) async fn protect(State(policy): State<HostPolicy>, request: Request, 
 
 fn refusal(policy: &HostPolicy, request: &Request) -> Option<ApiError> {
     if !policy.admits(request.uri(), request.headers()) {
-        let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", "this host name is not served");
-        return Some(error.with_hint("use localhost or 127.0.0.1, or add the name to the allowed hosts of the API"));
+        let error = ApiError::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "host_not_allowed",
+            "this host name is not served",
+        );
+        return Some(
+            error.with_hint("use localhost or 127.0.0.1, or add the name to the allowed hosts of the API"),
+        );
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let site = request
+        .headers()
+        .get("sec-fetch-site")
+        .and_then(|value| value.to_str().ok());
     if !reads && matches!(site, Some("cross-site" | "same-site")) {
         return Some(ApiError::new(
             StatusCode::FORBIDDEN,
@@ -93,19 +108,32 @@ mod tests {
 
     #[test]
     fn on_loopback_only_its_own_names_are_served() {
-        let policy = HostPolicy { loopback_only: true, allowed: vec!["cupola.test".to_owned()] };
+        let policy = HostPolicy {
+            loopback_only: true,
+            allowed: vec!["cupola.test".to_owned()],
+        };
         let check = |host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
             policy.admits(&Uri::from_static("/"), &headers)
         };
-        for host in ["localhost:4300", "127.0.0.1:4300", "[::1]:4300", "[::1]", "LOCALHOST", "cupola.test:1"] {
+        for host in [
+            "localhost:4300",
+            "127.0.0.1:4300",
+            "[::1]:4300",
+            "[::1]",
+            "LOCALHOST",
+            "cupola.test:1",
+        ] {
             assert!(check(host), "{host}");
         }
         for host in ["evil.example", "evil.example:4300", "localhost.evil.example", ""] {
             assert!(!check(host), "{host}");
         }
-        let open = HostPolicy { loopback_only: false, allowed: Vec::new() };
+        let open = HostPolicy {
+            loopback_only: false,
+            allowed: Vec::new(),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("anything"));
         assert!(open.admits(&Uri::from_static("/"), &headers));

@@ -63,10 +63,17 @@ impl ApiServer {
         };
         if let Some(bound) = postgres {
             let connections_max = config.postgres_connections_max;
-            running.servers.push(postgres::serve(bound, engine.clone(), connections_max, own.clone())?);
+            running.servers.push(postgres::serve(
+                bound,
+                engine.clone(),
+                connections_max,
+                own.clone(),
+            )?);
         }
         if let Some(bound) = flight {
-            running.servers.push(flight::serve(bound, engine.clone(), config.flight_statements_max));
+            running
+                .servers
+                .push(flight::serve(bound, engine.clone(), config.flight_statements_max));
         }
         let hosts = HostPolicy {
             loopback_only: config.listen.ip().is_loopback(),
@@ -83,7 +90,9 @@ impl ApiServer {
             started: Instant::now(),
             config,
         });
-        running.servers.push(serve_http(api, routes::router(state, hosts)));
+        running
+            .servers
+            .push(serve_http(api, routes::router(state, hosts)));
         Ok(running)
     }
 }

@@ -22,7 +22,9 @@ pub(crate) fn tenant_of(headers: &HeaderMap) -> Result<TenantId, ApiError> {
     if values.next().is_some() {
         return Err(invalid("the X-Scope-OrgID header is there more than once"));
     }
-    let text = first.to_str().map_err(|_| invalid("the X-Scope-OrgID header is not ASCII"))?;
+    let text = first
+        .to_str()
+        .map_err(|_| invalid("the X-Scope-OrgID header is not ASCII"))?;
     parse_tenant(text)
 }
 

@@ -46,15 +46,22 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
             .into_response();
     }
     if method != Method::GET && method != Method::HEAD {
-        return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET is answered here")
-            .into_response();
+        return ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "only GET is answered here",
+        )
+        .into_response();
     }
     respond(uri.path(), &headers, &embedded)
 }
 
 fn embedded(name: &str) -> Option<Asset> {
     let file = Embedded::get(name)?;
-    Some(Asset { hash: file.metadata.sha256_hash(), bytes: file.data })
+    Some(Asset {
+        hash: file.metadata.sha256_hash(),
+        bytes: file.data,
+    })
 }
 
 fn respond(path: &str, headers: &HeaderMap, lookup: &dyn Fn(&str) -> Option<Asset>) -> Response {
@@ -82,22 +89,34 @@ fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
     name.is_empty()
         || (name.bytes().all(plain)
-            && name.trim_end_matches('/').split('/').all(|part| !part.is_empty() && !part.starts_with('.')))
+            && name
+                .trim_end_matches('/')
+                .split('/')
+                .all(|part| !part.is_empty() && !part.starts_with('.')))
 }
 
 fn file(name: &str, asset: Asset, headers: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", hex::encode(&asset.hash[..16]));
-    let caching =
-        if name.starts_with(HASHED_FOLDER) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let caching = if name.starts_with(HASHED_FOLDER) {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let unchanged = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
+        .is_some_and(|known| {
+            known
+                .split(',')
+                .any(|tag| tag.trim().trim_start_matches("W/") == etag)
+        });
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = Response::new(Body::from(asset.bytes.into_owned()));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)));
         response
     };
     let fields = response.headers_mut();
@@ -111,7 +130,10 @@ fn file(name: &str, asset: Asset, headers: &HeaderMap) -> Response {
 fn page(text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
     let fields = response.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -142,12 +164,20 @@ mod tests {
             "assets/index-abc123.js" => "let a",
             _ => return None,
         };
-        Some(Asset { bytes: Cow::Borrowed(text.as_bytes()), hash: [7; 32] })
+        Some(Asset {
+            bytes: Cow::Borrowed(text.as_bytes()),
+            hash: [7; 32],
+        })
     }
 
     fn check(path: &str, status: u16, content_type: Option<&str>, caching: Option<&str>) {
         let response = respond(path, &HeaderMap::new(), &built);
-        let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
         assert_eq!(response.status().as_u16(), status, "{path}");
         assert_eq!(text(header::CONTENT_TYPE), content_type, "{path}");
         assert_eq!(text(header::CACHE_CONTROL), caching, "{path}");
@@ -160,7 +190,12 @@ mod tests {
         check("/", 200, html, Some("no-cache"));
         check("/traces/abc", 200, html, Some("no-cache"));
         let script = Some("text/javascript; charset=utf-8");
-        check("/assets/index-abc123.js", 200, script, Some("public, max-age=31536000, immutable"));
+        check(
+            "/assets/index-abc123.js",
+            200,
+            script,
+            Some("public, max-age=31536000, immutable"),
+        );
         check("/assets/gone.js", 404, json, None);
         check("/../Cargo.toml", 404, json, None);
         check("/assets/..%2f..%2fCargo.toml", 404, json, None);

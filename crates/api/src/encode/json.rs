@@ -11,10 +11,10 @@ use std::fmt::Write as _;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Field, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    DataType, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
+    Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine as _;
@@ -61,7 +61,11 @@ fn write_nested(out: &mut String, array: &dyn Array, row: usize, depth: usize) {
     }
     match array.data_type() {
         DataType::Null => out.push_str("null"),
-        DataType::Boolean => out.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
+        DataType::Boolean => out.push_str(if array.as_boolean().value(row) {
+            "true"
+        } else {
+            "false"
+        }),
         DataType::Int8 => write_i64(out, array.as_primitive::<Int8Type>().value(row).into()),
         DataType::Int16 => write_i64(out, array.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => write_i64(out, array.as_primitive::<Int32Type>().value(row).into()),
@@ -76,7 +80,9 @@ fn write_nested(out: &mut String, array: &dyn Array, row: usize, depth: usize) {
         DataType::Utf8 => write_string(out, array.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => write_string(out, array.as_string::<i64>().value(row)),
         DataType::Utf8View => write_string(out, array.as_string_view().value(row)),
-        DataType::FixedSizeBinary(_) => write_string(out, &hex::encode(array.as_fixed_size_binary().value(row))),
+        DataType::FixedSizeBinary(_) => {
+            write_string(out, &hex::encode(array.as_fixed_size_binary().value(row)))
+        }
         DataType::Binary => write_base64(out, array.as_binary::<i32>().value(row)),
         DataType::LargeBinary => write_base64(out, array.as_binary::<i64>().value(row)),
         DataType::BinaryView => write_base64(out, array.as_binary_view().value(row)),
@@ -85,7 +91,9 @@ fn write_nested(out: &mut String, array: &dyn Array, row: usize, depth: usize) {
         _ if depth >= NESTING_MAX => write_display(out, array, row),
         DataType::List(item) => write_list(out, item, &array.as_list::<i32>().value(row), depth),
         DataType::LargeList(item) => write_list(out, item, &array.as_list::<i64>().value(row), depth),
-        DataType::FixedSizeList(item, _) => write_list(out, item, &array.as_fixed_size_list().value(row), depth),
+        DataType::FixedSizeList(item, _) => {
+            write_list(out, item, &array.as_fixed_size_list().value(row), depth)
+        }
         DataType::Struct(fields) => {
             let columns = array.as_struct();
             out.push('{');
@@ -143,8 +151,14 @@ fn write_map(out: &mut String, array: &dyn Array, row: usize, depth: usize) {
 
 fn write_timestamp(out: &mut String, array: &dyn Array, row: usize, unit: TimeUnit) {
     let (value, scale) = match unit {
-        TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000_i64),
-        TimeUnit::Millisecond => (array.as_primitive::<TimestampMillisecondType>().value(row), 1_000_000),
+        TimeUnit::Second => (
+            array.as_primitive::<TimestampSecondType>().value(row),
+            1_000_000_000_i64,
+        ),
+        TimeUnit::Millisecond => (
+            array.as_primitive::<TimestampMillisecondType>().value(row),
+            1_000_000,
+        ),
         TimeUnit::Microsecond => (array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000),
         TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().value(row), 1),
     };
@@ -166,8 +180,14 @@ pub(crate) fn rfc3339(nanoseconds: i64) -> String {
 
 fn write_duration(out: &mut String, array: &dyn Array, row: usize, unit: TimeUnit) {
     let (value, scale) = match unit {
-        TimeUnit::Second => (array.as_primitive::<DurationSecondType>().value(row), 1_000_000_000_i64),
-        TimeUnit::Millisecond => (array.as_primitive::<DurationMillisecondType>().value(row), 1_000_000),
+        TimeUnit::Second => (
+            array.as_primitive::<DurationSecondType>().value(row),
+            1_000_000_000_i64,
+        ),
+        TimeUnit::Millisecond => (
+            array.as_primitive::<DurationMillisecondType>().value(row),
+            1_000_000,
+        ),
         TimeUnit::Microsecond => (array.as_primitive::<DurationMicrosecondType>().value(row), 1_000),
         TimeUnit::Nanosecond => (array.as_primitive::<DurationNanosecondType>().value(row), 1),
     };
@@ -185,7 +205,11 @@ fn write_u64(out: &mut String, value: u64) {
 
 fn write_quoted_if(out: &mut String, quote: bool, value: impl std::fmt::Display) {
     // Writing to a String cannot fail.
-    let _ = if quote { write!(out, "\"{value}\"") } else { write!(out, "{value}") };
+    let _ = if quote {
+        write!(out, "\"{value}\"")
+    } else {
+        write!(out, "{value}")
+    };
 }
 
 fn write_f64(out: &mut String, value: f64) {
@@ -281,16 +305,38 @@ mod tests {
     fn integers_beyond_a_double_are_strings() {
         let edge = INTEGER_EXACT_MAX as i64;
         check(
-            Arc::new(Int64Array::from(vec![Some(edge), Some(edge + 1), Some(-edge - 1), Some(i64::MIN), None])),
-            &["9007199254740991", "\"9007199254740992\"", "\"-9007199254740992\"", "\"-9223372036854775808\"", "null"],
+            Arc::new(Int64Array::from(vec![
+                Some(edge),
+                Some(edge + 1),
+                Some(-edge - 1),
+                Some(i64::MIN),
+                None,
+            ])),
+            &[
+                "9007199254740991",
+                "\"9007199254740992\"",
+                "\"-9007199254740992\"",
+                "\"-9223372036854775808\"",
+                "null",
+            ],
         );
-        check(Arc::new(UInt64Array::from(vec![7, u64::MAX])), &["7", "\"18446744073709551615\""]);
+        check(
+            Arc::new(UInt64Array::from(vec![7, u64::MAX])),
+            &["7", "\"18446744073709551615\""],
+        );
     }
 
     #[test]
     fn doubles_without_a_number_are_named() {
         check(
-            Arc::new(Float64Array::from(vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.1, 1e300, -0.0])),
+            Arc::new(Float64Array::from(vec![
+                f64::NAN,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                0.1,
+                1e300,
+                -0.0,
+            ])),
             &["\"NaN\"", "\"Infinity\"", "\"-Infinity\"", "0.1", "1e300", "-0.0"],
         );
     }

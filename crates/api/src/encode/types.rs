@@ -13,10 +13,9 @@ pub(crate) fn type_name(field: &Field) -> String {
         DataType::Null => "null".to_owned(),
         DataType::Boolean => "boolean".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
-        DataType::Binary
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::FixedSizeBinary(_) => "binary".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "binary".to_owned()
+        }
         DataType::Timestamp(_, _) => "timestamp".to_owned(),
         DataType::Date32 | DataType::Date64 => "date".to_owned(),
         DataType::Time32(_) | DataType::Time64(_) => "time".to_owned(),
@@ -32,8 +31,10 @@ pub(crate) fn type_name(field: &Field) -> String {
         | DataType::ListView(field)
         | DataType::LargeListView(field) => format!("list<{}>", type_name(field)),
         DataType::Struct(fields) => {
-            let members: Vec<String> =
-                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field))).collect();
+            let members: Vec<String> = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field)))
+                .collect();
             format!("struct<{}>", members.join(", "))
         }
         DataType::Map(entries, _) => match entries.data_type() {

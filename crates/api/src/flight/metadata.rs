@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use arrow::array::RecordBatch;
 use arrow_flight::error::Result;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
-use arrow_flight::sql::{CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables, SqlInfo};
+use arrow_flight::sql::{
+    CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables, SqlInfo,
+};
 use cupola_query::QueryEngine;
 use cupola_query::datafusion::datasource::TableType;
 use cupola_query::datafusion::prelude::SessionContext;
@@ -13,8 +15,14 @@ use cupola_telemetry::TenantId;
 use tonic::Status;
 
 /// A fresh snapshot of the tenant.
-pub(super) async fn session(engine: &QueryEngine, tenant: &TenantId) -> std::result::Result<SessionContext, Status> {
-    engine.session(tenant).await.map_err(|error| super::status(crate::backend::query_error(&error)))
+pub(super) async fn session(
+    engine: &QueryEngine,
+    tenant: &TenantId,
+) -> std::result::Result<SessionContext, Status> {
+    engine
+        .session(tenant)
+        .await
+        .map_err(|error| super::status(crate::backend::query_error(&error)))
 }
 
 pub(super) fn catalogs(session: &SessionContext, query: CommandGetCatalogs) -> Result<RecordBatch> {
@@ -28,7 +36,9 @@ pub(super) fn catalogs(session: &SessionContext, query: CommandGetCatalogs) -> R
 pub(super) fn schemas(session: &SessionContext, query: CommandGetDbSchemas) -> Result<RecordBatch> {
     let mut builder = query.into_builder();
     for name in session.catalog_names() {
-        let Some(catalog) = session.catalog(&name) else { continue };
+        let Some(catalog) = session.catalog(&name) else {
+            continue;
+        };
         for schema in catalog.schema_names() {
             builder.append(&name, schema);
         }
@@ -42,15 +52,25 @@ pub(super) async fn tables(
 ) -> std::result::Result<RecordBatch, Status> {
     let mut builder = query.into_builder();
     for catalog_name in session.catalog_names() {
-        let Some(catalog) = session.catalog(&catalog_name) else { continue };
+        let Some(catalog) = session.catalog(&catalog_name) else {
+            continue;
+        };
         for schema_name in catalog.schema_names() {
-            let Some(schema) = catalog.schema(&schema_name) else { continue };
+            let Some(schema) = catalog.schema(&schema_name) else {
+                continue;
+            };
             for table_name in schema.table_names() {
                 let table = schema.table(&table_name).await.map_err(super::internal)?;
                 let Some(table) = table else { continue };
                 let kind = type_name(table.table_type());
                 builder
-                    .append(&catalog_name, &schema_name, &table_name, kind, table.schema().as_ref())
+                    .append(
+                        &catalog_name,
+                        &schema_name,
+                        &table_name,
+                        kind,
+                        table.schema().as_ref(),
+                    )
                     .map_err(super::internal)?;
             }
         }

@@ -35,7 +35,11 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(max: usize) -> Self {
-        Self { max: max.max(1), next: AtomicU64::new(1), kept: Mutex::default() }
+        Self {
+            max: max.max(1),
+            next: AtomicU64::new(1),
+            kept: Mutex::default(),
+        }
     }
 
     pub(super) fn insert(&self, prepared: Prepared) -> Bytes {
@@ -50,39 +54,65 @@ impl Statements {
 
     pub(super) fn get(&self, tenant: &TenantId, handle: &Bytes) -> Result<Prepared, Status> {
         let kept = self.kept.lock();
-        let found = kept.iter().find(|(known, prepared)| known == handle && prepared.tenant == *tenant);
+        let found = kept
+            .iter()
+            .find(|(known, prepared)| known == handle && prepared.tenant == *tenant);
         found.map(|(_, prepared)| prepared.clone()).ok_or_else(unknown)
     }
 
-    pub(super) fn bind(&self, tenant: &TenantId, handle: &Bytes, values: Vec<ScalarValue>) -> Result<(), Status> {
+    pub(super) fn bind(
+        &self,
+        tenant: &TenantId,
+        handle: &Bytes,
+        values: Vec<ScalarValue>,
+    ) -> Result<(), Status> {
         let mut kept = self.kept.lock();
-        let found = kept.iter_mut().find(|(known, prepared)| known == handle && prepared.tenant == *tenant);
+        let found = kept
+            .iter_mut()
+            .find(|(known, prepared)| known == handle && prepared.tenant == *tenant);
         let (_, prepared) = found.ok_or_else(unknown)?;
         prepared.parameters = Some(values);
         Ok(())
     }
 
     pub(super) fn remove(&self, tenant: &TenantId, handle: &Bytes) {
-        self.kept.lock().retain(|(known, prepared)| known != handle || prepared.tenant != *tenant);
+        self.kept
+            .lock()
+            .retain(|(known, prepared)| known != handle || prepared.tenant != *tenant);
     }
 }
 
 fn unknown() -> Status {
-    Status::not_found("no such prepared statement; it may have been closed, or made way for newer ones: prepare it again")
+    Status::not_found(
+        "no such prepared statement; it may have been closed, or made way for newer ones: prepare it again",
+    )
 }
 
 /// The parameters a client sends: one row, one column each.
 pub(super) async fn read_parameters(
     data: impl Stream<Item = Result<FlightData, FlightError>> + Send + 'static,
 ) -> Result<Vec<ScalarValue>, Status> {
-    let batches: Vec<RecordBatch> =
-        FlightRecordBatchStream::new_from_flight_data(data).try_collect().await.map_err(Status::from)?;
+    let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data)
+        .try_collect()
+        .await
+        .map_err(Status::from)?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0).filter(|_| rows == 1) else {
-        return Err(Status::invalid_argument(format!("parameters come as one row, not as {rows}")));
+    let Some(batch) = batches
+        .iter()
+        .find(|batch| batch.num_rows() > 0)
+        .filter(|_| rows == 1)
+    else {
+        return Err(Status::invalid_argument(format!(
+            "parameters come as one row, not as {rows}"
+        )));
     };
     let value = |column: &arrow::array::ArrayRef| ScalarValue::try_from_array(column, 0);
-    batch.columns().iter().map(value).collect::<Result<_, _>>().map_err(|error| invalid(&error))
+    batch
+        .columns()
+        .iter()
+        .map(value)
+        .collect::<Result<_, _>>()
+        .map_err(|error| invalid(&error))
 }
 
 /// The columns a statement will give, and the names and types of its parameters in their order.
@@ -92,10 +122,16 @@ pub(super) async fn planned_schema(
     sql: &str,
 ) -> Result<(SchemaRef, Vec<(String, DataType)>), Status> {
     let session = super::metadata::session(engine, tenant).await?;
-    let plan = session.state().create_logical_plan(sql).await.map_err(|error| invalid(&error))?;
+    let plan = session
+        .state()
+        .create_logical_plan(sql)
+        .await
+        .map_err(|error| invalid(&error))?;
     let parameters = plan.get_parameter_types().map_err(|error| invalid(&error))?;
-    let mut parameters: Vec<(String, DataType)> =
-        parameters.into_iter().map(|(name, kind)| (name, kind.unwrap_or(DataType::Utf8))).collect();
+    let mut parameters: Vec<(String, DataType)> = parameters
+        .into_iter()
+        .map(|(name, kind)| (name, kind.unwrap_or(DataType::Utf8)))
+        .collect();
     parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
     Ok((plan.schema().inner().clone(), parameters))
 }

@@ -76,7 +76,11 @@ pub(super) async fn delete(
     let Json(body) = body?;
     let filter = filter(&body)?;
     tracing::info!(tenant = %tenant, filter = ?filter, "deleting rows on request");
-    let report = state.store.delete(DeleteRequest { tenant, filter }).await.map_err(store_error)?;
+    let report = state
+        .store
+        .delete(DeleteRequest { tenant, filter })
+        .await
+        .map_err(store_error)?;
     Ok(Json(DeleteAnswer {
         rows: report.rows,
         segments_dropped: report.segments_dropped,
@@ -89,7 +93,11 @@ pub(super) async fn delete(
     responses((status = 200, body = FlushAnswer), (status = 503, body = ErrorBody)))]
 pub(super) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAnswer>, ApiError> {
     let report = state.store.flush().await.map_err(store_error)?;
-    Ok(Json(FlushAnswer { segments: report.segments, rows: report.rows, bytes: report.bytes }))
+    Ok(Json(FlushAnswer {
+        segments: report.segments,
+        rows: report.rows,
+        bytes: report.bytes,
+    }))
 }
 
 /// Merges small segments where there are enough of them.
@@ -125,7 +133,9 @@ fn filter(body: &DeleteBody) -> Result<Option<RowFilter>, ApiError> {
     }
     match (body.all, conditions.len()) {
         (true, 0) => Ok(None),
-        (true, _) => Err(ApiError::bad_request("`all` and conditions contradict each other")),
+        (true, _) => Err(ApiError::bad_request(
+            "`all` and conditions contradict each other",
+        )),
         (false, 0) => Err(ApiError::bad_request("the deletion names no rows")
             .with_hint("give a condition, or `{\"all\": true}` to remove everything the tenant has")),
         (false, _) => Ok(Some(RowFilter::And(conditions))),
@@ -143,14 +153,25 @@ fn attribute_filter(attribute: &DeleteAttribute) -> Result<RowFilter, ApiError> 
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Literal::Int(integer),
             (None, Some(double)) => Literal::Double(double),
-            (None, None) => return Err(ApiError::bad_request(format!("`{number}` cannot be compared with"))),
+            (None, None) => {
+                return Err(ApiError::bad_request(format!(
+                    "`{number}` cannot be compared with"
+                )));
+            }
         },
         other => {
-            return Err(ApiError::bad_request(format!("`{other}` cannot be compared with"))
-                .with_hint("the value must be text, a number, or a boolean"));
+            return Err(
+                ApiError::bad_request(format!("`{other}` cannot be compared with"))
+                    .with_hint("the value must be text, a number, or a boolean"),
+            );
         }
     };
-    Ok(RowFilter::Attribute { set, key: attribute.key.clone(), comparison: Comparison::Equal, value })
+    Ok(RowFilter::Attribute {
+        set,
+        key: attribute.key.clone(),
+        comparison: Comparison::Equal,
+        value,
+    })
 }
 
 fn store_error(error: StoreError) -> ApiError {
@@ -180,7 +201,8 @@ mod tests {
             check(json!({"to": "1970-01-01T00:00:00Z"})).unwrap(),
             Some(RowFilter::And(vec![RowFilter::Before(0)]))
         );
-        let typed = |value: serde_json::Value| check(json!({"attributes": [{"key": "a", "value": value}]})).unwrap();
+        let typed =
+            |value: serde_json::Value| check(json!({"attributes": [{"key": "a", "value": value}]})).unwrap();
         assert_ne!(typed(json!(1)), typed(json!("1")));
     }
 }

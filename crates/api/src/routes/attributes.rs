@@ -56,12 +56,16 @@ pub(super) async fn list(
         None | Some("logs") => "logs",
         Some("spans" | "traces") => "spans",
         Some(other) => {
-            return Err(ApiError::bad_request(format!("parameter `signal` is `{other}`; it must be `logs` or `spans`")));
+            return Err(ApiError::bad_request(format!(
+                "parameter `signal` is `{other}`; it must be `logs` or `spans`"
+            )));
         }
     };
     let set = query.text("set")?.map(known_set).transpose()?;
     let mut filter = Predicate::default();
-    filter.range(query.range()?).equals("service_name", query.text("service")?);
+    filter
+        .range(query.range()?)
+        .equals("service_name", query.text("service")?);
     match query.text("key")? {
         Some(key) => {
             let limit = query.number("limit", VALUES_DEFAULT, VALUES_MAX)?;
@@ -77,7 +81,10 @@ pub(super) async fn list(
 
 fn known_set(name: &str) -> Result<&'static str, ApiError> {
     SETS.into_iter().find(|set| *set == name).ok_or_else(|| {
-        ApiError::bad_request(format!("parameter `set` is `{name}`; it must be one of {}", SETS.join(", ")))
+        ApiError::bad_request(format!(
+            "parameter `set` is `{name}`; it must be one of {}",
+            SETS.join(", ")
+        ))
     })
 }
 
@@ -89,15 +96,19 @@ async fn keys(
     filter: &Predicate,
     limit: u64,
 ) -> Result<AttributeKeyList, ApiError> {
-    let sets: Vec<&'static str> = SETS.into_iter().filter(|name| set.is_none_or(|set| set == *name)).collect();
+    let sets: Vec<&'static str> = SETS
+        .into_iter()
+        .filter(|name| set.is_none_or(|set| set == *name))
+        .collect();
     let sql = format!(
         "SELECT {} FROM {table}{} ORDER BY timestamp DESC LIMIT {KEY_ROWS_MAX}",
         sets.join(", "),
         filter.clause()
     );
     let batches = state.backend.rows(tenant, &sql).await?;
-    let rows: Vec<Vec<Attributes>> =
-        read_all(&batches, |row| sets.iter().map(|set| row.attributes(set)).collect());
+    let rows: Vec<Vec<Attributes>> = read_all(&batches, |row| {
+        sets.iter().map(|set| row.attributes(set)).collect()
+    });
     let mut counts: HashMap<(&'static str, &str), i64> = HashMap::new();
     for row in &rows {
         for (set, attributes) in sets.iter().zip(row) {
@@ -108,11 +119,22 @@ async fn keys(
     }
     let mut keys: Vec<AttributeKey> = counts
         .into_iter()
-        .map(|((set, key), count)| AttributeKey { set: set.to_owned(), key: key.to_owned(), count })
+        .map(|((set, key), count)| AttributeKey {
+            set: set.to_owned(),
+            key: key.to_owned(),
+            count,
+        })
         .collect();
-    keys.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.set, &a.key).cmp(&(&b.set, &b.key))));
+    keys.sort_by(|a, b| {
+        b.count
+            .cmp(&a.count)
+            .then_with(|| (&a.set, &a.key).cmp(&(&b.set, &b.key)))
+    });
     keys.truncate(limit as usize);
-    Ok(AttributeKeyList { keys, rows_examined: rows.len() as i64 })
+    Ok(AttributeKeyList {
+        keys,
+        rows_examined: rows.len() as i64,
+    })
 }
 
 async fn values(
@@ -137,5 +159,8 @@ async fn values(
         value: row.text("value"),
         count: row.integer("occurrences").unwrap_or_default(),
     });
-    Ok(AttributeValueList { key: key.to_owned(), values })
+    Ok(AttributeValueList {
+        key: key.to_owned(),
+        values,
+    })
 }

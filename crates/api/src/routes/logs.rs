@@ -25,7 +25,16 @@ pub(super) const LOG_COLUMNS: &str = "timestamp, observed_timestamp, severity_nu
 const TIE_ORDER: &str = ", service_name, span_id, trace_id, severity_number, body";
 
 const PARAMETERS: [&str; 10] = [
-    "from", "to", "service", "level", "words", "trace_id", "attribute", "resource_attribute", "cursor", "limit",
+    "from",
+    "to",
+    "service",
+    "level",
+    "words",
+    "trace_id",
+    "attribute",
+    "resource_attribute",
+    "cursor",
+    "limit",
 ];
 
 /// Log records, newest first.
@@ -51,7 +60,10 @@ pub(super) async fn list(
     let limit = query.number("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
     let cursor = query.text("cursor")?.map(Cursor::parse).transpose()?;
     let mut filter = Predicate::default();
-    filter.range(query.range()?).equals("service_name", query.text("service")?).attributes(&query)?;
+    filter
+        .range(query.range()?)
+        .equals("service_name", query.text("service")?)
+        .attributes(&query)?;
     if let Some(floor) = parse_level(&query)? {
         filter.add(format!("severity_number >= {floor}"));
     }
@@ -59,7 +71,10 @@ pub(super) async fn list(
         filter.add(format!("match(body, {})", predicate::text(words)));
     }
     if let Some(id) = query.text("trace_id")? {
-        filter.add(format!("trace_id = {}", predicate::trace_id(&parse_trace_id(id)?)));
+        filter.add(format!(
+            "trace_id = {}",
+            predicate::trace_id(&parse_trace_id(id)?)
+        ));
     }
     page(&state, &tenant, &filter, cursor, limit).await.map(Json)
 }
@@ -74,11 +89,14 @@ struct Cursor {
 impl Cursor {
     fn parse(text: &str) -> Result<Self, ApiError> {
         let parsed = text.split_once('.').and_then(|(timestamp, skip)| {
-            Some(Self { timestamp: timestamp.parse().ok()?, skip: skip.parse().ok()? })
+            Some(Self {
+                timestamp: timestamp.parse().ok()?,
+                skip: skip.parse().ok()?,
+            })
         });
-        parsed
-            .filter(|cursor| cursor.skip <= SKIP_MAX)
-            .ok_or_else(|| ApiError::bad_request("the cursor is not one this server gave").with_hint("leave it out"))
+        parsed.filter(|cursor| cursor.skip <= SKIP_MAX).ok_or_else(|| {
+            ApiError::bad_request("the cursor is not one this server gave").with_hint("leave it out")
+        })
     }
 
     fn text(self) -> String {
@@ -99,29 +117,51 @@ async fn page(
     let mut filter = filter.clone();
     if let Some(Cursor { timestamp, .. }) = cursor {
         let comparison = if skip == 0 { "<" } else { "<=" };
-        filter.add(format!("timestamp {comparison} {}", predicate::timestamp(timestamp)));
+        filter.add(format!(
+            "timestamp {comparison} {}",
+            predicate::timestamp(timestamp)
+        ));
     }
     let mut records = fetch(state, tenant, &filter, skip > 0, skip + limit + 1).await?;
     records.drain(..records.len().min(skip as usize));
     let wanted = limit as usize;
     if records.len() <= wanted {
-        return Ok(LogPage { logs: bare(records), next_cursor: None });
+        return Ok(LogPage {
+            logs: bare(records),
+            next_cursor: None,
+        });
     }
     let edge = records[wanted].0;
-    let before_edge = records.iter().position(|(timestamp, _)| *timestamp == edge).unwrap_or(wanted);
+    let before_edge = records
+        .iter()
+        .position(|(timestamp, _)| *timestamp == edge)
+        .unwrap_or(wanted);
     if before_edge > 0 {
         records.truncate(before_edge);
         let timestamp = records[before_edge - 1].0;
-        return Ok(LogPage { logs: bare(records), next_cursor: Some(Cursor { timestamp, skip: 0 }.text()) });
+        return Ok(LogPage {
+            logs: bare(records),
+            next_cursor: Some(Cursor { timestamp, skip: 0 }.text()),
+        });
     }
     // All of the page is of one nanosecond.
     if skip == 0 {
         records = fetch(state, tenant, &filter, true, limit).await?;
     }
     records.truncate(wanted);
-    let of_edge = if cursor.is_some_and(|cursor| cursor.timestamp == edge) { skip } else { 0 };
-    let next = Cursor { timestamp: edge, skip: of_edge + limit };
-    Ok(LogPage { logs: bare(records), next_cursor: Some(next.text()) })
+    let of_edge = if cursor.is_some_and(|cursor| cursor.timestamp == edge) {
+        skip
+    } else {
+        0
+    };
+    let next = Cursor {
+        timestamp: edge,
+        skip: of_edge + limit,
+    };
+    Ok(LogPage {
+        logs: bare(records),
+        next_cursor: Some(next.text()),
+    })
 }
 
 async fn fetch(
@@ -132,10 +172,14 @@ async fn fetch(
     limit: u64,
 ) -> Result<Vec<(i64, LogRecord)>, ApiError> {
     let ties = if ordered { TIE_ORDER } else { "" };
-    let sql =
-        format!("SELECT {LOG_COLUMNS} FROM logs{} ORDER BY timestamp DESC{ties} LIMIT {limit}", filter.clause());
+    let sql = format!(
+        "SELECT {LOG_COLUMNS} FROM logs{} ORDER BY timestamp DESC{ties} LIMIT {limit}",
+        filter.clause()
+    );
     let batches = state.backend.rows(tenant, &sql).await?;
-    Ok(read_all(&batches, |row| (row.integer("timestamp").unwrap_or_default(), log_record(row))))
+    Ok(read_all(&batches, |row| {
+        (row.integer("timestamp").unwrap_or_default(), log_record(row))
+    }))
 }
 
 fn bare(records: Vec<(i64, LogRecord)>) -> Vec<LogRecord> {

@@ -14,7 +14,9 @@ use crate::tenant::Tenant;
     params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant")),
     responses((status = 200, body = RunningQueryList), (status = 400, body = ErrorBody)))]
 pub(super) async fn list(State(state): State<AppState>, Tenant(tenant): Tenant) -> Json<RunningQueryList> {
-    Json(RunningQueryList { queries: state.backend.running(&tenant) })
+    Json(RunningQueryList {
+        queries: state.backend.running(&tenant),
+    })
 }
 
 /// Cancels a statement under way.
@@ -29,5 +31,6 @@ pub(super) async fn cancel(
     if state.backend.cancel(&tenant, &id) {
         return Ok(StatusCode::NO_CONTENT);
     }
-    Err(ApiError::not_found("no such statement is running").with_hint("it may have ended: see GET /api/v1/queries"))
+    Err(ApiError::not_found("no such statement is running")
+        .with_hint("it may have ended: see GET /api/v1/queries"))
 }

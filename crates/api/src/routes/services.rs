@@ -57,9 +57,17 @@ pub(super) async fn list(
     for (name, logs) in read_all(&state.backend.rows(&tenant, &logs).await?, |row| {
         (row.text("service_name"), row.integer("logs").unwrap_or_default())
     }) {
-        services.entry(name.clone()).or_insert_with(|| Service { name, ..Service::default() }).log_count = logs;
+        services
+            .entry(name.clone())
+            .or_insert_with(|| Service {
+                name,
+                ..Service::default()
+            })
+            .log_count = logs;
     }
-    Ok(Json(ServiceList { services: services.into_values().collect() }))
+    Ok(Json(ServiceList {
+        services: services.into_values().collect(),
+    }))
 }
 
 /// Calls between services: spans whose parent belongs to another service.
@@ -74,7 +82,10 @@ pub(super) async fn map(
 ) -> Result<Json<ServiceMap>, ApiError> {
     let range = QueryString::parse(raw.as_deref(), &["from", "to"])?.range()?;
     let mut callees = Predicate::default();
-    callees.range(range).add("parent_span_id IS NOT NULL").add("service_name IS NOT NULL");
+    callees
+        .range(range)
+        .add("parent_span_id IS NOT NULL")
+        .add("service_name IS NOT NULL");
     let mut callers = Predicate::default();
     callers.range(range).add("service_name IS NOT NULL");
     let sql = format!(

@@ -56,7 +56,9 @@ impl From<SqlLimits> for QueryLimits {
         Self {
             time: limits.timeout_ms.map(Duration::from_millis),
             rows_max: limits.rows_max,
-            memory_bytes_max: limits.memory_bytes_max.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            memory_bytes_max: limits
+                .memory_bytes_max
+                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             bytes_max: limits.bytes_max,
         }
     }
@@ -116,7 +118,10 @@ pub(super) async fn run(
     let rest = stream::iter(held).chain(late_failure(until_stopped(chunks, state.stop.clone()), format));
     let mut response = Response::new(Body::from_stream(rest));
     let fields = response.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(format.media_type()),
+    );
     if let Ok(id) = HeaderValue::from_str(&id) {
         fields.insert(HeaderName::from_static("x-query-id"), id);
     }
@@ -130,9 +135,13 @@ fn until_stopped(
 ) -> impl Stream<Item = Result<Bytes, ApiError>> {
     let stopped = stop.clone();
     let last = stream::once(async move {
-        stopped.is_cancelled().then(|| Err(ApiError::overloaded("the server is shutting down", None)))
+        stopped
+            .is_cancelled()
+            .then(|| Err(ApiError::overloaded("the server is shutting down", None)))
     });
-    chunks.take_until(stop.cancelled_owned()).chain(last.filter_map(std::future::ready))
+    chunks
+        .take_until(stop.cancelled_owned())
+        .chain(last.filter_map(std::future::ready))
 }
 
 /// Once the head has been sent, an error can only end the body: JSON says so in its last member, the others are cut off.
@@ -172,7 +181,14 @@ fn encoded(
     started: Instant,
 ) -> Result<impl Stream<Item = Result<Bytes, ApiError>>, ApiError> {
     let encoder = Encoder::new(format, &answer.schema).map_err(|error| cannot_encode(&error))?;
-    let state = Encoding { answer, encoder, started, pending: VecDeque::new(), rows: 0, step: Step::Begin };
+    let state = Encoding {
+        answer,
+        encoder,
+        started,
+        pending: VecDeque::new(),
+        rows: 0,
+        step: Step::Begin,
+    };
     Ok(stream::unfold(state, |mut state| async move {
         let chunk = state.advance().await?;
         if chunk.is_err() {
@@ -201,9 +217,15 @@ impl Encoding {
                 None => return self.finish(),
             }
         }
-        let Some(batch) = self.pending.pop_front() else { return Ok(Bytes::new()) };
+        let Some(batch) = self.pending.pop_front() else {
+            return Ok(Bytes::new());
+        };
         self.rows += batch.num_rows() as u64;
-        Ok(self.encoder.batch(&batch).map_err(|error| cannot_encode(&error))?.into())
+        Ok(self
+            .encoder
+            .batch(&batch)
+            .map_err(|error| cannot_encode(&error))?
+            .into())
     }
 
     fn finish(&mut self) -> Result<Bytes, ApiError> {
@@ -216,7 +238,11 @@ impl Encoding {
             rows_scanned: progress.rows_scanned,
             bytes_scanned: progress.bytes_scanned,
         };
-        Ok(self.encoder.finish(&stats).map_err(|error| cannot_encode(&error))?.into())
+        Ok(self
+            .encoder
+            .finish(&stats)
+            .map_err(|error| cannot_encode(&error))?
+            .into())
     }
 }
 
@@ -235,8 +261,11 @@ fn cannot_encode(error: &arrow::error::ArrowError) -> ApiError {
 
 /// The best format of `Accept` by its weights; JSON when all are equal or nothing is said.
 fn negotiate(headers: &HeaderMap) -> Result<Format, ApiError> {
-    let accepted: Vec<&str> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let accepted: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     let accepted = accepted.join(",");
     if accepted.trim().is_empty() {
         return Ok(Format::Json);
@@ -244,22 +273,36 @@ fn negotiate(headers: &HeaderMap) -> Result<Format, ApiError> {
     let mut best: Option<(f32, Format)> = None;
     for range in accepted.split(',') {
         let mut parts = range.split(';');
-        let format = match parts.next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        let format = match parts
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "*/*" | "application/*" | "application/json" => Format::Json,
             "text/csv" | "text/*" => Format::Csv,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Format::Ndjson,
             "application/vnd.apache.arrow.stream" => Format::Arrow,
             _ => continue,
         };
-        let weight = parts.find_map(|part| part.trim().strip_prefix("q=")).and_then(|q| q.trim().parse::<f32>().ok());
+        let weight = parts
+            .find_map(|part| part.trim().strip_prefix("q="))
+            .and_then(|q| q.trim().parse::<f32>().ok());
         let weight = weight.unwrap_or(1.0);
         if weight > 0.0 && best.is_none_or(|(known, _)| weight > known) {
             best = Some((weight, format));
         }
     }
     best.map(|(_, format)| format).ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", format!("no format of `{accepted}` is spoken"))
-            .with_hint("application/json, text/csv, application/x-ndjson and application/vnd.apache.arrow.stream are")
+        ApiError::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            format!("no format of `{accepted}` is spoken"),
+        )
+        .with_hint(
+            "application/json, text/csv, application/x-ndjson and application/vnd.apache.arrow.stream are",
+        )
     })
 }
 
@@ -277,7 +320,10 @@ mod tests {
         assert_eq!(negotiate(&HeaderMap::new()).ok(), Some(Format::Json));
         assert_eq!(check("*/*"), Some(Format::Json));
         assert_eq!(check("text/csv"), Some(Format::Csv));
-        assert_eq!(check("text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Some(Format::Ndjson));
+        assert_eq!(
+            check("text/html, application/x-ndjson;q=0.9, */*;q=0.1"),
+            Some(Format::Ndjson)
+        );
         assert_eq!(check("application/vnd.apache.arrow.stream"), Some(Format::Arrow));
         assert_eq!(check("text/html"), None);
         assert_eq!(check("application/json;q=0"), None);

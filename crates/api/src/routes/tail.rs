@@ -26,7 +26,15 @@ use crate::query_string::QueryString;
 use crate::state::AppState;
 use crate::tenant::Tenant;
 
-const PARAMETERS: [&str; 7] = ["signal", "service", "level", "words", "trace_id", "attribute", "errors"];
+const PARAMETERS: [&str; 7] = [
+    "signal",
+    "service",
+    "level",
+    "words",
+    "trace_id",
+    "attribute",
+    "errors",
+];
 
 /// Log records or spans as they arrive.
 ///
@@ -54,7 +62,9 @@ pub(super) async fn tail(
         None | Some("logs") => Signal::Logs,
         Some("spans" | "traces") => Signal::Traces,
         Some(other) => {
-            return Err(ApiError::bad_request(format!("parameter `signal` is `{other}`; it must be `logs` or `spans`")));
+            return Err(ApiError::bad_request(format!(
+                "parameter `signal` is `{other}`; it must be `logs` or `spans`"
+            )));
         }
     };
     let mut attributes = Vec::new();
@@ -73,7 +83,10 @@ pub(super) async fn tail(
         errors: query.flag("errors")?,
     };
     let permit = state.tails.clone().try_acquire_owned().map_err(|_| {
-        let mut error = ApiError::overloaded(format!("{} tails are connected already", state.config.tails_max), None);
+        let mut error = ApiError::overloaded(
+            format!("{} tails are connected already", state.config.tails_max),
+            None,
+        );
         error.status = StatusCode::TOO_MANY_REQUESTS;
         error
     })?;
@@ -81,7 +94,10 @@ pub(super) async fn tail(
     let events = events(tail).take_until(state.stop.clone().cancelled_owned());
     let keep_alive = KeepAlive::new().interval(state.config.tail_keep_alive);
     // Proxies that buffer answers would hold events back.
-    let unbuffered = [(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"))];
+    let unbuffered = [(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    )];
     Ok((unbuffered, Sse::new(events).keep_alive(keep_alive)))
 }
 
@@ -104,7 +120,13 @@ impl Tail {
     ) -> Self {
         own.tails_active.fetch_add(1, Ordering::Relaxed);
         let pending = VecDeque::from([event("ready", &json!({}))]);
-        Self { batches, filter, pending, own, _permit: permit }
+        Self {
+            batches,
+            filter,
+            pending,
+            own,
+            _permit: permit,
+        }
     }
 
     /// The next event; `None` once the store has closed.
@@ -114,8 +136,11 @@ impl Tail {
                 Ok(batch) if self.filter.wants(&batch) => self.show(&batch),
                 Ok(_) => {}
                 Err(RecvError::Lagged(skipped)) => {
-                    self.own.tail_batches_skipped.fetch_add(skipped, Ordering::Relaxed);
-                    self.pending.push_back(event("lag", &json!({ "skipped_batches": skipped })));
+                    self.own
+                        .tail_batches_skipped
+                        .fetch_add(skipped, Ordering::Relaxed);
+                    self.pending
+                        .push_back(event("lag", &json!({ "skipped_batches": skipped })));
                 }
                 Err(RecvError::Closed) => return None,
             }
@@ -125,9 +150,11 @@ impl Tail {
 
     fn show(&mut self, batch: &Batch) {
         if self.filter.signal == Signal::Logs {
-            self.pending.extend(self.filter.logs(batch).iter().map(|log| event("log", log)));
+            self.pending
+                .extend(self.filter.logs(batch).iter().map(|log| event("log", log)));
         } else {
-            self.pending.extend(self.filter.spans(batch).iter().map(|span| event("span", span)));
+            self.pending
+                .extend(self.filter.spans(batch).iter().map(|span| event("span", span)));
         }
     }
 }
@@ -145,5 +172,7 @@ fn event(name: &str, data: &impl Serialize) -> Event {
 }
 
 fn events(tail: Tail) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(tail, |mut tail| async move { tail.next().await.map(|event| (Ok(event), tail)) })
+    stream::unfold(tail, |mut tail| async move {
+        tail.next().await.map(|event| (Ok(event), tail))
+    })
 }

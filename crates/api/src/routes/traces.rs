@@ -28,8 +28,16 @@ const ROUNDS_MAX: usize = 4;
 /// How far from the span that matched the rest of its trace is looked for.
 const TRACE_REACH_NS: i64 = 3_600_000_000_000;
 
-const PARAMETERS: [&str; 8] =
-    ["from", "to", "service", "name", "errors", "min_duration_ms", "attribute", "limit"];
+const PARAMETERS: [&str; 8] = [
+    "from",
+    "to",
+    "service",
+    "name",
+    "errors",
+    "min_duration_ms",
+    "attribute",
+    "limit",
+];
 
 /// Traces, newest first.
 ///
@@ -54,13 +62,19 @@ pub(super) async fn list(
     let query = QueryString::parse(raw.as_deref(), &PARAMETERS)?;
     let limit = query.number("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
     let mut matching = Predicate::default();
-    matching.equals("service_name", query.text("service")?).equals("name", query.text("name")?).attributes(&query)?;
+    matching
+        .equals("service_name", query.text("service")?)
+        .equals("name", query.text("name")?)
+        .attributes(&query)?;
     if query.flag("errors")? {
         matching.add("status_code = 'error'");
     }
     if query.text("min_duration_ms")?.is_some() {
         let milliseconds = query.number("min_duration_ms", 1, u64::MAX / 1_000_000)?;
-        matching.add(format!("duration >= {}", i64::try_from(milliseconds * 1_000_000).unwrap_or(i64::MAX)));
+        matching.add(format!(
+            "duration >= {}",
+            i64::try_from(milliseconds * 1_000_000).unwrap_or(i64::MAX)
+        ));
     }
     if matching.clause().is_empty() {
         matching.add("parent_span_id IS NULL");
@@ -68,7 +82,11 @@ pub(super) async fn list(
     matching.add("trace_id IS NOT NULL").range(query.range()?);
     let candidates = newest(&state, &tenant, &matching, limit as usize).await?;
     let mut traces = summaries(&state, &tenant, &candidates).await?;
-    traces.sort_by(|a, b| b.timestamp.cmp(&a.timestamp).then_with(|| a.trace_id.cmp(&b.trace_id)));
+    traces.sort_by(|a, b| {
+        b.timestamp
+            .cmp(&a.timestamp)
+            .then_with(|| a.trace_id.cmp(&b.trace_id))
+    });
     Ok(Json(TraceList { traces }))
 }
 
@@ -99,7 +117,9 @@ async fn newest(
             matching.clause()
         );
         let batches = state.backend.rows(tenant, &sql).await?;
-        let spans = read_all(&batches, |row| (row.text("trace_id"), row.integer("timestamp").unwrap_or_default()));
+        let spans = read_all(&batches, |row| {
+            (row.text("trace_id"), row.integer("timestamp").unwrap_or_default())
+        });
         for (hex, at) in &spans {
             let Ok(id) = TraceId::parse(hex) else { continue };
             if found.len() < limit && seen.insert(id) {
@@ -120,8 +140,13 @@ async fn summaries(
     candidates: &[Candidate],
 ) -> Result<Vec<TraceSummary>, ApiError> {
     let times = || candidates.iter().map(|candidate| candidate.at);
-    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(Vec::new()) };
-    let ids: Vec<String> = candidates.iter().map(|candidate| predicate::trace_id(&candidate.id)).collect();
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
+        return Ok(Vec::new());
+    };
+    let ids: Vec<String> = candidates
+        .iter()
+        .map(|candidate| predicate::trace_id(&candidate.id))
+        .collect();
     let sql = format!(
         "SELECT trace_id, min(timestamp) AS start, \
          max(CAST(timestamp AS BIGINT) + duration) AS last, count(*) AS spans, \
@@ -143,7 +168,10 @@ fn summary(row: &Row<'_>) -> TraceSummary {
         root_name: row.text("root_name"),
         root_service: row.text("root_service"),
         timestamp: row.time("start").unwrap_or_default(),
-        duration_ns: row.integer("last").zip(row.integer("start")).map_or(0, |(last, start)| last.saturating_sub(start)),
+        duration_ns: row
+            .integer("last")
+            .zip(row.integer("start"))
+            .map_or(0, |(last, start)| last.saturating_sub(start)),
         span_count: row.integer("spans").unwrap_or_default(),
         error_count: row.integer("errors").unwrap_or_default(),
         service_count: row.integer("services").unwrap_or_default(),
@@ -177,5 +205,10 @@ pub(super) async fn read(
     let truncated = spans.len() > TRACE_ITEMS_MAX || logs.len() > TRACE_ITEMS_MAX;
     spans.truncate(TRACE_ITEMS_MAX);
     logs.truncate(TRACE_ITEMS_MAX);
-    Ok(Json(Trace { trace_id: id.to_string(), spans, logs, truncated }))
+    Ok(Json(Trace {
+        trace_id: id.to_string(),
+        spans,
+        logs,
+        truncated,
+    }))
 }
