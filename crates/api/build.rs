@@ -8,8 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What of `web/` decides the outcome.
-const SOURCES: [&str; 7] =
-    ["src", "public", "index.html", "package.json", "package-lock.json", "vite.config.ts", "tsconfig.json"];
+const SOURCES: [&str; 7] = [
+    "src",
+    "public",
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "vite.config.ts",
+    "tsconfig.json",
+];
 
 /// Written into the folder it describes, so that another profile or a second checkout of it is not built again.
 const STAMP: &str = ".cupola-sources";
@@ -18,12 +25,19 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CUPOLA_SKIP_WEB");
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
-    let sources: Vec<PathBuf> = SOURCES.iter().map(|name| web.join(name)).filter(|path| path.exists()).collect();
+    let sources: Vec<PathBuf> = SOURCES
+        .iter()
+        .map(|name| web.join(name))
+        .filter(|path| path.exists())
+        .collect();
     for source in &sources {
         println!("cargo::rerun-if-changed={}", source.display());
     }
     if web.join("dist/index.html").exists() {
-        println!("cargo::rerun-if-changed={}", web.join("dist/index.html").display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            web.join("dist/index.html").display()
+        );
     }
     let skip = std::env::var("CUPOLA_SKIP_WEB").is_ok_and(|value| !value.is_empty() && value != "0");
     if skip || !web.join("package.json").exists() {
@@ -40,11 +54,24 @@ fn build(web: &Path, sources: &[PathBuf]) -> Result<(), String> {
         return Ok(());
     }
     if run(web, "node", &["--version"]).is_err() || run(web, npm(), &["--version"]).is_err() {
-        return Err("Node.js 20.19 or newer with npm was not found (set CUPOLA_SKIP_WEB=1 to silence this)".to_owned());
+        return Err(
+            "Node.js 20.19 or newer with npm was not found (set CUPOLA_SKIP_WEB=1 to silence this)"
+                .to_owned(),
+        );
     }
     let lock = fingerprint(&[web.join("package-lock.json")]);
     if stamp(&web.join("node_modules")).as_deref() != Some(&lock) {
-        run(web, npm(), &["ci", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"])?;
+        run(
+            web,
+            npm(),
+            &[
+                "ci",
+                "--no-audit",
+                "--no-fund",
+                "--prefer-offline",
+                "--fetch-retries=1",
+            ],
+        )?;
         write_stamp(&web.join("node_modules"), &lock);
     }
     run(web, npm(), &["run", "build"])?;
@@ -58,13 +85,22 @@ fn npm() -> &'static str {
 }
 
 fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program).args(arguments).current_dir(directory).output();
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_owned();
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("no message")
+        .trim()
+        .to_owned();
     Err(format!("`{program} {}` failed: {last}", arguments.join(" ")))
 }
 
@@ -106,7 +142,9 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
         files.push(path.to_owned());
         return;
     }
-    let Ok(entries) = std::fs::read_dir(path) else { return };
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return;
+    };
     for entry in entries.flatten() {
         collect(&entry.path(), files);
     }

@@ -2,4 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap here is a failed test")]
 
+mod admin;
+mod endpoints;
+mod flight;
+mod logs;
 mod openapi;
+mod outside;
+mod postgres;
+mod server;
+mod sql;
+mod support;
+mod tail;
+mod tenants;

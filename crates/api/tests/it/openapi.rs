@@ -32,8 +32,11 @@ fn every_operation_can_be_told_apart_and_says_what_it_refuses() {
             assert!(names.insert(name.to_owned()), "{name} twice");
             assert!(operation["summary"].is_string(), "{method} {path} has no summary");
             let tenant = operation["parameters"].as_array().into_iter().flatten();
-            let takes_tenant = tenant.into_iter().any(|parameter| parameter["name"] == "X-Scope-OrgID");
-            let of_the_server = path.ends_with("/status") || path.ends_with("/flush") || path.ends_with("/compact");
+            let takes_tenant = tenant
+                .into_iter()
+                .any(|parameter| parameter["name"] == "X-Scope-OrgID");
+            let of_the_server =
+                path.ends_with("/status") || path.ends_with("/flush") || path.ends_with("/compact");
             assert_eq!(takes_tenant, !of_the_server, "{method} {path}");
         }
     }
