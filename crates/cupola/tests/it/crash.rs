@@ -19,7 +19,11 @@ use crate::support::{Server, post, try_sql};
 /// In the ordinary test run; the full suite has at least fifty.
 const ROUNDS_SHORT: u64 = 8;
 const SENDERS: u64 = 4;
-const ITEMS_PER_BATCH_MAX: u64 = 40;
+const ITEMS_PER_BATCH_MAX: u64 = 12;
+/// Everything is compared after so many rounds, and at the end; in between the reader compares counts.
+const ROUNDS_PER_COMPARISON: u64 = 5;
+/// Between two batches of one sender: enough load to hit every kind of work, few enough items to compare them all.
+const PAUSE_MILLIS: std::ops::Range<u64> = 0..8;
 /// A kill comes this long after the server was ready.
 const LIFE_MILLIS: std::ops::Range<u64> = 50..2_500;
 
@@ -80,15 +84,12 @@ async fn crash_rounds_lose_nothing_acknowledged_and_double_nothing() {
         }
         round += 1;
         let life = Duration::from_millis(random.random_range(LIFE_MILLIS));
-        one_round(
-            &data,
-            &configuration,
-            &ledger,
-            life,
-            random.random(),
-            &format!("seed {seed}, round {round}"),
-        )
-        .await;
+        let context = format!("seed {seed}, round {round}");
+        let server = start(&data, &configuration).await;
+        if round % ROUNDS_PER_COMPARISON == 0 {
+            ledger.verify(&server, &context).await;
+        }
+        one_round(server, &ledger, life, random.random(), context).await;
     }
     let server = start(&data, &configuration).await;
     ledger
@@ -112,16 +113,7 @@ async fn start(data: &Path, configuration: &Path) -> Server {
     Server::start_with(data, &["--config", configuration.to_str().unwrap()]).await
 }
 
-async fn one_round(
-    data: &Path,
-    configuration: &Path,
-    ledger: &Arc<Ledger>,
-    life: Duration,
-    seed: u64,
-    context: &str,
-) {
-    let server = start(data, configuration).await;
-    ledger.verify(&server, context).await;
+async fn one_round(server: Server, ledger: &Arc<Ledger>, life: Duration, seed: u64, context: String) {
     let stop = CancellationToken::new();
     let mut load = JoinSet::new();
     for number in 0..SENDERS {
@@ -145,7 +137,7 @@ async fn one_round(
         ledger.clone(),
         server.http.clone(),
         server.api.clone(),
-        context.to_owned(),
+        context,
         stop.clone(),
     ));
     tokio::time::sleep(life).await;
@@ -171,6 +163,7 @@ async fn send(
             Some(_) => {}
             None => return,
         }
+        tokio::time::sleep(Duration::from_millis(random.random_range(PAUSE_MILLIS))).await;
     }
 }
 
@@ -180,6 +173,7 @@ async fn send_ephemeral(http: reqwest::Client, to: String, stop: CancellationTok
         if post(&http, &to, &ephemeral()).await.is_none() {
             return;
         }
+        tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS.end)).await;
     }
 }
 
