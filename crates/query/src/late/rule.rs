@@ -19,6 +19,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
@@ -60,6 +61,12 @@ impl PhysicalOptimizerRule for LateMaterialization {
     }
 }
 
+/// What is spread over more partitions, to filter a single file on several threads.
+fn spread(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+    plan.downcast_ref::<RepartitionExec>()
+        .map_or(plan, RepartitionExec::input)
+}
+
 /// The plan under a top-n sort.
 struct Scan {
     source: SnapshotSource,
@@ -68,7 +75,7 @@ struct Scan {
 
 impl Scan {
     fn under(sort: &SortExec) -> Option<Scan> {
-        let input = sort.input();
+        let input = spread(sort.input());
         if let Some(source) = snapshot_source(input) {
             return Some(Scan {
                 source: source.clone(),
@@ -76,7 +83,7 @@ impl Scan {
             });
         }
         let filter = input.downcast_ref::<FilterExec>()?;
-        let source = snapshot_source(filter.input())?.clone();
+        let source = snapshot_source(spread(filter.input()))?.clone();
         Some(Scan {
             source,
             filter: Some(filter.clone()),
