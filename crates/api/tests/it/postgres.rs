@@ -33,7 +33,7 @@ async fn psql_asks_and_describes() {
         return;
     }
     let server = Server::filled().await;
-    let ask = |sql: &'static str| psql(&server, "default", &["-c", sql]);
+    let ask = async |sql: &str| psql(&server, "default", &["-c", sql]).await;
     let answer = ask("SELECT service_name, count(*) FROM spans GROUP BY 1 ORDER BY 1")
         .await
         .unwrap();
