@@ -210,7 +210,7 @@ impl ChunkColumns {
                 },
             )
             .collect();
-        let memory_bytes = self.buffer_bytes + columns.iter().map(|column| own_bytes(column)).sum::<usize>();
+        let memory_bytes = self.buffer_bytes + columns.iter().map(own_bytes).sum::<usize>();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(schema, columns, &options)
             .map_err(|source| SealError::Arrow { table, source })?;
