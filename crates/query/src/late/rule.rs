@@ -18,6 +18,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -26,6 +27,8 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use super::exec::{LateMaterializeExec, Materialize};
 use crate::scan::{SnapshotSource, snapshot_source};
 
+/// The children that find rows have fewer columns than the ones they replace.
+const RECOMPUTE: ReplaceChildrenOptions = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
 /// More rows than this are read at once.
 const LATE_ROWS_MAX: usize = 10_000;
 
@@ -210,9 +213,9 @@ fn materialize_late(
     let Some(input) = scan.locating(&needed, config)? else {
         return Ok(None);
     };
-    let located: Arc<dyn ExecutionPlan> = Arc::new(sort.clone()).with_new_children(vec![input])?;
+    let located: Arc<dyn ExecutionPlan> = Arc::new(sort.clone()).replace_children(vec![input], RECOMPUTE)?;
     let locate = match node.downcast_ref::<SortPreservingMergeExec>() {
-        Some(merge) => Arc::new(merge.clone()).with_new_children(vec![located])?,
+        Some(merge) => Arc::new(merge.clone()).replace_children(vec![located], RECOMPUTE)?,
         None => located,
     };
     let materialize = Materialize {

@@ -160,7 +160,7 @@ fn columns_of<'a>(
     chunk: &RecordBatch,
 ) -> Result<(Vec<usize>, SchemaRef)> {
     let columns: BTreeSet<usize> = expressions
-        .flat_map(|expression| collect_columns(expression))
+        .flat_map(collect_columns)
         .map(|column| column.index())
         .collect();
     let columns: Vec<usize> = columns.into_iter().collect();

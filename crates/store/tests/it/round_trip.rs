@@ -175,7 +175,7 @@ fn check_metrics(batches: &[Batch]) {
         .collect();
     let sent = normal::metrics(Batch::concat(batches).unwrap().payload());
     let tables = Table::ALL.map(|table| forms(&sealed, table));
-    for form in 0..3 {
+    for form in [0, 1, 2] {
         let of = |table: Table| tables[table as usize][form].as_slice();
         let rows = MetricRows {
             series: of(Table::Series),

@@ -68,10 +68,11 @@ fn assert_sorted(table: Table, batches: &[RecordBatch]) {
             let major = match table.sort_column() {
                 "service_name" => {
                     let names = batch.column_by_name("service_name").unwrap().as_string_view();
-                    names
-                        .is_valid(row)
-                        .then(|| names.value(row).to_owned())
-                        .unwrap_or_default()
+                    if names.is_valid(row) {
+                        names.value(row).to_owned()
+                    } else {
+                        String::new()
+                    }
                 }
                 column => {
                     let ids = batch.column_by_name(column).unwrap().as_primitive::<UInt64Type>();
