@@ -181,8 +181,10 @@ async fn start_around(
 }
 
 fn query_config(settings: &Settings) -> QueryConfig {
-    let mut config = QueryConfig::default();
-    config.spill_directory = Some(settings.directory.join(SPILL_DIRECTORY));
+    let mut config = QueryConfig {
+        spill_directory: Some(settings.directory.join(SPILL_DIRECTORY)),
+        ..QueryConfig::default()
+    };
     let cache = usize::try_from(settings.memory.query / 8).unwrap_or(usize::MAX);
     config.metadata_cache_bytes_max = config.metadata_cache_bytes_max.min(cache);
     config
