@@ -80,10 +80,14 @@ impl Server {
             .arg(directory)
             .args(["--otlp-grpc", &addresses.grpc, "--otlp-http", &http])
             .args([
-                "--api-listen",
+                "--api",
                 &addresses.api,
-                "--health-listen",
+                "--health",
                 &addresses.health,
+                "--postgres",
+                "off",
+                "--flight-sql",
+                "off",
             ])
             .args(extra)
             .stdin(Stdio::null())
