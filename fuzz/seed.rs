@@ -4,7 +4,7 @@
 //! fuzzer starts from all of the schema instead of finding it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use cupola_telemetry::view::AnyValue;
@@ -19,11 +19,28 @@ fn main() -> io::Result<()> {
         write(&format!("{signal}_json"), "all", batch.to_json().as_bytes())?;
         write(&format!("{signal}_json"), "empty", b"{}")?;
     }
+    for (choice, batch) in (0_u8..).zip([logs(), traces(), metrics()]) {
+        let input = [&[choice], &batch.payload()[..]].concat();
+        write("columns", batch.signal().as_str(), &input)?;
+    }
+    let payload = logs().payload().clone();
+    let zstd = zstd::bulk::compress(&payload, 1)?;
+    let gzip = gzip(&payload)?;
+    for (name, choice, body) in [("gzip", 0_u8, gzip), ("zstd", 1, zstd)] {
+        write("compressed_body", name, &[&[choice], &body[..]].concat())?;
+    }
+    let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+    write("grpc_message", "whole", &[&[255, 0], &length.to_be_bytes()[..], &payload[..]].concat())?;
+    write("grpc_message", "pieces", &[&[3, 0], &length.to_be_bytes()[..], &payload[..]].concat())?;
+    fixture_files("journal_file", "journal", &[0, 0])?;
+    fixture_files("manifest", "manifest", &[])?;
     for (name, text) in VALUES {
         write("any_value_json", name, text.as_bytes())?;
     }
     write("any_value_json", "all", json::any_value(body(&logs())).as_bytes())
 }
+
+const SEED_BYTES_MAX: usize = 8 << 10;
 
 const VALUES: [(&str, &str); 5] = [
     ("empty", "{}"),
@@ -37,6 +54,26 @@ fn write(target: &str, name: &str, input: &[u8]) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     fs::create_dir_all(&directory)?;
     fs::write(directory.join(format!("seed-{name}")), input)
+}
+
+fn gzip(data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(data)?;
+    encoder.finish()
+}
+
+/// The files of a folder of the store that every version must open, each behind `prefix`.
+fn fixture_files(target: &str, folder: &str, prefix: &[u8]) -> io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/store-v1/data");
+    for entry in fs::read_dir(root.join(folder))? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().trim_start_matches('0').to_owned();
+        let data = fs::read(&path)?;
+        // Cut off where it is long: a torn file is as good a start.
+        let head = &data[..data.len().min(SEED_BYTES_MAX)];
+        write(target, &name, &[prefix, head].concat())?;
+    }
+    Ok(())
 }
 
 /// A resource in two pieces, its scalar twice, an unknown field and a group; then the payload.

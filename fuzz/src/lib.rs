@@ -2,6 +2,12 @@
 
 use std::fmt::{self, Write};
 
+use arrow::array::RecordBatch;
+use cupola_store::columns::{SealContext, SealError, SealedChunks, seal};
+use cupola_store::readback::{self, MetricRows};
+use cupola_store::schema::{PromotionProfiles, Table};
+use cupola_store::segment::{self, SegmentOptions, SegmentSource};
+use cupola_store::series::SeriesRegistry;
 use cupola_telemetry::view::{AnyValue, MetricData};
 use cupola_telemetry::{Batch, Problem, Signal, TenantId, json};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -50,6 +56,106 @@ pub fn check_any_value_json(input: &[u8]) {
     let again = json::parse_any_value(&json::any_value(value)).expect("we read what we write");
     assert_eq!(AnyValue::parse(&again), value);
     json::plain(value);
+}
+
+/// A log file: no panic; sequence numbers ascend; damaged places follow one another inside the file.
+#[cfg(fuzzing)]
+pub fn check_journal_file(input: &[u8]) {
+    let [after, void_from, data @ ..] = input else { return };
+    let void_from = Some(u64::from(*void_from)).filter(|number| *number > 0);
+    let found = cupola_store::fuzzing::journal_file(data, u64::from(*after), void_from);
+    let mut last = u64::from(*after);
+    for (sequence, batch) in &found.records {
+        assert!(*sequence > last, "{sequence} after {last}");
+        assert!(void_from.is_none_or(|first| *sequence < first));
+        last = *sequence;
+        walk(batch);
+    }
+    let mut end = 0;
+    for (offset, bytes) in &found.damaged {
+        assert!(*offset >= end, "damage at {offset} before {end}");
+        end = offset + bytes;
+    }
+    assert!(end <= data.len() as u64);
+    assert!(found.torn_bytes <= data.len() as u64);
+}
+
+/// A manifest: no panic; written as it was read.
+#[cfg(fuzzing)]
+pub fn check_manifest(input: &[u8]) {
+    cupola_store::fuzzing::manifest(input);
+}
+
+/// A compressed body: never more than the limit, and all memory is given back.
+#[cfg(fuzzing)]
+pub fn check_compressed_body(input: &[u8]) {
+    cupola_pipeline::fuzzing::decompress(input);
+}
+
+/// A call in pieces: the message is what was framed, and all memory is given back.
+#[cfg(fuzzing)]
+pub fn check_grpc_message(input: &[u8]) {
+    cupola_pipeline::fuzzing::grpc_message(input);
+}
+
+/// The first byte chooses the signal: what is accepted can be kept, each item once, and means the same the second time.
+pub fn check_columns(input: &[u8]) {
+    let Some((first, payload)) = input.split_first() else { return };
+    let signal = [Signal::Logs, Signal::Traces, Signal::Metrics][usize::from(*first) % 3];
+    let Ok(batch) = Batch::decode_protobuf(signal, TenantId::default_tenant(), payload.to_vec().into()) else {
+        return;
+    };
+    let once = through_columns(&batch);
+    assert_eq!(once.items(), batch.items());
+    let twice = through_columns(&once);
+    if signal == Signal::Metrics {
+        // Points of one series and time share their exemplars: only their number is certain.
+        assert_eq!(twice.items(), once.items());
+    } else {
+        assert_eq!(twice.payload(), once.payload());
+    }
+}
+
+/// To columns, to a Parquet file, and back.
+fn through_columns(batch: &Batch) -> Batch {
+    let (profiles, series) = (PromotionProfiles::default(), SeriesRegistry::default());
+    let context = SealContext { received_unix_nano: 1_700_000_000_000_000_000, profiles: &profiles, series: &series };
+    let batches = std::slice::from_ref(batch);
+    let sealed = match seal(batches, &context) {
+        Err(SealError::DaysNotLoaded { days }) => {
+            days.into_iter().for_each(|day| series.load(day, &[]).expect("an empty day"));
+            seal(batches, &context)
+        }
+        sealed => sealed,
+    };
+    let sealed = sealed.expect("what is accepted can be kept");
+    let tables = Table::ALL.map(|table| stored(&sealed, table));
+    let of = |table: Table| tables[table as usize].as_slice();
+    let tenant = TenantId::default_tenant();
+    let back = match batch.signal() {
+        Signal::Logs => readback::logs(of(Table::Logs), tenant),
+        Signal::Traces => readback::traces(of(Table::Spans), tenant),
+        Signal::Metrics => readback::metrics(
+            MetricRows {
+                series: of(Table::Series),
+                samples: of(Table::Samples),
+                histograms: of(Table::Histograms),
+                exponential_histograms: of(Table::ExponentialHistograms),
+                summaries: of(Table::Summaries),
+                exemplars: of(Table::Exemplars),
+            },
+            tenant,
+        ),
+    };
+    back.expect("what was kept can be read")
+}
+
+fn stored(sealed: &SealedChunks, table: Table) -> Vec<RecordBatch> {
+    let chunks = sealed.chunks.iter().filter(|chunk| chunk.table == table);
+    let chunks: Vec<RecordBatch> = chunks.map(|chunk| chunk.batch.clone()).collect();
+    let segments = segment::write(table, &chunks, &SegmentOptions::default()).expect("columns can be written");
+    let sources = segments.into_iter().map(|segment| SegmentSource::Memory(segment.bytes));
+    sources.flat_map(|source| segment::read(table, source).expect("what was written can be read")).collect()
 }
 
 fn check_canonical(batch: &Batch) {

@@ -3,4 +3,6 @@
 //! Owns the receivers (and, later, processors and connectors). Refuses to know where batches end up: a
 //! receiver is given a [`cupola_export::Sink`], which may be the store, an exporter or a processor.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod receivers;

@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use manifest::MANIFEST_FORMAT;
+#[cfg(fuzzing)]
+pub(crate) use manifest::check_manifest;
 pub use objects::{MANIFEST_PREFIX, ObjectCatalog};
 
 use crate::schema::Table;

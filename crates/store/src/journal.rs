@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use file::ClosedFile;
 pub(crate) use reader::JournalFiles;
+#[cfg(fuzzing)]
+pub(crate) use reader::scan_bytes;
 pub(crate) use record::Payload;
 pub(crate) use writer::{Accepted, Journal, JournalConfig, Pending, Visible};
 

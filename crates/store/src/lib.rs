@@ -14,6 +14,8 @@ mod config;
 mod doctor;
 mod engine;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod io;
 mod journal;
 mod memtable;

@@ -28,6 +28,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(fuzzing)]
+pub(crate) use decompress::fuzz_decompress;
+#[cfg(fuzzing)]
+pub(crate) use grpc::fuzz_grpc_message;
 pub use config::{CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig, OtlpReceiverConfigError};
 pub use stats::{ReceiverStats, SignalStats, StatSample, TransportStats};
 

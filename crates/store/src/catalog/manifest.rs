@@ -116,3 +116,16 @@ pub(super) mod shared {
         Ok(entries.into_iter().map(Arc::new).collect())
     }
 }
+
+/// What can be read is written and read again, and must be equal; for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn check_manifest(data: &[u8]) {
+    if let Ok(delta) = Delta::decode("fuzz", data) {
+        let again = Delta::decode("fuzz", &delta.encode()).expect("we read what we write");
+        assert_eq!(again, delta);
+    }
+    if let Ok(state) = decode_checkpoint("fuzz", data) {
+        let again = decode_checkpoint("fuzz", &encode_checkpoint(&state)).expect("we read what we write");
+        assert_eq!(again, state);
+    }
+}

@@ -267,3 +267,19 @@ impl Scanner<'_> {
         });
     }
 }
+
+/// One file's bytes, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn scan_bytes(data: &[u8], after: u64, void_from: Option<u64>) -> FileScan {
+    let mut scanner = Scanner {
+        name: "fuzz",
+        data,
+        seed: checksum_seed(Uuid::nil(), 1),
+        after,
+        void_from,
+        expected: FileHeader::decode(data).map(|header| header.first_sequence),
+        scan: FileScan::default(),
+    };
+    scanner.run();
+    scanner.scan
+}

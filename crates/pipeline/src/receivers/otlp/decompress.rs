@@ -202,3 +202,23 @@ fn read(decoder: &mut impl Read, into: &mut [u8]) -> Result<usize, Failure> {
         }
     }
 }
+
+/// The limit and the budget hold whatever the bytes are; for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_decompress(data: &[u8]) {
+    const BYTES_MAX: usize = 1 << 20;
+    const BUDGET: usize = 4 << 20;
+    let Some((first, input)) = data.split_first() else {
+        return;
+    };
+    let codecs = [Compression::Gzip, Compression::Zstd, Compression::Deflate];
+    let budget = cupola_telemetry::memory::MemoryBudget::new(BUDGET);
+    let mut memory = budget.reservation();
+    if let Ok(output) = decompress(codecs[usize::from(*first) % 3], input, BYTES_MAX, &mut memory) {
+        assert!(output.len() <= BYTES_MAX);
+        assert!(memory.bytes() >= output.len());
+    }
+    assert!(budget.peak() <= BUDGET);
+    drop(memory);
+    assert_eq!(budget.used(), 0);
+}

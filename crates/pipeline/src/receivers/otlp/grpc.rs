@@ -197,3 +197,52 @@ fn failure(refusal: &Refusal) -> Response<ResponseBody> {
     }
     answer
 }
+
+/// A body in pieces of the size its first byte says; for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_grpc_message(data: &[u8]) {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
+    const BYTES_MAX: usize = 1 << 20;
+
+    struct Pieces {
+        left: Bytes,
+        size: usize,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let size = self.size.min(self.left.len());
+            if size == 0 {
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Ok(Frame::data(self.left.split_to(size)))))
+        }
+    }
+
+    let Some((first, message)) = data.split_first() else {
+        return;
+    };
+    let mut body = Pieces {
+        left: Bytes::copy_from_slice(message),
+        size: usize::from(*first).max(1),
+    };
+    let budget = cupola_telemetry::memory::MemoryBudget::new(4 * BYTES_MAX);
+    let mut memory = budget.reservation();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    if let Ok((_, read)) = runtime.block_on(read_message(&mut body, BYTES_MAX, &mut memory)) {
+        assert_eq!(read, message[PREFIX_BYTES..], "the message is what is behind its prefix");
+    }
+    drop(memory);
+    assert_eq!(budget.used(), 0);
+}
