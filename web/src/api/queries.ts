@@ -1,9 +1,10 @@
 /** The endpoints as hooks. Server data lives in the query cache and nowhere else; keys begin with the tenant. */
-import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import type { Scope } from "../url/scope.ts";
 import { ApiError, request } from "./client.ts";
 import { logPageOf, serviceOf, sqlResultOf, traceOf, traceSummaryOf } from "./convert.ts";
 import type { LogPage, SqlResult } from "./models.ts";
+import { ofSameTenant } from "./placeholder.ts";
 import type { Wire } from "./wire.ts";
 
 const TRACES_PER_PAGE = 100;
@@ -36,7 +37,7 @@ export interface TraceFilter {
 export function useTraces(scope: Scope, filter: TraceFilter) {
   return useQuery({
     queryKey: [scope.tenant, "traces", scope.range.id, filter],
-    placeholderData: keepPreviousData,
+    placeholderData: ofSameTenant(scope.tenant),
     queryFn: async ({ signal }) => {
       const params = {
         from: scope.range.id,
@@ -85,7 +86,7 @@ export function useLogs(scope: Scope, filter: LogFilter) {
     queryKey: [scope.tenant, "logs", scope.range.id, filter],
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page: LogPage) => page.nextCursor,
-    placeholderData: keepPreviousData,
+    placeholderData: ofSameTenant(scope.tenant),
     queryFn: async ({ signal, pageParam }): Promise<LogPage> => {
       const params = {
         // A trace has one place in time already: the range must not hide its logs.

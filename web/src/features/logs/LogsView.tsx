@@ -1,8 +1,7 @@
 /** The latest logs, by service, level and words; a record opens where it stands. */
-import type { ReactNode } from "react";
 import { useLogs, useServices } from "../../api/queries.ts";
 import { GettingStarted } from "../../ui/GettingStarted.tsx";
-import { Empty, ErrorState, Loading } from "../../ui/States.tsx";
+import { Answered, Empty } from "../../ui/States.tsx";
 import { View } from "../../ui/View.tsx";
 import { Link, navigate, useLocation } from "../../url/navigation.tsx";
 import { scopeOf } from "../../url/scope.ts";
@@ -21,34 +20,8 @@ export function LogsView() {
     words: state.words,
     trace: state.trace,
   });
-  const records = logs.data?.pages.flatMap((page) => page.logs) ?? [];
-
-  let content: ReactNode;
-  if (logs.isPending) content = <Loading what="logs" />;
-  else if (logs.isError) content = <ErrorState error={logs.error} retry={() => void logs.refetch()} />;
-  else if (records.length > 0) {
-    content = (
-      <>
-        <LogList
-          records={records}
-          open={state.open}
-          setOpen={(key) => navigate({ params: { open: key } }, { replace: true })}
-        />
-        {logs.hasNextPage ? (
-          <p>
-            <button
-              type="button"
-              disabled={logs.isFetchingNextPage}
-              onClick={() => void logs.fetchNextPage()}
-            >
-              {logs.isFetchingNextPage ? "Loading…" : "Older logs"}
-            </button>
-          </p>
-        ) : null}
-      </>
-    );
-  } else if (isFiltered(state)) content = <NoneMatch />;
-  else content = <GettingStarted tenant={scope.tenant} what="logs" />;
+  // A page that failed is asked for again by itself: the pages above it are there.
+  const retry = () => void (logs.isFetchNextPageError ? logs.fetchNextPage() : logs.refetch());
 
   return (
     <View
@@ -62,8 +35,35 @@ export function LogsView() {
         />
       }
     >
-      {content}
+      <Answered query={logs} what="logs" retry={retry}>
+        {({ pages }) => {
+          const records = pages.flatMap((page) => page.logs);
+          if (records.length > 0) {
+            return (
+              <>
+                <LogList
+                  records={records}
+                  open={state.open}
+                  setOpen={(key) => navigate({ params: { open: key } }, { replace: true })}
+                />
+                {logs.hasNextPage ? <OlderLogs query={logs} /> : null}
+              </>
+            );
+          }
+          return isFiltered(state) ? <NoneMatch /> : <GettingStarted tenant={scope.tenant} what="logs" />;
+        }}
+      </Answered>
     </View>
+  );
+}
+
+function OlderLogs({ query }: { readonly query: ReturnType<typeof useLogs> }) {
+  return (
+    <p>
+      <button type="button" disabled={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
+        {query.isFetchingNextPage ? "Loading…" : "Older logs"}
+      </button>
+    </p>
   );
 }
 

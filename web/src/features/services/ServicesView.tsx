@@ -1,11 +1,10 @@
 /** Every service with its rate, errors and latencies: where to look first. */
-import type { ReactNode } from "react";
 import type { Service } from "../../api/models.ts";
 import { useServices } from "../../api/queries.ts";
 import { seriesColor } from "../../ui/color.ts";
 import { formatCount, formatDuration, formatRate, formatShare } from "../../ui/format.ts";
 import { GettingStarted } from "../../ui/GettingStarted.tsx";
-import { ErrorState, Loading } from "../../ui/States.tsx";
+import { Answered } from "../../ui/States.tsx";
 import { Swatch } from "../../ui/Swatch.tsx";
 import { type Column, Table } from "../../ui/Table.tsx";
 import { View } from "../../ui/View.tsx";
@@ -20,28 +19,30 @@ export function ServicesView() {
   const order = orderFrom(location.params.get("sort"));
   const services = useServices(scope);
 
-  let content: ReactNode;
-  if (services.isPending) content = <Loading what="services" />;
-  else if (services.isError)
-    content = <ErrorState error={services.error} retry={() => void services.refetch()} />;
-  else if (services.data.length === 0) content = <GettingStarted tenant={scope.tenant} what="services" />;
-  else {
-    content = (
-      <Table
-        caption={`Services, ${scope.range.title.toLowerCase()}`}
-        columns={columns(scope.range.seconds)}
-        rows={sortServices(services.data, order)}
-        rowKey={(service) => service.name}
-        sorting={{
-          column: order.sort,
-          descending: order.descending,
-          choose: (column) =>
-            navigate({ params: { sort: orderText(chooseColumn(order, column)) } }, { replace: true }),
-        }}
-      />
-    );
-  }
-  return <View title="Services">{content}</View>;
+  return (
+    <View title="Services">
+      <Answered query={services} what="services" retry={() => void services.refetch()}>
+        {(rows) =>
+          rows.length === 0 ? (
+            <GettingStarted tenant={scope.tenant} what="services" />
+          ) : (
+            <Table
+              caption={`Services, ${scope.range.title.toLowerCase()}`}
+              columns={columns(scope.range.seconds)}
+              rows={sortServices(rows, order)}
+              rowKey={(service) => service.name}
+              sorting={{
+                column: order.sort,
+                descending: order.descending,
+                choose: (column) =>
+                  navigate({ params: { sort: orderText(chooseColumn(order, column)) } }, { replace: true }),
+              }}
+            />
+          )
+        }
+      </Answered>
+    </View>
+  );
 }
 
 function columns(seconds: number): Column<Service>[] {

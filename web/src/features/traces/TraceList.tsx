@@ -1,12 +1,11 @@
 /** The latest traces, by service and by whether they failed. */
-import type { ReactNode } from "react";
 import { dateOf, type TraceSummary } from "../../api/models.ts";
 import { useServices, useTraces } from "../../api/queries.ts";
 import { seriesColor } from "../../ui/color.ts";
 import { formatDuration, formatTime } from "../../ui/format.ts";
 import { GettingStarted } from "../../ui/GettingStarted.tsx";
 import { ServiceSelect } from "../../ui/ServiceSelect.tsx";
-import { Empty, ErrorState, Loading } from "../../ui/States.tsx";
+import { Answered, Empty } from "../../ui/States.tsx";
 import { Swatch } from "../../ui/Swatch.tsx";
 import { type Column, Table } from "../../ui/Table.tsx";
 import { View } from "../../ui/View.tsx";
@@ -22,21 +21,6 @@ export function TraceList() {
   const services = useServices(scope);
   const traces = useTraces(scope, { service, errorsOnly });
   const filtered = service !== "" || errorsOnly;
-
-  let content: ReactNode;
-  if (traces.isPending) content = <Loading what="traces" />;
-  else if (traces.isError) content = <ErrorState error={traces.error} retry={() => void traces.refetch()} />;
-  else if (traces.data.length > 0) {
-    content = (
-      <Table
-        caption="Latest traces"
-        columns={columns(new Date())}
-        rows={traces.data}
-        rowKey={(trace) => trace.traceId}
-      />
-    );
-  } else if (filtered) content = <NoneMatch />;
-  else content = <GettingStarted tenant={scope.tenant} what="traces" />;
 
   const tools = (
     <>
@@ -60,7 +44,21 @@ export function TraceList() {
   );
   return (
     <View title="Traces" tools={tools}>
-      {content}
+      <Answered query={traces} what="traces" retry={() => void traces.refetch()}>
+        {(rows) => {
+          if (rows.length > 0) {
+            return (
+              <Table
+                caption="Latest traces"
+                columns={columns(new Date())}
+                rows={rows}
+                rowKey={(trace) => trace.traceId}
+              />
+            );
+          }
+          return filtered ? <NoneMatch /> : <GettingStarted tenant={scope.tenant} what="traces" />;
+        }}
+      </Answered>
     </View>
   );
 }
