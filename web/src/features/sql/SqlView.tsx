@@ -4,24 +4,28 @@ import { runSql } from "../../api/queries.ts";
 import { View } from "../../ui/View.tsx";
 import { navigate, useLocation } from "../../url/navigation.tsx";
 import { scopeOf } from "../../url/scope.ts";
-import { EXAMPLES } from "./model.ts";
+import { type Asked, addressOf, belongs, EXAMPLES, textFor } from "./model.ts";
 import { ResultPanel, type Run } from "./ResultPanel.tsx";
 import styles from "./Sql.module.css";
-
-/** Longer statements run, but stay out of the address, which servers and browsers cut. */
-const ADDRESS_QUERY_CHARS_MAX = 4_000;
 
 export function SqlView() {
   const location = useLocation();
   const { tenant } = scopeOf(location);
-  const [text, setText] = useState(() => location.params.get("query") ?? EXAMPLES[0]?.query ?? "");
-  const { run, start, cancel } = useRun(tenant);
+  const query = location.params.get("query");
+  const [text, setText] = useState(() => textFor(query, ""));
+  // Going back and forward brings back the statement of each address; what is being typed changes none.
+  const [read, setRead] = useState(query);
+  if (query !== read) {
+    setRead(query);
+    setText(textFor(query, text));
+  }
+  const { run, start, cancel } = useRun(tenant, query);
   const running = run.state === "running";
 
   const submit = () => {
     if (text.trim() === "" || running) return;
-    navigate({ params: { query: text.length <= ADDRESS_QUERY_CHARS_MAX ? text : null } });
-    start(text);
+    navigate({ params: { query: addressOf(text) } });
+    start({ tenant, query: text });
   };
 
   return (
@@ -71,31 +75,37 @@ export function SqlView() {
   );
 }
 
-/** At most one statement at a time; leaving the view or changing the tenant cancels it. */
-function useRun(tenant: string) {
-  const [run, setRun] = useState<Run>({ state: "idle" });
+const IDLE: Run = { state: "idle" };
+
+/**
+ * At most one statement at a time, shown where it belongs: leaving its tenant or its address cancels it and hides what
+ * came of it.
+ */
+function useRun(tenant: string, query: string | null) {
+  const [latest, setLatest] = useState<{ readonly asked: Asked; readonly run: Run } | null>(null);
   const controller = useRef<AbortController | null>(null);
+  const left = latest !== null && !belongs(latest.asked, tenant, query);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a change of tenant is what ends the run
-  useEffect(() => () => controller.current?.abort(), [tenant]);
+  useEffect(() => {
+    if (left) controller.current?.abort();
+  }, [left]);
+  useEffect(() => () => controller.current?.abort(), []);
 
-  const start = (query: string) => {
+  const start = (asked: Asked) => {
     controller.current?.abort();
     const mine = new AbortController();
     controller.current = mine;
-    setRun({ state: "running" });
-    runSql(tenant, query, mine.signal).then(
-      (result) => {
-        if (!mine.signal.aborted) setRun({ state: "done", result });
-      },
+    const show = (run: Run) => {
+      if (controller.current === mine) setLatest({ asked, run });
+    };
+    show({ state: "running" });
+    runSql(asked.tenant, asked.query, mine.signal).then(
+      (result) => show(mine.signal.aborted ? { state: "cancelled" } : { state: "done", result }),
       (cause: unknown) => {
-        if (mine.signal.aborted)
-          setRun((now) =>
-            now.state === "running" && controller.current === mine ? { state: "cancelled" } : now,
-          );
-        else setRun({ state: "failed", error: cause instanceof Error ? cause : new Error(String(cause)) });
+        if (mine.signal.aborted) show({ state: "cancelled" });
+        else show({ state: "failed", error: cause instanceof Error ? cause : new Error(String(cause)) });
       },
     );
   };
-  return { run, start, cancel: () => controller.current?.abort() };
+  return { run: latest && !left ? latest.run : IDLE, start, cancel: () => controller.current?.abort() };
 }

@@ -1,4 +1,4 @@
-/** The SQL box without its boxes: examples, cells as text, the state of a run. Pure. */
+/** The SQL box without its boxes: examples, what belongs to which address, cells as text. Pure. */
 import type { ResultColumn } from "../../api/models.ts";
 
 /** Rows put on the page; a statement may return more, which belong in a file or a notebook. */
@@ -37,6 +37,31 @@ GROUP BY minute
 ORDER BY minute`,
   },
 ];
+
+/** Longer statements run, but stay out of the address, which servers and browsers cut. */
+export const ADDRESS_QUERY_CHARS_MAX = 4_000;
+
+/** What of a statement stands in the address. */
+export function addressOf(query: string): string | null {
+  return query.length <= ADDRESS_QUERY_CHARS_MAX ? query : null;
+}
+
+/** What stands in the box when the address says `query` and did not before: a statement too long for it stays. */
+export function textFor(query: string | null, text: string): string {
+  if (query !== null) return query;
+  return addressOf(text) === null ? text : (EXAMPLES[0]?.query ?? "");
+}
+
+/** A statement that was run, and of whose rows. */
+export interface Asked {
+  readonly tenant: string;
+  readonly query: string;
+}
+
+/** Whether what came of `asked` belongs on the page of this tenant with this statement in its address. */
+export function belongs(asked: Asked, tenant: string, query: string | null): boolean {
+  return asked.tenant === tenant && addressOf(asked.query) === query;
+}
 
 export function cellText(value: unknown): string {
   if (value === null || value === undefined) return "";
