@@ -1,13 +1,13 @@
 /** One trace: waterfall on the left, the chosen span with its logs on the right. */
-import { type ReactNode, useMemo, useState } from "react";
+import { useMemo, useState } from "react";
 import type { Trace } from "../../api/models.ts";
 import { useTrace } from "../../api/queries.ts";
 import { formatDuration } from "../../ui/format.ts";
-import { Empty, ErrorState, Loading } from "../../ui/States.tsx";
+import { Answered, Empty } from "../../ui/States.tsx";
 import { View } from "../../ui/View.tsx";
 import { Link, navigate, useLocation } from "../../url/navigation.tsx";
 import { scopeOf } from "../../url/scope.ts";
-import { buildWaterfall } from "./model.ts";
+import { buildWaterfall, rowIds } from "./model.ts";
 import { SpanDetails } from "./SpanDetails.tsx";
 import styles from "./Traces.module.css";
 import { Waterfall } from "./Waterfall.tsx";
@@ -15,12 +15,6 @@ import { Waterfall } from "./Waterfall.tsx";
 export function TracePage({ traceId }: { readonly traceId: string }) {
   const scope = scopeOf(useLocation());
   const trace = useTrace(scope.tenant, traceId);
-
-  let content: ReactNode;
-  if (trace.isPending) content = <Loading what="the trace" />;
-  else if (trace.isError) content = <ErrorState error={trace.error} retry={() => void trace.refetch()} />;
-  else if (trace.data.spans.length === 0) content = <NoSuchTrace tenant={scope.tenant} />;
-  else content = <OpenTrace trace={trace.data} />;
 
   const back = (
     <>
@@ -31,7 +25,11 @@ export function TracePage({ traceId }: { readonly traceId: string }) {
   );
   return (
     <View title="Trace" tools={back}>
-      {content}
+      <Answered query={trace} what="the trace" retry={() => void trace.refetch()}>
+        {(found) =>
+          found.spans.length === 0 ? <NoSuchTrace tenant={scope.tenant} /> : <OpenTrace trace={found} />
+        }
+      </Answered>
     </View>
   );
 }
@@ -51,10 +49,13 @@ function OpenTrace({ trace }: { readonly trace: Trace }) {
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const waterfall = useMemo(() => buildWaterfall(trace.spans, trace.logs, closed), [trace, closed]);
   const wanted = useLocation().params.get("span");
-  const chosen = trace.spans.find((span) => span.spanId === wanted) ?? waterfall.rows[0]?.span;
-  const toggle = (spanId: string) => {
+  const ids = useMemo(() => rowIds(trace.spans), [trace]);
+  const first = waterfall.rows[0];
+  const found = wanted === null ? -1 : ids.indexOf(wanted);
+  const chosen = trace.spans[found] ?? first?.span;
+  const toggle = (id: string) => {
     const next = new Set(closed);
-    if (!next.delete(spanId)) next.add(spanId);
+    if (!next.delete(id)) next.add(id);
     setClosed(next);
   };
   const errors = trace.spans.filter((span) => span.status === "error").length;
@@ -69,8 +70,8 @@ function OpenTrace({ trace }: { readonly trace: Trace }) {
       <div className={styles.split}>
         <Waterfall
           waterfall={waterfall}
-          chosen={chosen?.spanId ?? ""}
-          choose={(spanId) => navigate({ params: { span: spanId } }, { replace: true })}
+          chosen={ids[found] ?? first?.id ?? ""}
+          choose={(id) => navigate({ params: { span: id } }, { replace: true })}
           toggle={toggle}
         />
         {chosen ? (

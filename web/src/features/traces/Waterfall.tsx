@@ -16,14 +16,15 @@ function percent(share: number): string {
 
 interface WaterfallProps {
   readonly waterfall: WaterfallModel;
+  /** Id of a row. */
   readonly chosen: string;
-  readonly choose: (spanId: string) => void;
-  readonly toggle: (spanId: string) => void;
+  readonly choose: (id: string) => void;
+  readonly toggle: (id: string) => void;
 }
 
 export function Waterfall({ waterfall, chosen, choose, toggle }: WaterfallProps) {
   const { rows } = waterfall;
-  const found = rows.findIndex((row) => row.span.spanId === chosen);
+  const found = rows.findIndex((row) => row.id === chosen);
   const current = Math.max(0, found);
   const tree = useRef<HTMLDivElement>(null);
 
@@ -41,14 +42,14 @@ export function Waterfall({ waterfall, chosen, choose, toggle }: WaterfallProps)
     const closes = event.key === "ArrowLeft" && row.open && row.children > 0;
     if (opens || closes || event.key === "Enter" || event.key === " ") {
       event.preventDefault();
-      if (row.children > 0) toggle(row.span.spanId);
+      if (row.children > 0) toggle(row.id);
       return;
     }
     const next = moveSelection(rows, current, event.key);
     const target = rows[next];
     if (next === current || !target) return;
     event.preventDefault();
-    choose(target.span.spanId);
+    choose(target.id);
   };
 
   return (
@@ -57,8 +58,7 @@ export function Waterfall({ waterfall, chosen, choose, toggle }: WaterfallProps)
       <div role="tree" aria-label="Spans" ref={tree} onKeyDown={onKeyDown}>
         {rows.map((row, index) => (
           <Row
-            // biome-ignore lint/suspicious/noArrayIndexKey: span ids may repeat in what applications send
-            key={index}
+            key={row.id}
             row={row}
             index={index}
             current={index === current}
@@ -95,8 +95,8 @@ interface RowProps {
   readonly row: WaterfallRow;
   readonly index: number;
   readonly current: boolean;
-  readonly choose: (spanId: string) => void;
-  readonly toggle: (spanId: string) => void;
+  readonly choose: (id: string) => void;
+  readonly toggle: (id: string) => void;
 }
 
 function Row({ row, index, current, choose, toggle }: RowProps) {
@@ -112,7 +112,7 @@ function Row({ row, index, current, choose, toggle }: RowProps) {
       aria-level={row.depth + 1}
       aria-selected={current}
       aria-expanded={row.children > 0 ? row.open : undefined}
-      onClick={() => choose(span.spanId)}
+      onClick={() => choose(row.id)}
     >
       <span className={styles.name} style={{ paddingLeft: `${8 + Math.min(row.depth, 24) * 14}px` }}>
         <Toggle row={row} toggle={toggle} />
@@ -140,7 +140,7 @@ function Row({ row, index, current, choose, toggle }: RowProps) {
   );
 }
 
-function Toggle({ row, toggle }: { readonly row: WaterfallRow; readonly toggle: (spanId: string) => void }) {
+function Toggle({ row, toggle }: { readonly row: WaterfallRow; readonly toggle: (id: string) => void }) {
   if (row.children === 0) return <span className={styles.toggle} />;
   return (
     // For the mouse only: keys go to the tree.
@@ -149,7 +149,7 @@ function Toggle({ row, toggle }: { readonly row: WaterfallRow; readonly toggle: 
       aria-hidden="true"
       onClick={(event) => {
         event.stopPropagation();
-        toggle(row.span.spanId);
+        toggle(row.id);
       }}
     >
       {row.open ? "▾" : "▸"}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { LogRecord, Span } from "../../api/models.ts";
-import { buildWaterfall, moveSelection, timeMarks, WATERFALL_ROWS_MAX } from "./model.ts";
+import { buildWaterfall, moveSelection, rowIds, timeMarks, WATERFALL_ROWS_MAX } from "./model.ts";
 
 function span(spanId: string, parentSpanId: string, start: number, duration: number): Span {
   return {
@@ -60,6 +60,15 @@ describe("the rows of a waterfall", () => {
       "    c",
     ]);
     expect(shape([span("a", "", 0, 1), span("a", "", 2, 1)])).toEqual(["a", "a"]);
+  });
+
+  test("are told apart where applications send one span id twice", () => {
+    const twice = [span("a", "", 0, 9), span("b", "a", 1, 1), span("b", "a", 3, 1), span("c", "b", 4, 1)];
+    const ids = (closed: string[]) => buildWaterfall(twice, [], new Set(closed)).rows.map((row) => row.id);
+    expect(ids([])).toEqual(["a", "b", "c", "b-2"]);
+    expect(ids(["b-2"])).toEqual(["a", "b", "c", "b-2"]);
+    expect(ids(["b"])).toEqual(["a", "b", "b-2"]);
+    expect(rowIds(twice)).toEqual(["a", "b", "b-2", "c"]);
   });
 
   test("take a trace of no time and one of no spans", () => {

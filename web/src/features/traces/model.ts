@@ -8,6 +8,8 @@ import type { LogRecord, Span } from "../../api/models.ts";
 export const WATERFALL_ROWS_MAX = 2_000;
 
 export interface WaterfallRow {
+  /** Names the row in the address; see `rowIds`. */
+  readonly id: string;
   readonly span: Span;
   readonly depth: number;
   readonly children: number;
@@ -29,7 +31,21 @@ export interface Waterfall {
   readonly hiddenRows: number;
 }
 
+/**
+ * What tells each span from the others: its span id, with a number from the second of the same id on, which applications
+ * do send.
+ */
+export function rowIds(spans: readonly Span[]): string[] {
+  const seen = new Map<string, number>();
+  return spans.map(({ spanId }) => {
+    const count = (seen.get(spanId) ?? 0) + 1;
+    seen.set(spanId, count);
+    return count === 1 ? spanId : `${spanId}-${count}`;
+  });
+}
+
 interface Node {
+  readonly id: string;
   readonly span: Span;
   readonly orphan: boolean;
   readonly children: Node[];
@@ -53,7 +69,7 @@ export function buildWaterfall(
     .reverse();
   for (let entry = stack.pop(); entry; entry = stack.pop()) {
     const { node, depth } = entry;
-    const open = !closed.has(node.span.spanId);
+    const open = !closed.has(node.id);
     if (rows.length < WATERFALL_ROWS_MAX) rows.push(rowOf(node, depth, open));
     else hiddenRows += 1;
     if (!open) continue;
@@ -63,6 +79,7 @@ export function buildWaterfall(
 
   function rowOf(node: Node, depth: number, open: boolean): WaterfallRow {
     return {
+      id: node.id,
       span: node.span,
       depth,
       children: node.children.length,
@@ -91,7 +108,14 @@ function extentOf(spans: readonly Span[]): { start: bigint; duration: number } {
 
 /** Roots in order of time, children below their parents; every span appears exactly once. */
 function treeOf(spans: readonly Span[]): Node[] {
-  const nodes: Node[] = spans.map((span) => ({ span, orphan: false, children: [], descendants: 0 }));
+  const ids = rowIds(spans);
+  const nodes: Node[] = spans.map((span, index) => ({
+    id: ids[index] ?? span.spanId,
+    span,
+    orphan: false,
+    children: [],
+    descendants: 0,
+  }));
   const byId = new Map<string, Node>();
   for (const node of nodes) if (!byId.has(node.span.spanId)) byId.set(node.span.spanId, node);
 
