@@ -1,21 +1,13 @@
 /** Light, dark, or as the system says. A matter of the reader and not of the view, so kept beside the address. */
 import { useEffect, useState } from "react";
-
-const KEY = "cupola.theme";
-const THEMES = ["system", "light", "dark"] as const;
-type Theme = (typeof THEMES)[number];
-
-function stored(): Theme {
-  const value = window.localStorage.getItem(KEY);
-  return THEMES.find((theme) => theme === value) ?? "system";
-}
+import { keepTheme, readTheme, THEMES, type Theme } from "./theme.ts";
 
 export function ThemeButton() {
-  const [theme, setTheme] = useState<Theme>(stored);
+  const [theme, setTheme] = useState<Theme>(() => readTheme());
   useEffect(() => {
     if (theme === "system") delete document.documentElement.dataset["theme"];
     else document.documentElement.dataset["theme"] = theme;
-    window.localStorage.setItem(KEY, theme);
+    keepTheme(theme);
   }, [theme]);
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
   return (
