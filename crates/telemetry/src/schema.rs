@@ -164,7 +164,8 @@ impl Field {
 }
 
 impl Check {
-    const fn wire_type(self) -> u32 {
+    /// Wire type of a field as canonical bytes have it.
+    pub(crate) const fn wire_type(self) -> u32 {
         match self {
             Self::Varint => VARINT,
             Self::Fixed64 => FIXED64,

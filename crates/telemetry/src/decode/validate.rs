@@ -131,20 +131,11 @@ impl Validator {
             _ => fault(
                 field,
                 Problem::WireType {
-                    expected: wire_type_of(check),
+                    expected: check.wire_type(),
                     actual: key & 7,
                 },
             ),
         }
-    }
-}
-
-fn wire_type_of(check: Check) -> u32 {
-    match check {
-        Check::Varint => VARINT,
-        Check::Fixed64 => FIXED64,
-        Check::Fixed32 => FIXED32,
-        _ => LENGTH,
     }
 }
 

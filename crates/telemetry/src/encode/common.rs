@@ -34,20 +34,11 @@ impl AnyValue<'_> {
     }
 
     pub fn array(&mut self) -> Array<'_> {
-        Array(self.member(5))
+        Array(self.0.member(VALUE, 5))
     }
 
     pub fn key_value_list(&mut self) -> KeyValueList<'_> {
-        KeyValueList(self.member(6))
-    }
-
-    fn member(&mut self, number: u32) -> Message<'_> {
-        if self.0.once(VALUE) {
-            return self.0.repeated(number);
-        }
-        // Written twice: the copy is discarded.
-        self.0.once(number);
-        self.0.singular(number)
+        KeyValueList(self.0.member(VALUE, 6))
     }
 }
 

@@ -40,7 +40,13 @@ impl<'w> Message<'w> {
 
     #[inline]
     pub(crate) fn singular(&mut self, number: u32) -> Message<'_> {
-        let discard_from = (!self.once(number)).then_some(self.output.bytes.len());
+        self.member(number, number)
+    }
+
+    /// Opens member `number` of the oneof that counts as field `oneof`.
+    #[inline]
+    pub(crate) fn member(&mut self, oneof: u32, number: u32) -> Message<'_> {
+        let discard_from = (!self.once(oneof)).then_some(self.output.bytes.len());
         let mut message = Message::open(self.output, number);
         message.discard_from = discard_from;
         message

@@ -2,7 +2,6 @@
 
 use super::builder::{builder, encoder};
 use super::common::{Resource, Scope};
-use super::message::Message;
 
 encoder!(
     /// Writes an `ExportMetricsServiceRequest`.
@@ -44,17 +43,8 @@ macro_rules! data {
     ($($method:ident -> $type:ident = $number:literal),*) => {
         impl Metric<'_> {
             $(pub fn $method(&mut self) -> $type<'_> {
-                $type(self.data($number))
+                $type(self.0.member(DATA, $number))
             })*
-
-            fn data(&mut self, number: u32) -> Message<'_> {
-                if self.0.once(DATA) {
-                    return self.0.repeated(number);
-                }
-                // Written twice: the copy is discarded.
-                self.0.once(number);
-                self.0.singular(number)
-            }
         }
     };
 }
