@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 
 use crate::decode::{self, DecodeError};
+use crate::output::{DecodeLimits, Room};
 use crate::tenant::TenantId;
 use crate::{json, view};
 
@@ -68,7 +69,28 @@ pub struct Batch {
 impl Batch {
     /// Validates `payload`; keeps the same bytes when they are canonical already, else rewrites them.
     pub fn decode_protobuf(signal: Signal, tenant: TenantId, payload: Bytes) -> Result<Self, DecodeError> {
-        let decoded = decode::decode(signal, payload)?;
+        Self::from_protobuf(signal, tenant, payload, &mut Room::unlimited())
+    }
+
+    /// Like [`decode_protobuf`](Self::decode_protobuf), with bounds on what rewriting may take:
+    /// [`Problem::TooLarge`](crate::Problem::TooLarge) and [`Problem::OverMemory`](crate::Problem::OverMemory)
+    /// beyond them.
+    pub fn decode_protobuf_within(
+        signal: Signal,
+        tenant: TenantId,
+        payload: Bytes,
+        limits: DecodeLimits<'_>,
+    ) -> Result<Self, DecodeError> {
+        limits.apply(|room| Self::from_protobuf(signal, tenant, payload, room))
+    }
+
+    fn from_protobuf(
+        signal: Signal,
+        tenant: TenantId,
+        payload: Bytes,
+        room: &mut Room<'_>,
+    ) -> Result<Self, DecodeError> {
+        let decoded = decode::decode(signal, payload, room)?;
         Ok(Self {
             signal,
             tenant,
@@ -79,11 +101,31 @@ impl Batch {
 
     /// Reads an export request in OTLP/JSON.
     pub fn decode_json(signal: Signal, tenant: TenantId, body: &[u8]) -> Result<Self, DecodeError> {
-        let (payload, items) = json::decode_request(signal, body)?;
+        Self::from_json(signal, tenant, body, &mut Room::unlimited())
+    }
+
+    /// Like [`decode_json`](Self::decode_json), with bounds on what it may take, as for
+    /// [`decode_protobuf_within`](Self::decode_protobuf_within).
+    pub fn decode_json_within(
+        signal: Signal,
+        tenant: TenantId,
+        body: &[u8],
+        limits: DecodeLimits<'_>,
+    ) -> Result<Self, DecodeError> {
+        limits.apply(|room| Self::from_json(signal, tenant, body, room))
+    }
+
+    fn from_json(
+        signal: Signal,
+        tenant: TenantId,
+        body: &[u8],
+        room: &mut Room<'_>,
+    ) -> Result<Self, DecodeError> {
+        let (payload, items) = json::decode_request(signal, body, room)?;
         Ok(Self {
             signal,
             tenant,
-            payload: payload.into(),
+            payload,
             items,
         })
     }

@@ -18,6 +18,7 @@ pub use error::{DecodeError, Problem};
 
 use bytes::Bytes;
 
+use crate::output::Room;
 use crate::{Signal, schema};
 
 /// Deepest nesting of messages and groups below the request.
@@ -31,8 +32,8 @@ pub(crate) struct Decoded {
     pub(crate) items: usize,
 }
 
-/// Validates an export request and makes it canonical.
-pub(crate) fn decode(signal: Signal, payload: Bytes) -> Result<Decoded, DecodeError> {
+/// Validates an export request and makes it canonical. Takes of `room` only for what it rewrites.
+pub(crate) fn decode(signal: Signal, payload: Bytes, room: &mut Room<'_>) -> Result<Decoded, DecodeError> {
     let request = schema::request(signal);
     let seen = validate::validate(request, &payload)?;
     if seen.canonical {
@@ -41,7 +42,11 @@ pub(crate) fn decode(signal: Signal, payload: Bytes) -> Result<Decoded, DecodeEr
             items: seen.items,
         });
     }
-    let payload = Bytes::from(canonical::rewrite(request, &payload));
+    let payload = canonical::rewrite(request, &payload, room).map_err(|problem| DecodeError {
+        path: "request".to_owned(),
+        offset: 0,
+        problem,
+    })?;
     // Counts again, for members of a oneof that lost are gone now; and the rewriter is checked by the validator.
     let seen = validate::validate(request, &payload)?;
     debug_assert!(seen.canonical, "rewriting did not make the payload canonical");

@@ -10,13 +10,20 @@
 mod read;
 mod write;
 
+use bytes::Bytes;
+
 use crate::decode::DecodeError;
+use crate::output::Room;
 use crate::view::AnyValue;
 use crate::{Signal, schema};
 
 /// The canonical bytes of an export request in OTLP/JSON, and its number of items.
-pub(crate) fn decode_request(signal: Signal, body: &[u8]) -> Result<(Vec<u8>, usize), DecodeError> {
-    read::read(schema::request(signal), body)
+pub(crate) fn decode_request(
+    signal: Signal,
+    body: &[u8],
+    room: &mut Room<'_>,
+) -> Result<(Bytes, usize), DecodeError> {
+    read::read(schema::request(signal), body, room)
 }
 
 /// A canonical export request as OTLP/JSON.
@@ -41,7 +48,8 @@ pub fn write_any_value(out: &mut String, value: AnyValue<'_>) {
 
 /// Reads a value in OTLP/JSON into the canonical bytes of an `AnyValue`; view them with [`AnyValue::parse`].
 pub fn parse_any_value(text: &str) -> Result<Vec<u8>, DecodeError> {
-    read::read(&schema::ANY_VALUE, text.as_bytes()).map(|(bytes, _)| bytes)
+    let (bytes, _) = read::read(&schema::ANY_VALUE, text.as_bytes(), &mut Room::unlimited())?;
+    Ok(bytes.into())
 }
 
 /// A value as plain JSON, as people write it: `{"user":"a","tries":[1,2]}`. Types get lost: bytes become base64

@@ -50,6 +50,10 @@ pub enum Problem {
     Repeated,
     #[error("given beside {other}, of which only one may be set")]
     Oneof { other: &'static str },
+    #[error("takes more than {bytes_max} bytes in protobuf")]
+    TooLarge { bytes_max: usize },
+    #[error("memory is at its ceiling")]
+    OverMemory,
 }
 
 /// As the protobuf encoding guide calls them.

@@ -4,35 +4,74 @@ mod scalar;
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use bytes::Bytes;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, Expected, IgnoredAny, MapAccess, SeqAccess, Unexpected,
+    Visitor,
+};
 
 use crate::decode::{DecodeError, NESTING_MAX, Problem};
+use crate::output::{Output, Room};
 use crate::schema::{Field, Kind, Label, Message};
-use crate::wire::{close, open};
+use crate::wire::{self, VARINT_BYTES_MAX};
+use scalar::{Form, Place, shortened};
 
 /// The canonical bytes of `body`, a `message` in JSON, and its number of items.
-pub(super) fn read(message: &'static Message, body: &[u8]) -> Result<(Vec<u8>, usize), DecodeError> {
+pub(super) fn read(
+    message: &'static Message,
+    body: &[u8],
+    room: &mut Room<'_>,
+) -> Result<(Bytes, usize), DecodeError> {
+    // Of `serde_json`: the longest text with escapes in it, or one byte for each level of an unknown value.
+    let scratch = body.len();
+    room.take(scratch).map_err(of_request)?;
+    let read = read_within(message, body, room);
+    room.give_back(scratch);
+    read
+}
+
+fn read_within(
+    message: &'static Message,
+    body: &[u8],
+    room: &mut Room<'_>,
+) -> Result<(Bytes, usize), DecodeError> {
     let mut target = Target {
-        out: Vec::with_capacity(body.len() / 2),
+        out: Output::with_capacity(body.len() / 2, room).map_err(of_request)?,
         items: 0,
         path: Vec::new(),
         problem: None,
     };
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = json.deserialize_map(MessageVisitor {
+    let read = json.deserialize_any(MessageVisitor {
         target: &mut target,
         message,
         depth: 0,
     });
     match read.and_then(|()| json.end()) {
-        Ok(()) => Ok((target.out, target.items)),
+        Ok(()) => {
+            let items = target.items;
+            let payload = target.out.finish().map_err(of_request)?;
+            Ok((payload, items))
+        }
         Err(error) => Err(target.into_error(body, &error)),
     }
 }
 
+/// A problem with the request as a whole.
+fn of_request(problem: Problem) -> DecodeError {
+    DecodeError {
+        path: REQUEST.to_owned(),
+        offset: 0,
+        problem,
+    }
+}
+
+/// Path of what is at no field.
+const REQUEST: &str = "request";
+
 /// Where values go, and where in the document we are.
-struct Target {
-    out: Vec<u8>,
+struct Target<'r, 'm> {
+    out: Output<'r, 'm>,
     items: usize,
     path: Vec<Step>,
     /// What we refused; `serde_json` carries only text.
@@ -45,7 +84,27 @@ enum Step {
     Index(usize),
 }
 
-impl Target {
+impl Target<'_, '_> {
+    /// Makes room for `bytes` more.
+    #[inline]
+    fn reserve<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        match self.out.reserve(bytes) {
+            Ok(()) => Ok(()),
+            Err(problem) => Err(self.refuse(problem)),
+        }
+    }
+
+    fn open<E: serde::de::Error>(&mut self, number: u32) -> Result<usize, E> {
+        self.reserve(2 * VARINT_BYTES_MAX)?;
+        Ok(wire::open(&mut self.out.bytes, number))
+    }
+
+    fn close<E: serde::de::Error>(&mut self, start: usize) -> Result<(), E> {
+        self.reserve(VARINT_BYTES_MAX)?;
+        wire::close(&mut self.out.bytes, start);
+        Ok(())
+    }
+
     /// Remembers the problem and gives an error for `serde_json` to carry up.
     fn refuse<E: serde::de::Error>(&mut self, problem: Problem) -> E {
         let error = E::custom(&problem);
@@ -63,7 +122,7 @@ impl Target {
             }
         }
         if path.is_empty() {
-            path.push_str("request");
+            path.push_str(REQUEST);
         }
         let lines_before = error.line().saturating_sub(1);
         let line_start: usize = body
@@ -91,18 +150,27 @@ fn without_position(message: &str) -> String {
         .to_owned()
 }
 
+/// A text where something else belongs. Visitors say this themselves: serde would quote the whole text.
+fn text_instead<E: serde::de::Error>(text: &str, expected: &dyn Expected) -> E {
+    E::invalid_type(Unexpected::Str(&shortened(text)), expected)
+}
+
 /// Reads the fields of an object into the current position.
-struct MessageVisitor<'t> {
-    target: &'t mut Target,
+struct MessageVisitor<'t, 'r, 'm> {
+    target: &'t mut Target<'r, 'm>,
     message: &'static Message,
     depth: usize,
 }
 
-impl<'de> Visitor<'de> for MessageVisitor<'_> {
+impl<'de> Visitor<'de> for MessageVisitor<'_, '_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        Err(text_instead(text, &self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -169,13 +237,13 @@ impl Visitor<'_> for FieldName {
 }
 
 /// Reads the value of a field and writes the field; says whether it was set, which null does not do.
-struct FieldValue<'t> {
-    target: &'t mut Target,
+struct FieldValue<'t, 'r, 'm> {
+    target: &'t mut Target<'r, 'm>,
     field: &'static Field,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for FieldValue<'_> {
+impl<'de> DeserializeSeed<'de> for FieldValue<'_, '_, '_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -185,19 +253,18 @@ impl<'de> DeserializeSeed<'de> for FieldValue<'_> {
         match self.field.kind {
             Kind::Message(_) => deserializer.deserialize_any(self),
             kind => {
-                let Some(scalar) = scalar::read(self.target, kind, deserializer)? else {
-                    return Ok(false);
+                let form = match self.field.label {
+                    Label::Singular => Form::Singular,
+                    _ => Form::Present,
                 };
-                if self.field.label != Label::Singular || !scalar.is_default() {
-                    scalar.write_field(&mut self.target.out, self.field.number, kind);
-                }
-                Ok(true)
+                let number = self.field.number;
+                scalar::read(self.target, Place { number, form }, kind, deserializer)
             }
         }
     }
 }
 
-impl<'de> Visitor<'de> for FieldValue<'_> {
+impl<'de> Visitor<'de> for FieldValue<'_, '_, '_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,12 +279,16 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
         Ok(false)
     }
 
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<bool, E> {
+        Err(text_instead(text, &self))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
         let Kind::Message(message) = self.field.kind else {
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
         };
         if self.field.repeated() {
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
         }
         read_message(self.target, self.field.number, message, self.depth, map)?;
         Ok(true)
@@ -226,12 +297,12 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
         let Self { target, field, depth } = self;
         if !field.repeated() {
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &"an object"));
+            return Err(A::Error::invalid_type(Unexpected::Seq, &"an object"));
         }
         let packed = !matches!(field.kind, Kind::Message(_) | Kind::String);
-        let before = target.out.len();
+        let before = target.out.bytes.len();
         let start = if packed {
-            open(&mut target.out, field.number)
+            target.open(field.number)?
         } else {
             before
         };
@@ -253,8 +324,8 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
         }
         target.path.pop();
         match (packed, count) {
-            (true, 0) => target.out.truncate(before),
-            (true, _) => close(&mut target.out, start),
+            (true, 0) => target.out.bytes.truncate(before),
+            (true, _) => target.close(start)?,
             _ => {}
         }
         if field.label == Label::Item {
@@ -266,72 +337,67 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
 
 /// Opens field `number`, reads the object into it, closes it.
 fn read_message<'de, A: MapAccess<'de>>(
-    target: &mut Target,
+    target: &mut Target<'_, '_>,
     number: u32,
     message: &'static Message,
     depth: usize,
     map: A,
 ) -> Result<(), A::Error> {
-    let start = open(&mut target.out, number);
+    let start = target.open(number)?;
     MessageVisitor {
         target: &mut *target,
         message,
         depth: depth + 1,
     }
     .visit_map(map)?;
-    close(&mut target.out, start);
-    Ok(())
+    target.close(start)
 }
 
 /// Reads one element of an array and writes it. A null is the default: an empty message, text or number.
-struct Element<'t> {
-    target: &'t mut Target,
+struct Element<'t, 'r, 'm> {
+    target: &'t mut Target<'r, 'm>,
     field: &'static Field,
     depth: usize,
     packed: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Element<'_> {
+impl<'de> DeserializeSeed<'de> for Element<'_, '_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Self {
-            target,
-            field,
-            packed,
-            ..
-        } = self;
-        match field.kind {
-            Kind::Message(_) => deserializer.deserialize_any(Element { target, ..self }),
-            kind => {
-                let scalar = scalar::read(target, kind, deserializer)?.unwrap_or_default();
-                if packed {
-                    scalar.write_packed(&mut target.out, kind);
-                } else {
-                    scalar.write_field(&mut target.out, field.number, kind);
-                }
-                Ok(())
-            }
+        let kind = self.field.kind;
+        if let Kind::Message(_) = kind {
+            return deserializer.deserialize_any(self);
         }
+        let form = if self.packed { Form::Packed } else { Form::Present };
+        let number = self.field.number;
+        let place = Place { number, form };
+        if !scalar::read(self.target, place, kind, deserializer)? {
+            place.default(self.target, kind)?;
+        }
+        Ok(())
     }
 }
 
-impl<'de> Visitor<'de> for Element<'_> {
+impl<'de> Visitor<'de> for Element<'_, '_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        let start = open(&mut self.target.out, self.field.number);
-        close(&mut self.target.out, start);
-        Ok(())
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        let start = self.target.open(self.field.number)?;
+        self.target.close(start)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        Err(text_instead(text, &self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let Kind::Message(message) = self.field.kind else {
-            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
         };
         read_message(self.target, self.field.number, message, self.depth, map)
     }

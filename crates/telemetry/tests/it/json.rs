@@ -359,3 +359,29 @@ fn errors_say_where() {
     assert!(read(Signal::Traces, r#"{"resourceSpans":[{"resource":[]}]}"#).is_err());
     assert!(read(Signal::Traces, r#"{"resourceSpans":[{"resource":"x"}]}"#).is_err());
 }
+
+#[test]
+fn an_error_quotes_no_more_than_the_start_of_a_text() {
+    let text = "\\u007f".repeat(100_000);
+    let bodies = [
+        format!(r#""{text}""#),
+        format!(r#"{{"resourceLogs":"{text}"}}"#),
+        format!(r#"{{"resourceLogs":["{text}"]}}"#),
+        format!(r#"{{"resourceLogs":[{{"resource":"{text}"}}]}}"#),
+        format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"flags":"{text}"}}]}}]}}]}}"#),
+    ];
+    for body in bodies {
+        let error = read(Signal::Logs, &body).unwrap_err();
+        assert!(
+            error.to_string().len() < 1_000,
+            "{} bytes",
+            error.to_string().len()
+        );
+    }
+    let error = double(&format!(r#""{text}""#)).unwrap_err();
+    assert!(
+        error.to_string().len() < 1_000,
+        "{} bytes",
+        error.to_string().len()
+    );
+}

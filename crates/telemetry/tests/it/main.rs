@@ -10,6 +10,7 @@ mod encoder;
 mod goldens;
 mod hostile;
 mod json;
+mod limits;
 mod memory;
 mod nesting;
 mod oracle;
