@@ -28,15 +28,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use config::{
+    CONNECTIONS_MAX, CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig, OtlpReceiverConfigError,
+};
 #[cfg(fuzzing)]
 pub(crate) use decompress::fuzz_decompress;
 #[cfg(fuzzing)]
 pub(crate) use grpc::fuzz_grpc_message;
-pub use config::{CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig, OtlpReceiverConfigError};
 pub use stats::{ReceiverStats, SignalStats, StatSample, TransportStats};
 
 use ingest::Ingest;
-use server::{Port, Server};
+use server::{Port, Server, Tasks};
 
 /// A receiver that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -83,18 +85,12 @@ impl OtlpReceiver {
             shutdown_timeout: config.shutdown_timeout,
         };
         let ingest = Ingest::new(sink, memory, stats);
-        let server = Arc::new(Server::new(
-            config,
-            ingest,
-            running.stop.clone(),
-            running.abort.clone(),
-        ));
+        let tasks = Tasks::new(running.tasks.clone(), running.abort.clone());
+        let server = Arc::new(Server::new(config, ingest, running.stop.clone(), tasks));
         let ports = [(grpc, Port::Grpc), (http, Port::Http)];
         for ((listener, address), port) in ports.into_iter().filter_map(|(one, port)| Some((one?, port))) {
             tracing::info!(%address, port = port.as_str(), "otlp receiver listening");
-            running
-                .tasks
-                .spawn(server.clone().accept(listener, port, running.tasks.clone()));
+            running.tasks.spawn(server.clone().accept(listener, port));
         }
         Ok(running)
     }

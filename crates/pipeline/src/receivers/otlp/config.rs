@@ -3,14 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+/// Most connections that can be asked for. Each holds some tens of KiB that no budget counts.
+pub const CONNECTIONS_MAX: usize = 65_536;
+
 /// An OTLP receiver: either transport may be left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OtlpReceiverConfig {
     pub grpc: Option<GrpcConfig>,
     pub http: Option<HttpConfig>,
-    /// Time a client has to send the whole body of a request.
+    /// Time a client has to send the whole body of a request, or the preface of an HTTP/2 connection once it has
+    /// begun.
     pub body_timeout: Duration,
-    /// Connections open at the same time, both ports together; more wait to be accepted.
+    /// Connections open at the same time, both ports together, up to [`CONNECTIONS_MAX`]; more wait to be
+    /// accepted.
     pub connections_max: usize,
     /// Time requests in flight have to finish at shutdown.
     pub shutdown_timeout: Duration,
@@ -92,6 +97,8 @@ pub enum OtlpReceiverConfigError {
     CorsHeader(String),
     #[error("{0} must be greater than zero")]
     Zero(&'static str),
+    #[error("connections_max is {0}; at most {CONNECTIONS_MAX} can be served")]
+    Connections(usize),
 }
 
 impl OtlpReceiverConfig {
@@ -110,6 +117,9 @@ impl OtlpReceiverConfig {
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(OtlpReceiverConfigError::Zero(name));
+        }
+        if self.connections_max > CONNECTIONS_MAX {
+            return Err(OtlpReceiverConfigError::Connections(self.connections_max));
         }
         let Some(cors) = self.http.as_ref().and_then(|http| http.cors.as_ref()) else {
             return Ok(());

@@ -1,5 +1,7 @@
 //! Connections: accepting, serving HTTP/1.1 and HTTP/2 on each, and letting go of them at shutdown. Owns the
-//! bound on connections and the HTTP/2 settings.
+//! bound on connections, the HTTP settings, and the tasks.
+
+mod opening;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,8 +15,9 @@ use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -25,6 +28,7 @@ use super::config::{HttpConfig, OtlpReceiverConfig};
 use super::ingest::Ingest;
 use super::stats::{TransportStats, count};
 use super::{grpc, http};
+use opening::Opening;
 
 /// A connection may be idle for this long: longer than the minute between two exports of metrics.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
@@ -34,8 +38,11 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Room for a whole default-sized batch of one call, and for some calls at once.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-/// Fewer, larger frames: less work per byte. The default is 16 KiB.
-const FRAME_BYTES_MAX: u32 = 256 * 1024;
+/// Fewer, larger frames: less work per byte. The default is 16 KiB. A connection holds one while it arrives, which
+/// no budget counts.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// What an HTTP/1 connection reads ahead, and so the longest head of a request.
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 const STREAMS_MAX: u32 = 256;
 const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 /// After a failed accept, mostly for want of file descriptors.
@@ -56,15 +63,41 @@ impl Port {
     }
 }
 
+/// Where everything runs that a receiver spawns: waited for at shutdown, and ended when waiting does.
+#[derive(Clone)]
+pub(super) struct Tasks {
+    tracker: TaskTracker,
+    abort: CancellationToken,
+}
+
+impl Tasks {
+    pub(super) fn new(tracker: TaskTracker, abort: CancellationToken) -> Tasks {
+        Tasks { tracker, abort }
+    }
+}
+
+/// The streams of HTTP/2 connections.
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, stream: F) {
+        let abort = self.abort.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                _ = stream => {}
+                () = abort.cancelled() => {}
+            }
+        });
+    }
+}
+
 pub(super) struct Server {
     ingest: Ingest,
     config: OtlpReceiverConfig,
-    /// Answers on the gRPC port to requests that are not gRPC: those of the HTTP port, without its features.
+    /// Largest message of gRPC on either port, and largest body of plain HTTP on the gRPC port.
     grpc_message_bytes_max: usize,
     connections: Arc<Semaphore>,
-    builder: Builder<TokioExecutor>,
+    builder: Builder<Tasks>,
     stop: CancellationToken,
-    abort: CancellationToken,
+    tasks: Tasks,
 }
 
 impl Server {
@@ -72,13 +105,14 @@ impl Server {
         config: OtlpReceiverConfig,
         ingest: Ingest,
         stop: CancellationToken,
-        abort: CancellationToken,
+        tasks: Tasks,
     ) -> Server {
-        let mut builder = Builder::new(TokioExecutor::new());
+        let mut builder = Builder::new(tasks.clone());
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE_TIMEOUT)
+            .max_buf_size(HTTP1_BUFFER_BYTES)
             .http2()
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -96,7 +130,7 @@ impl Server {
             connections,
             builder,
             stop,
-            abort,
+            tasks,
             config,
         }
     }
@@ -116,8 +150,8 @@ impl Server {
         }
     }
 
-    /// Accepts connections until told to stop. Each is a task of `tasks`.
-    pub(super) async fn accept(self: Arc<Server>, listener: TcpListener, port: Port, tasks: TaskTracker) {
+    /// Accepts connections until told to stop. Each is a task.
+    pub(super) async fn accept(self: Arc<Server>, listener: TcpListener, port: Port) {
         let stop = self.stop.clone();
         let accepting = async {
             loop {
@@ -128,7 +162,7 @@ impl Server {
                             return;
                         };
                         let server = self.clone();
-                        tasks.spawn(async move {
+                        self.tasks.tracker.spawn(async move {
                             server.connection(stream, peer, port).await;
                             drop(place);
                         });
@@ -152,7 +186,7 @@ impl Server {
         count(&stats.connections, 1);
         tokio::select! {
             () = self.clone().serve(stream, peer, port) => {}
-            () = self.abort.cancelled() => {}
+            () = self.tasks.abort.cancelled() => {}
         }
         stats.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -168,14 +202,21 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot set nodelay");
         }
-        let server = self.clone();
+        let opening = Opening::default();
+        let stream = TokioIo::new(opening.watch(stream));
+        let (server, served) = (self.clone(), opening.clone());
         let service = service_fn(move |request: Request<Incoming>| {
+            served.complete();
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.handle(port, request).await) }
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(self.builder.serve_connection(stream, service));
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = opening.overdue(self.config.body_timeout) => {
+                tracing::debug!(%peer, "connection never got as far as a request");
+                return;
+            }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
