@@ -1,16 +1,21 @@
 //! Tenants, counters, slow clients, shutdown.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cupola_pipeline::receivers::otlp::{OtlpReceiver, ReceiverError};
+use cupola_export::otlp::grpc_path;
+use cupola_pipeline::receivers::otlp::{CONNECTIONS_MAX, OtlpReceiver, ReceiverError};
 use cupola_telemetry::Signal;
 use cupola_telemetry::memory::MemoryBudget;
+use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tower::{Service, ServiceExt};
 
 use crate::payloads::{bodies, request};
 use crate::support::{Capture, PROTOBUF, config, frame, gzip, start, start_with};
@@ -112,7 +117,7 @@ async fn what_is_received_is_counted_by_transport_and_signal() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_in_time_is_given_up() {
+async fn c12_a_body_that_does_not_arrive_in_time_is_refused_so_that_it_comes_again() {
     let mut config = config();
     config.body_timeout = Duration::from_millis(200);
     let receiver = start_with(config, MemoryBudget::unlimited()).await;
@@ -124,8 +129,137 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
     assert_eq!(receiver.memory.used(), 0);
+    let slow = &receiver.running.stats().http.logs.requests_slow;
+    assert_eq!(slow.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn who_announces_much_and_sends_little_holds_little() {
+    let receiver = start().await;
+    let mut stream = TcpStream::connect(receiver.running.http_addr.unwrap())
+        .await
+        .unwrap();
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nHost: test\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {}\r\n\r\n",
+        20 * 1024 * 1024
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    while receiver.memory.used() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        receiver.memory.peak() <= 8 * 1024,
+        "{} bytes",
+        receiver.memory.peak()
+    );
+    // Nor does more than it takes for what has come.
+    let sent = 3 * 1024 * 1024;
+    stream.write_all(&vec![0; sent]).await.unwrap();
+    while receiver.memory.used() <= sent {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        receiver.memory.peak() <= sent + 128 * 1024,
+        "{} bytes",
+        receiver.memory.peak()
+    );
+    drop(stream);
+    while receiver.memory.used() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_begins_the_preface_of_http2_and_leaves_it_at_that_is_let_go() {
+    let mut config = config();
+    config.body_timeout = Duration::from_millis(200);
+    let receiver = start_with(config, MemoryBudget::unlimited()).await;
+    let connect = |address: Option<SocketAddr>| TcpStream::connect(address.unwrap());
+    // A whole preface, or a request shorter than one, is no reason to go.
+    let ping = b"\0\0\x08\x06\0\0\0\0\0 a ping ";
+    let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..], ping].concat();
+    let get = b"GET / HTTP/1.1\r\n\r\n";
+    assert!(get.len() < preface.len());
+    let mut calls = connect(receiver.running.http_addr).await.unwrap();
+    calls.write_all(&preface).await.unwrap();
+    read_until(&mut calls, b" a ping ").await;
+    let mut requests = connect(receiver.running.http_addr).await.unwrap();
+    requests.write_all(get).await.unwrap();
+    read_until(&mut requests, b"}").await;
+
+    for address in [receiver.running.grpc_addr, receiver.running.http_addr] {
+        let mut stream = connect(address).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // A reset will do too: what it sent has not been read.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
+    }
+    calls.write_all(ping).await.unwrap();
+    read_until(&mut calls, b" a ping ").await;
+    requests.write_all(get).await.unwrap();
+    read_until(&mut requests, b"}").await;
+}
+
+/// Reads on until `bytes` are among what has come.
+async fn read_until(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut read = Vec::new();
+    while !read.windows(bytes.len()).any(|window| window == bytes) {
+        assert_ne!(
+            stream.read_buf(&mut read).await.unwrap(),
+            0,
+            "closed after {read:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_request_said_is_not_told_back_at_length() {
+    let receiver = start().await;
+    let long = "\u{7f}".repeat(20_000);
+    let body = format!(r#"{{"resourceLogs":"{}"}}"#, "\u{7f}".repeat(1_000_000));
+    let path = format!("/{}", "x".repeat(20_000));
+    let method = "X".repeat(1_000);
+    let quoted = format!("text/plain; x=\"{}\"", "é".repeat(5_000));
+    let answers = [
+        receiver.post("/v1/logs", "application/json", body).await,
+        receiver.post(&path, PROTOBUF, "").await,
+        receiver.request(&method, "/v1/logs", &[], "").await,
+        receiver.post("/v1/logs", &quoted, "").await,
+    ];
+    for answer in answers {
+        assert!((400..500).contains(&answer.status));
+        assert!(answer.body.len() < 4_000, "{} bytes", answer.body.len());
+    }
+    let answer = receiver
+        .grpc_with(
+            Signal::Logs,
+            &[("grpc-encoding", &"z".repeat(20_000))],
+            frame(true, b"x"),
+        )
+        .await;
+    assert_eq!(answer.status.code(), Code::Unimplemented);
+    assert!(answer.status.message().len() < 1_000);
+
+    receiver
+        .sink
+        .answer(Err(cupola_export::SendError::permanent(long)));
+    let answer = receiver.grpc(Signal::Logs, &request(Signal::Logs)).await;
+    assert_eq!(answer.status.code(), Code::InvalidArgument);
+    assert!(answer.status.message().len() < 2_000);
+    assert!(answer.status.details().len() < 4_000);
+}
+
+#[tokio::test]
+async fn more_connections_than_can_be_served_are_refused_as_a_setting() {
+    let mut config = config();
+    config.connections_max = CONNECTIONS_MAX + 1;
+    let started = OtlpReceiver::start(config, Arc::new(Capture::default()), MemoryBudget::unlimited()).await;
+    assert!(matches!(started, Err(ReceiverError::Config(_))));
 }
 
 #[tokio::test]
@@ -234,6 +368,35 @@ async fn shutdown_cuts_off_what_does_not_finish() {
         "no answer without an acknowledgement"
     );
     assert_eq!(receiver.memory.used(), 0);
+}
+
+#[tokio::test]
+async fn shutdown_ends_calls_too() {
+    let mut config = config();
+    config.shutdown_timeout = Duration::from_millis(100);
+    let receiver = Arc::new(start_with(config, MemoryBudget::unlimited()).await);
+    *receiver.sink.gate.lock() = Some(Arc::new(Notify::new()));
+    let mut channel = Endpoint::from_shared(format!("http://{}", receiver.running.grpc_addr.unwrap()))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let call = http::Request::post(grpc_path(Signal::Logs))
+        .header("content-type", "application/grpc")
+        .body(tonic::body::Body::new(Full::new(frame(
+            false,
+            &request(Signal::Logs),
+        ))))
+        .unwrap();
+    let call = tokio::spawn(async move { channel.ready().await.unwrap().call(call).await });
+    receiver.sink.entered.notified().await;
+    assert!(receiver.memory.used() > 0);
+    receiver.running.shutdown().await;
+    assert_eq!(receiver.memory.used(), 0, "the call is still being worked on");
+    assert!(
+        call.await.unwrap().is_err(),
+        "no answer without an acknowledgement"
+    );
 }
 
 #[tokio::test]

@@ -12,21 +12,27 @@ use http_body_util::BodyExt;
 
 use super::refusal::Refusal;
 
-/// First allocation for a body of known length, doubled as it fills: most bodies take one, and a client which
-/// announces much and sends little holds little.
-const STEP_BYTES: usize = 1024 * 1024;
+/// First allocation for a body of known length; when it is full, the rest is believed and the second is for the
+/// whole. Most bodies take one. What has not been written to is not memory yet, and so not reserved.
+const FIRST_BYTES: usize = 1024 * 1024;
+/// Reserved ahead of what has arrived: as much again, within these bounds. A client which announces much and sends
+/// little holds little.
+const AHEAD_BYTES_MIN: usize = 4 * 1024;
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// What is read and thrown away of a refused HTTP/1 body, so that the client gets to read the answer
 /// instead of a reset connection.
 const DRAIN_BYTES_MAX: usize = 32 * 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A buffer whose capacity is reserved before it is allocated.
+/// A buffer whose contents are reserved before they are copied.
 pub(super) struct Buffer<'m> {
     bytes: Vec<u8>,
     /// Announced length, if there is one; growth stops there.
     expected: Option<usize>,
     bytes_max: usize,
     memory: &'m mut Reservation,
+    /// Of `memory`, for this buffer.
+    reserved: usize,
 }
 
 impl<'m> Buffer<'m> {
@@ -43,6 +49,7 @@ impl<'m> Buffer<'m> {
             expected,
             bytes_max,
             memory,
+            reserved: 0,
         })
     }
 
@@ -57,30 +64,44 @@ impl<'m> Buffer<'m> {
                 bytes_max: self.bytes_max,
             });
         }
+        let ceiling = self.expected.unwrap_or(self.bytes_max).max(length);
+        self.reserve(length, ceiling)?;
         if length > self.bytes.capacity() {
-            let ceiling = self.expected.unwrap_or(self.bytes_max).max(length);
-            let wanted = match self.bytes.capacity() {
-                0 => STEP_BYTES,
-                capacity => capacity.saturating_mul(2),
-            };
-            // Of unknown length and in one piece, as most small bodies are: exactly that piece.
-            let wanted = if self.expected.is_none() && self.bytes.is_empty() {
-                length
-            } else {
-                wanted
+            let wanted = match (self.expected, self.bytes.capacity()) {
+                (Some(_), 0) => FIRST_BYTES,
+                (Some(expected), _) => expected,
+                // Of unknown length and in one piece, as most small bodies are: exactly that piece.
+                (None, 0) => length,
+                (None, capacity) => capacity.saturating_mul(2),
             };
             let capacity = wanted.clamp(length, ceiling);
-            if !self.memory.try_grow(capacity - self.bytes.capacity()) {
-                return Err(Refusal::OverMemory);
-            }
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(chunk);
         Ok(())
     }
 
+    fn reserve(&mut self, length: usize, ceiling: usize) -> Result<(), Refusal> {
+        if length <= self.reserved {
+            return Ok(());
+        }
+        let ahead = match (self.expected, self.reserved) {
+            (None, 0) => 0,
+            _ => length.clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX),
+        };
+        let reserved = length.saturating_add(ahead).min(ceiling);
+        if !self.memory.try_grow(reserved - self.reserved) {
+            return Err(Refusal::OverMemory);
+        }
+        self.reserved = reserved;
+        Ok(())
+    }
+
+    /// The body. What stays reserved is its length.
     pub(super) fn finish(self) -> Bytes {
-        into_bytes(self.bytes)
+        let body = into_bytes(self.bytes);
+        self.memory.shrink(self.reserved.saturating_sub(body.len()));
+        body
     }
 }
 

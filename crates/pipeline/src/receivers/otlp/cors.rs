@@ -11,7 +11,7 @@ use ::http::header::{
 use ::http::{Method, Response, StatusCode};
 
 use super::config::CorsConfig;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, quote};
 use super::server::ResponseBody;
 
 /// What OTLP needs beyond the headers a browser sends anyway.
@@ -33,7 +33,7 @@ pub(super) fn preflight(
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let Some(cors) = cors.filter(|cors| cors.allows(origin)) else {
-        return Err(Refusal::Origin(origin.to_owned()));
+        return Err(Refusal::Origin(quote(origin)));
     };
     let mut answer = Response::new(ResponseBody::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;

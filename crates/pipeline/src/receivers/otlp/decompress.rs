@@ -1,15 +1,18 @@
 //! Decompression within a limit. Owns the promise that a small body cannot unfold into a large one: output
 //! grows step by step, each step reserved first, and stops at the limit.
 
+mod inflate;
+
 use std::cell::RefCell;
 use std::io::Read;
 
 use cupola_telemetry::memory::Reservation;
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use flate2::Decompress;
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe;
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, quote};
+use inflate::{GzipReader, ZlibReader};
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +37,18 @@ impl Compression {
         } else if is("deflate") {
             Ok(Some(Compression::Deflate))
         } else {
-            Err(Refusal::ContentEncoding(text.to_owned()))
+            Err(Refusal::ContentEncoding(quote(text)))
         }
+    }
+
+    /// How large a body will be unfolded: what it says, where that can be true, else a guess.
+    pub(super) fn unfolded_bytes(self, input: &[u8]) -> usize {
+        let said = match self {
+            Compression::Gzip => gzip_size(input).filter(|size| *size / GZIP_RATIO_MAX <= input.len()),
+            Compression::Zstd => zstd_size(input).map(|size| usize::try_from(size).unwrap_or(usize::MAX)),
+            Compression::Deflate => None,
+        };
+        said.unwrap_or(input.len().saturating_mul(RATIO_GUESS))
     }
 }
 
@@ -51,6 +64,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 thread_local! {
     /// A zstd context is 150 KiB; most bodies are smaller.
     static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
 /// The unfolded bytes, at most `bytes_max` of them. They are reserved in `memory`, beside what it holds.
@@ -64,22 +78,19 @@ pub(super) fn decompress(
         // An empty body is an empty message, whatever it claims to be compressed with.
         return Ok(Vec::new());
     }
-    match compression {
-        Compression::Gzip => {
-            let guess = gzip_size(input).filter(|size| *size / GZIP_RATIO_MAX <= input.len());
-            let guess = guess.unwrap_or(input.len().saturating_mul(RATIO_GUESS));
-            unfold(MultiGzDecoder::new(input), guess, bytes_max, memory)
-                .map_err(|error| error.into_refusal("gzip", bytes_max))
-        }
-        Compression::Deflate => {
-            let guess = input.len().saturating_mul(RATIO_GUESS);
-            unfold(ZlibDecoder::new(input), guess, bytes_max, memory)
-                .map_err(|error| error.into_refusal("deflate", bytes_max))
-        }
-        Compression::Zstd => {
-            zstd_body(input, bytes_max, memory).map_err(|error| error.into_refusal("zstd", bytes_max))
-        }
-    }
+    let guess = compression.unfolded_bytes(input);
+    let unfolded = match compression {
+        Compression::Gzip => INFLATE.with_borrow_mut(|state| {
+            let decoder = GzipReader::new(state, input);
+            unfold(decoder, guess, bytes_max, memory)
+        }),
+        Compression::Deflate => INFLATE.with_borrow_mut(|state| {
+            let decoder = ZlibReader::new(state, input);
+            unfold(decoder, guess, bytes_max, memory)
+        }),
+        Compression::Zstd => zstd_body(input, guess, bytes_max, memory),
+    };
+    unfolded.map_err(|failure| failure.into_refusal(compression, bytes_max))
 }
 
 enum Failure {
@@ -89,7 +100,12 @@ enum Failure {
 }
 
 impl Failure {
-    fn into_refusal(self, kind: &str, bytes_max: usize) -> Refusal {
+    fn into_refusal(self, compression: Compression, bytes_max: usize) -> Refusal {
+        let kind = match compression {
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+            Compression::Deflate => "deflate",
+        };
         match self {
             Failure::TooLarge => Refusal::TooLarge { bytes_max },
             Failure::OverMemory => Refusal::OverMemory,
@@ -106,19 +122,25 @@ fn gzip_size(input: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(*tail)).ok()
 }
 
-fn zstd_body(input: &[u8], bytes_max: usize, memory: &mut Reservation) -> Result<Vec<u8>, Failure> {
-    let size = zstd_safe::get_frame_content_size(input).ok().flatten();
-    let mut guess = input.len().saturating_mul(RATIO_GUESS);
-    if let Some(size) = size {
-        let size = usize::try_from(size)
-            .ok()
-            .filter(|size| *size <= bytes_max)
-            .ok_or(Failure::TooLarge)?;
+/// The size a zstd frame says it has.
+fn zstd_size(input: &[u8]) -> Option<u64> {
+    zstd_safe::get_frame_content_size(input).ok().flatten()
+}
+
+fn zstd_body(
+    input: &[u8],
+    guess: usize,
+    bytes_max: usize,
+    memory: &mut Reservation,
+) -> Result<Vec<u8>, Failure> {
+    if zstd_size(input).is_some() {
+        if guess > bytes_max {
+            return Err(Failure::TooLarge);
+        }
         let frame = zstd_safe::find_frame_compressed_size(input).unwrap_or(0);
         if frame == input.len() {
-            return zstd_frame(input, size, memory);
+            return zstd_frame(input, guess, memory);
         }
-        guess = size;
     }
     let corrupt = |error: std::io::Error| Failure::Corrupt(error.to_string());
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(corrupt)?;

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, Version};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use cupola_export::Accepted;
 use cupola_export::otlp::{grpc_path, response};
 use cupola_telemetry::Signal;
@@ -18,7 +18,7 @@ use http_body::Body;
 use super::body::{Buffer, next_chunk};
 use super::decompress::Compression;
 use super::ingest::{self, Encoding, count_refusal};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, quote};
 use super::server::{ResponseBody, Server};
 use super::stats::{SignalStats, count};
 
@@ -53,10 +53,10 @@ where
         .into_iter()
         .find(|signal| grpc_path(*signal) == path);
     let refusal = match signal {
-        None => Refusal::UnknownMethod(path.to_owned()),
-        Some(_) if request.method() != Method::POST => Refusal::NotPost(request.method().to_string()),
+        None => Refusal::UnknownMethod(quote(path)),
+        Some(_) if request.method() != Method::POST => Refusal::NotPost(quote(request.method().as_str())),
         Some(_) if !is_protobuf(content_type(&request)) => {
-            Refusal::GrpcContentType(content_type(&request).to_owned())
+            Refusal::GrpcContentType(quote(content_type(&request)))
         }
         Some(signal) => {
             let stats = transport.signal(signal);
@@ -134,21 +134,23 @@ where
     B::Error: Display,
 {
     let broken = |what: &str| Refusal::invalid("message", what);
-    let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+    let mut prefix = [0; PREFIX_BYTES];
+    let mut missing = &mut prefix[..];
     let mut chunk = Bytes::new();
-    while prefix.len() < PREFIX_BYTES {
+    while !missing.is_empty() {
         chunk = next_chunk(body)
             .await?
             .ok_or_else(|| broken("the call has no message"))?;
-        let missing = (PREFIX_BYTES - prefix.len()).min(chunk.len());
-        prefix.put(chunk.split_to(missing));
+        let length = missing.len().min(chunk.len());
+        missing.put_slice(&chunk.split_to(length));
     }
-    let compressed = match prefix.get_u8() {
+    let [flag, length @ ..] = prefix;
+    let compressed = match flag {
         0 => false,
         1 => true,
         _ => return Err(broken("the message prefix is malformed")),
     };
-    let length = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     let mut buffer = Buffer::new(Some(length), bytes_max, memory)?;
     loop {
         if buffer.len() + chunk.len() > length {
@@ -239,9 +241,15 @@ pub(crate) fn fuzz_grpc_message(data: &[u8]) {
     };
     let budget = cupola_telemetry::memory::MemoryBudget::new(4 * BYTES_MAX);
     let mut memory = budget.reservation();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     if let Ok((_, read)) = runtime.block_on(read_message(&mut body, BYTES_MAX, &mut memory)) {
-        assert_eq!(read, message[PREFIX_BYTES..], "the message is what is behind its prefix");
+        assert_eq!(
+            read,
+            message[PREFIX_BYTES..],
+            "the message is what is behind its prefix"
+        );
     }
     drop(memory);
     assert_eq!(budget.used(), 0);

@@ -22,7 +22,7 @@ use super::config::HttpConfig;
 use super::cors;
 use super::decompress::Compression;
 use super::ingest::{self, Encoding, count_refusal};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, quote};
 use super::server::{ResponseBody, Server};
 use super::stats::{SignalStats, count};
 
@@ -41,7 +41,7 @@ where
 {
     let origin = request.headers().get(ORIGIN).cloned();
     let encoding = encoding(request.headers());
-    let mut answer = match route(config, &request) {
+    let mut answer = match route(config, &request, encoding) {
         Ok(Route::Preflight) => cors::preflight(config.cors.as_ref(), request.headers())
             .unwrap_or_else(|refusal| failure(&refusal, Encoding::Json)),
         Ok(Route::Export(signal, encoding)) => {
@@ -66,25 +66,25 @@ enum Route {
     Preflight,
 }
 
-fn route<B>(config: &HttpConfig, request: &Request<B>) -> Result<Route, Refusal> {
+fn route<B>(config: &HttpConfig, request: &Request<B>, encoding: Option<Encoding>) -> Result<Route, Refusal> {
     let path = request.uri().path();
     let signal = [Signal::Logs, Signal::Metrics, Signal::Traces]
         .into_iter()
         .find(|signal| http_path(*signal) == path)
-        .ok_or_else(|| Refusal::UnknownPath(path.to_owned()))?;
+        .ok_or_else(|| Refusal::UnknownPath(quote(path)))?;
     if config.cors.is_some() && cors::is_preflight(request.method(), request.headers()) {
         return Ok(Route::Preflight);
     }
     if request.method() != Method::POST {
-        return Err(Refusal::NotPost(request.method().to_string()));
+        return Err(Refusal::NotPost(quote(request.method().as_str())));
     }
-    let encoding = encoding(request.headers()).ok_or_else(|| {
+    let encoding = encoding.ok_or_else(|| {
         let value = request
             .headers()
             .get(CONTENT_TYPE)
             .map(HeaderValue::as_bytes)
             .unwrap_or_default();
-        Refusal::ContentType(String::from_utf8_lossy(value).into_owned())
+        Refusal::ContentType(quote(&String::from_utf8_lossy(value)))
     })?;
     Ok(Route::Export(signal, encoding))
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cupola_export::otlp::TENANT_HEADER;
 use cupola_export::{Accepted, SendError, Sink};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
-use cupola_telemetry::{Batch, DecodeError, Signal, TenantId};
+use cupola_telemetry::{Batch, DecodeError, DecodeLimits, Problem, Signal, TenantId};
 use tokio::sync::Semaphore;
 
 use super::body::into_bytes;
@@ -17,10 +17,9 @@ use super::decompress::{Compression, decompress};
 use super::refusal::Refusal;
 use super::stats::{ReceiverStats, SignalStats, count};
 
-/// Largest bodies worked on where they were read, in bytes as they came. 256 KiB of OTLP are validated in
-/// well under a millisecond; unfolding takes longer and JSON longer still.
+/// Largest bodies worked on where they were read, before and after decompression. 256 KiB of OTLP are unfolded and
+/// validated in about a millisecond; JSON takes longer.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
-const INLINE_COMPRESSED_BYTES_MAX: usize = 32 * 1024;
 const INLINE_JSON_BYTES_MAX: usize = 32 * 1024;
 
 /// How a body is encoded.
@@ -47,7 +46,8 @@ pub(super) struct Ingest {
     sink: Arc<dyn Sink>,
     memory: MemoryBudget,
     stats: Arc<ReceiverStats>,
-    cpu: Semaphore,
+    /// A place for each processor.
+    cpu: Arc<Semaphore>,
 }
 
 impl Ingest {
@@ -57,7 +57,7 @@ impl Ingest {
             sink,
             memory,
             stats,
-            cpu: Semaphore::new(processors),
+            cpu: Arc::new(Semaphore::new(processors)),
         }
     }
 
@@ -100,66 +100,106 @@ impl Ingest {
         }
     }
 
-    async fn decode(&self, request: Request) -> Result<(Batch, Reservation), Refusal> {
-        let inline = match (request.compression, request.encoding) {
-            (Some(_), _) => INLINE_COMPRESSED_BYTES_MAX,
-            (None, Encoding::Json) => INLINE_JSON_BYTES_MAX,
-            (None, Encoding::Protobuf) => INLINE_BYTES_MAX,
-        };
-        if request.body.len() <= inline {
-            return decode(request);
-        }
-        let _permit = self.cpu.acquire().await.map_err(|_| Refusal::Closing)?;
-        match tokio::task::spawn_blocking(move || decode(request)).await {
-            Ok(decoded) => decoded,
-            // A bug of ours, which the same bytes would meet again.
-            Err(error) if error.is_panic() => {
-                Err(Refusal::invalid("body", "the body could not be processed"))
+    async fn decode(&self, mut request: Request) -> Result<(Batch, Reservation), Refusal> {
+        let inline = request.inline_bytes_max();
+        if request.unfolded_bytes() <= inline {
+            match request.unfold(inline.min(request.bytes_max)) {
+                Ok(()) => return decode(request),
+                // It said less than it is.
+                Err(Refusal::TooLarge { .. }) if inline < request.bytes_max => {}
+                Err(refusal) => return Err(refusal),
             }
-            // The runtime is going down.
-            Err(_) => Err(Refusal::Closing),
         }
+        on_pool(&self.cpu, move || decode(request)).await
     }
 }
 
-fn decode(request: Request) -> Result<(Batch, Reservation), Refusal> {
+/// Runs `work` on the blocking pool when a processor has time for it.
+async fn on_pool<T: Send + 'static>(
+    cpu: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let place = cpu.clone().acquire_owned().await.map_err(|_| Refusal::Closing)?;
+    let working = tokio::task::spawn_blocking(move || {
+        // Kept by the work, which goes on when nobody waits for it any more.
+        let _place = place;
+        work()
+    });
+    match working.await {
+        Ok(worked) => worked,
+        // A bug of ours, which the same bytes would meet again.
+        Err(error) if error.is_panic() => Err(Refusal::invalid("body", "the body could not be processed")),
+        // The runtime is going down.
+        Err(_) => Err(Refusal::Closing),
+    }
+}
+
+impl Request {
+    fn inline_bytes_max(&self) -> usize {
+        match self.encoding {
+            Encoding::Json => INLINE_JSON_BYTES_MAX,
+            Encoding::Protobuf => INLINE_BYTES_MAX,
+        }
+    }
+
+    /// How large the body is, or says that it will be.
+    fn unfolded_bytes(&self) -> usize {
+        let unfolded = self
+            .compression
+            .map_or(0, |compression| compression.unfolded_bytes(&self.body));
+        unfolded.max(self.body.len())
+    }
+
+    /// Puts what a compressed body unfolds to in its place. After a failure all is as before.
+    fn unfold(&mut self, bytes_max: usize) -> Result<(), Refusal> {
+        let Some(compression) = self.compression else {
+            return Ok(());
+        };
+        let unfolded = decompress(compression, &self.body, bytes_max, &mut self.memory).map(into_bytes);
+        let (kept, unfolded) = match unfolded {
+            Ok(unfolded) => {
+                self.compression = None;
+                self.body = unfolded;
+                (self.body.len(), Ok(()))
+            }
+            Err(refusal) => (self.body.len(), Err(refusal)),
+        };
+        self.memory.shrink(self.memory.bytes().saturating_sub(kept));
+        unfolded
+    }
+}
+
+fn decode(mut request: Request) -> Result<(Batch, Reservation), Refusal> {
+    request.unfold(request.bytes_max)?;
     let Request {
         signal,
         tenant,
         encoding,
-        compression,
-        mut body,
+        body,
         bytes_max,
         mut memory,
+        ..
     } = request;
-    if let Some(compression) = compression {
-        let before = memory.bytes();
-        let unfolded = decompress(compression, &body, bytes_max, &mut memory)?;
-        body = into_bytes(unfolded);
-        memory.shrink(before);
-    }
-    let length = body.len();
+    let held = memory.bytes();
+    let limits = DecodeLimits {
+        bytes_max,
+        memory: &mut memory,
+    };
     let batch = match encoding {
         Encoding::Protobuf => {
             let address = body.as_ptr();
-            let batch = Batch::decode_protobuf(signal, tenant, body).map_err(refuse)?;
+            let batch = Batch::decode_protobuf_within(signal, tenant, body, limits).map_err(refuse)?;
             if batch.payload().as_ptr() != address {
-                // Rewritten into canonical form: the bytes exist already, so they are only accounted for.
-                memory.grow(batch.payload().len());
-                memory.shrink(length);
+                // Rewritten into canonical form; the body is gone.
+                memory.shrink(held);
             }
             batch
         }
+        Encoding::Json if body.is_empty() => Batch::from_canonical(signal, tenant, Bytes::new(), 0),
         Encoding::Json => {
-            if !memory.try_grow(length) {
-                return Err(Refusal::OverMemory);
-            }
-            let batch = if body.is_empty() {
-                Batch::from_canonical(signal, tenant, Bytes::new(), 0)
-            } else {
-                Batch::decode_json(signal, tenant, &body).map_err(refuse)?
-            };
-            memory.shrink(length);
+            let batch = Batch::decode_json_within(signal, tenant, &body, limits).map_err(refuse)?;
+            drop(body);
+            memory.shrink(held);
             batch
         }
     };
@@ -167,9 +207,10 @@ fn decode(request: Request) -> Result<(Batch, Reservation), Refusal> {
 }
 
 fn refuse(error: DecodeError) -> Refusal {
-    Refusal::Invalid {
-        field: error.path.clone(),
-        description: error.to_string(),
+    match error.problem {
+        Problem::TooLarge { bytes_max } => Refusal::TooLarge { bytes_max },
+        Problem::OverMemory => Refusal::OverMemory,
+        _ => Refusal::invalid(error.path.clone(), error),
     }
 }
 
@@ -197,6 +238,92 @@ pub(super) fn count_refusal(stats: &SignalStats, refusal: &Refusal) {
         Refusal::Invalid { .. } | Refusal::ContentEncoding(_) => count(&stats.requests_invalid, 1),
         Refusal::TooLarge { .. } => count(&stats.requests_too_large, 1),
         Refusal::OverMemory => count(&stats.requests_over_memory, 1),
+        Refusal::Slow(_) => count(&stats.requests_slow, 1),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_given_up_keeps_its_processor_until_its_work_is_done() {
+        let cpu = Arc::new(Semaphore::new(1));
+        let (begun, begins) = sync_channel(1);
+        let (end, ends) = sync_channel::<()>(1);
+        let request = tokio::spawn({
+            let cpu = cpu.clone();
+            async move {
+                on_pool(&cpu, move || {
+                    begun.send(()).unwrap();
+                    ends.recv().unwrap();
+                    Ok(())
+                })
+                .await
+            }
+        });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap())
+            .await
+            .unwrap();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        assert_eq!(cpu.available_permits(), 0, "somebody is still working");
+        end.send(()).unwrap();
+        drop(cpu.acquire().await.unwrap());
+    }
+
+    /// A request of log records for the store, and the memory it is held in.
+    fn request(compression: Option<Compression>, body: Vec<u8>) -> Request {
+        let mut memory = MemoryBudget::unlimited().reservation();
+        memory.grow(body.len());
+        Request {
+            signal: Signal::Logs,
+            tenant: TenantId::default_tenant(),
+            encoding: Encoding::Protobuf,
+            compression,
+            body: body.into(),
+            bytes_max: 20 * 1024 * 1024,
+            memory,
+        }
+    }
+
+    fn gzip(contents: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(contents).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_a_small_body_unfolds_to_decides_where_it_is_worked_on() {
+        let mut large = request(Some(Compression::Gzip), gzip(&vec![0; 10 * INLINE_BYTES_MAX]));
+        assert!(large.body.len() < INLINE_BYTES_MAX / 10);
+        assert!(large.unfolded_bytes() > INLINE_BYTES_MAX);
+        // Nor does a lie get it further than the limit.
+        let mut lying = large.body.to_vec();
+        let size_at = lying.len() - 4;
+        lying[size_at..].copy_from_slice(&100u32.to_le_bytes());
+        let mut lying = request(Some(Compression::Gzip), lying);
+        assert!(lying.unfolded_bytes() <= INLINE_BYTES_MAX);
+        let held = lying.memory.bytes();
+        assert!(matches!(
+            lying.unfold(INLINE_BYTES_MAX),
+            Err(Refusal::TooLarge { .. })
+        ));
+        assert_eq!(
+            (lying.memory.bytes(), lying.compression),
+            (held, Some(Compression::Gzip))
+        );
+
+        assert!(large.unfold(large.bytes_max).is_ok());
+        assert_eq!(
+            (large.memory.bytes(), large.body.len()),
+            (10 * INLINE_BYTES_MAX, 10 * INLINE_BYTES_MAX)
+        );
+        let plain = request(None, vec![0; INLINE_BYTES_MAX]);
+        assert_eq!(plain.unfolded_bytes(), plain.inline_bytes_max());
     }
 }

@@ -11,6 +11,23 @@ use tonic::Code;
 
 /// What a refused client is asked to wait when nobody knows better.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+/// Most of what a request said that is told back to it.
+const QUOTE_BYTES_MAX: usize = 200;
+/// Longest description. Over gRPC it travels in headers, of which clients take 8 KiB, up to three times.
+const DESCRIPTION_BYTES_MAX: usize = 1024;
+
+/// Enough of a text to recognise it.
+pub(super) fn quote(text: &str) -> String {
+    shortened(text.to_owned(), QUOTE_BYTES_MAX)
+}
+
+fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('…');
+    }
+    text
+}
 
 /// Why a request is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +63,15 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn invalid(field: impl Into<String>, description: impl ToString) -> Refusal {
         Refusal::Invalid {
-            field: field.into(),
-            description: description.to_string(),
+            field: shortened(field.into(), DESCRIPTION_BYTES_MAX),
+            description: shortened(description.to_string(), DESCRIPTION_BYTES_MAX),
         }
     }
 
     /// The wait to ask for, if the same request may succeed later.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Refusal::OverMemory | Refusal::Closing => Some(RETRY_AFTER_DEFAULT),
+            Refusal::OverMemory | Refusal::Closing | Refusal::Slow(_) => Some(RETRY_AFTER_DEFAULT),
             Refusal::Sink(SendError::Retryable { retry_after, .. }) => Some(
                 retry_after
                     .filter(|delay| !delay.is_zero())
@@ -74,10 +91,11 @@ impl Refusal {
             Refusal::Origin(_) => StatusCode::FORBIDDEN,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Invalid { .. } | Refusal::Sink(SendError::Permanent { .. }) => StatusCode::BAD_REQUEST,
-            Refusal::Slow(_) => StatusCode::REQUEST_TIMEOUT,
-            Refusal::OverMemory | Refusal::Closing | Refusal::Sink(SendError::Retryable { .. }) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            // 408 would say more about a slow body, but OTLP clients do not come again after it.
+            Refusal::Slow(_)
+            | Refusal::OverMemory
+            | Refusal::Closing
+            | Refusal::Sink(SendError::Retryable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -103,7 +121,8 @@ impl Refusal {
 
     /// The error body of either transport.
     pub(super) fn rpc_status(&self) -> RpcStatus {
-        let mut status = RpcStatus::new(self.code() as i32, self.to_string());
+        let message = shortened(self.to_string(), DESCRIPTION_BYTES_MAX);
+        let mut status = RpcStatus::new(self.code() as i32, message);
         status.retry_delay = self.retry_after();
         match self {
             Refusal::Invalid { field, description } => {
@@ -115,7 +134,7 @@ impl Refusal {
             Refusal::Sink(SendError::Permanent { reason }) => {
                 status.violations = vec![FieldViolation {
                     field: "body".to_owned(),
-                    description: reason.clone(),
+                    description: shortened(reason.clone(), DESCRIPTION_BYTES_MAX),
                 }];
             }
             _ => {}

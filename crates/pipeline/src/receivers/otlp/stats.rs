@@ -49,6 +49,8 @@ pub struct SignalStats {
     pub requests_too_large: AtomicU64,
     /// Requests refused, retryably, because memory is at its ceiling.
     pub requests_over_memory: AtomicU64,
+    /// Requests refused, retryably, because their body did not arrive in time.
+    pub requests_slow: AtomicU64,
 }
 
 /// One number, ready for a metrics page.
@@ -190,6 +192,13 @@ impl SignalStats {
             "Requests refused because memory is at its ceiling.",
             signal,
             &self.requests_over_memory,
+        );
+        let name = "cupola_receiver_requests_slow_total";
+        add(
+            name,
+            "Requests refused because their body did not arrive in time.",
+            signal,
+            &self.requests_slow,
         );
     }
 }

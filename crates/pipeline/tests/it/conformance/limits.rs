@@ -7,7 +7,9 @@ use prost::Message;
 use tonic::Code;
 
 use crate::payloads::{bodies, logs_of, noise, request};
-use crate::support::{JSON, PROTOBUF, Receiver, SIGNALS, config, frame, gzip, path, start, start_with, zstd};
+use crate::support::{
+    JSON, PROTOBUF, Receiver, SIGNALS, config, deflate, frame, gzip, path, start, start_with, zstd,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -59,6 +61,7 @@ async fn c09_corrupt_compression_is_400() {
         ("zstd", Bytes::from_static(b"not zstd at all")),
         ("zstd", zstd(&plain).slice(..20)),
         ("zstd", gzip(&plain)),
+        ("deflate", deflate(&plain).slice(..20)),
     ];
     for (encoding, body) in cases {
         let answer = encoded(&receiver, encoding, body.clone()).await;
@@ -123,6 +126,19 @@ async fn c10_size_is_limited_after_decompression() {
         assert_eq!(answer.status, 413, "{encoding}");
         answer.rpc_status();
     }
+}
+
+#[tokio::test]
+async fn c10_size_is_limited_of_what_json_becomes() {
+    let receiver = start().await;
+    // Two bytes of JSON are eight of protobuf.
+    let zeros = vec!["0"; 3 * MIB].join(",");
+    let point = format!(r#"{{"bucketCounts":[{zeros}]}}"#);
+    let metric = format!(r#"{{"histogram":{{"dataPoints":[{point}]}}}}"#);
+    let body = format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{metric}]}}]}}]}}"#);
+    assert_eq!(receiver.post("/v1/metrics", JSON, body).await.status, 413);
+    assert!(receiver.memory.peak() < 100 * MIB);
+    assert_eq!(receiver.memory.used(), 0);
 }
 
 #[tokio::test]
