@@ -14,6 +14,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::io::{Disk, FileSystem};
 use crate::segment::{RowFilter, SegmentOptions};
 
+/// How the URL of an object store that is a directory begins.
+const LOCAL_SCHEME: &str = "file:";
 /// Memory the store may take when nothing else is said.
 pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 
@@ -84,6 +86,14 @@ impl StoreConfig {
             file_system: Arc::new(Disk),
             clock: Arc::new(SystemClock),
         }
+    }
+}
+
+impl StoreConfig {
+    /// Whether segments are files of this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let url = self.object_store_url.as_deref();
+        url.is_none_or(|url| url.starts_with(LOCAL_SCHEME))
     }
 }
 

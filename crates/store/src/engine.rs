@@ -18,51 +18,69 @@ mod remove;
 mod retain;
 mod seal;
 mod tenant;
+mod unreadable;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cupola_telemetry::memory::Reservation;
 use cupola_telemetry::{Batch, TenantId};
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub(crate) use background::Background;
 pub(crate) use directory::{DataDirectory, has_format};
 pub(crate) use open::{find_orphans, open, open_objects};
 pub(crate) use quarantine::QUARANTINE_DIRECTORY;
-pub(crate) use read::{count_rows, read_segment};
+pub(crate) use read::count_rows;
 
-use crate::catalog::{Catalog, CatalogState};
+use crate::catalog::Catalog;
+use crate::columns::{self, Projection};
 use crate::config::StoreConfig;
 use crate::error::{AppendError, StoreError};
 use crate::journal::{Journal, Payload, Pending};
 use crate::memtable::Memtable;
 use crate::status::{Counters, StoreStatus, add};
+use commit::Committed;
 use flush::PreparedFlush;
-use tenant::TenantState;
+use tenant::Tenants;
 
-/// Memory reserved for a byte of OTLP: the payload, and columns that may be made of it.
+/// Memory reserved for a byte of OTLP: the payload, and its copy that columns point into.
 const MEMORY_PER_BYTE: usize = 2;
 /// Memory reserved for a batch besides.
 const MEMORY_PER_BATCH: usize = 1024;
+/// A batch takes at most one part in so many of the memory budget.
+const MEMORY_SHARE: usize = 2;
+/// Most bytes of text that rows of a batch may have from their resources and scopes, each its own copy: a quarter of what
+/// columns can hold.
+const COPIED_BYTES_MAX: usize = 256 << 20;
 /// Payloads up to this size are compressed where they arrive.
-const COMPRESS_INLINE_BYTES_MAX: usize = 64 << 10;
+const PREPARE_INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Memory to reserve for a batch until it is in a segment.
+fn memory_of(batch: &Batch, projection: &Projection) -> usize {
+    let payload = batch.payload().len().saturating_mul(MEMORY_PER_BYTE);
+    payload
+        .saturating_add(projection.bytes)
+        .saturating_add(MEMORY_PER_BATCH)
+}
 
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) config: StoreConfig,
     pub(crate) objects: Arc<dyn ObjectStore>,
     catalog: Box<dyn Catalog>,
-    committed: tokio::sync::Mutex<CatalogState>,
+    committed: tokio::sync::Mutex<Committed>,
     pub(crate) memtable: Arc<Memtable>,
     journal: Journal,
     journal_id: Uuid,
-    tenants: Mutex<HashMap<TenantId, Arc<TenantState>>>,
+    tenants: Mutex<Tenants>,
     counters: Arc<Counters>,
     garbage: UnboundedSender<Path>,
     flushing: tokio::sync::Mutex<Option<PreparedFlush>>,
@@ -73,13 +91,19 @@ pub(crate) struct Engine {
     encodings: Arc<Semaphore>,
     /// Memory is short: freeze what there is.
     flush_requested: Notify,
+    /// Segments that could not be read, and are left alone until the next start.
+    unreadable: Mutex<HashSet<Path>>,
+    /// Work that goes on although whoever asked for it is gone.
+    tasks: TaskTracker,
     closed: AtomicBool,
+    /// Held while the store closes.
+    closing: tokio::sync::Mutex<()>,
     /// Held until the last part of the store is gone.
     lock: Mutex<Option<Arc<dyn crate::io::Lock>>>,
 }
 
 impl Engine {
-    pub(crate) async fn append(&self, batch: Batch) -> Result<(), AppendError> {
+    pub(crate) async fn append(self: &Arc<Engine>, batch: Batch) -> Result<(), AppendError> {
         if self.is_closed() {
             return Err(AppendError::Closed);
         }
@@ -92,7 +116,34 @@ impl Engine {
             add(&self.counters.refused_too_large, 1);
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
-        let needed = bytes.saturating_mul(MEMORY_PER_BYTE) + MEMORY_PER_BATCH;
+        let prepared = if bytes <= PREPARE_INLINE_BYTES_MAX {
+            self.prepare(&batch)
+        } else {
+            let (engine, batch) = (self.clone(), batch.clone());
+            let prepared = tokio::task::spawn_blocking(move || engine.prepare(&batch)).await;
+            prepared.map_err(|_| AppendError::Closed)?
+        };
+        let (payload, reservation) = prepared?;
+        let pending = Pending {
+            payload,
+            batch,
+            received_unix_nano: self.config.clock.now_unix_nano(),
+            reservation,
+        };
+        self.journal.append(pending).await
+    }
+
+    /// Reserves memory for a batch and makes of it what the log keeps. Takes a while for a large one.
+    fn prepare(&self, batch: &Batch) -> Result<(Payload, Reservation), AppendError> {
+        let projection = columns::project(batch);
+        let needed = memory_of(batch, &projection);
+        let memory_max = self.config.memory.ceiling() / MEMORY_SHARE;
+        for (bytes, bytes_max) in [(needed, memory_max), (projection.nested_bytes, COPIED_BYTES_MAX)] {
+            if bytes > bytes_max {
+                add(&self.counters.refused_too_large, 1);
+                return Err(AppendError::TooWide { bytes, bytes_max });
+            }
+        }
         let Some(reservation) = self.config.memory.try_reserve(needed) else {
             add(&self.counters.refused_overloaded, 1);
             self.flush_requested.notify_one();
@@ -100,20 +151,11 @@ impl Engine {
                 retry_after: self.config.retry_after,
             });
         };
-        let encoded = if bytes <= COMPRESS_INLINE_BYTES_MAX {
-            Payload::encode(&batch)
-        } else {
-            let batch = batch.clone();
-            let encoded = tokio::task::spawn_blocking(move || Payload::encode(&batch)).await;
-            encoded.map_err(|_| AppendError::Closed)?
-        };
-        let pending = Pending {
-            payload: encoded.ok_or(AppendError::TooLarge { bytes, bytes_max })?,
-            batch,
-            received_unix_nano: self.config.clock.now_unix_nano(),
-            reservation,
-        };
-        self.journal.append(pending).await
+        let payload = Payload::encode(batch).ok_or(AppendError::TooLarge {
+            bytes: batch.payload().len(),
+            bytes_max: self.config.batch_bytes_max,
+        })?;
+        Ok((payload, reservation))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -135,10 +177,6 @@ impl Engine {
         done.await.map_err(|_| StoreError::Background)
     }
 
-    fn tenant(&self, tenant: &TenantId) -> Arc<TenantState> {
-        self.tenants.lock().entry(tenant.clone()).or_default().clone()
-    }
-
     pub(crate) fn tenant_ids(&self) -> Vec<TenantId> {
         let view = self.memtable.view();
         let mut tenants: Vec<TenantId> = view.version.tenants.keys().cloned().collect();
@@ -152,12 +190,7 @@ impl Engine {
 
     pub(crate) fn status(&self) -> StoreStatus {
         let view = self.memtable.view();
-        let registries = self.tenants.lock();
-        let series_registry_bytes = registries
-            .values()
-            .map(|tenant| tenant.series().memory_bytes() as u64)
-            .sum();
-        drop(registries);
+        let series_registry_bytes = self.tenants.lock().series_bytes() as u64;
         let segments = || view.version.segments();
         StoreStatus {
             tenants: self.tenant_ids().len() as u64,
@@ -180,12 +213,41 @@ impl Engine {
         }
     }
 
-    /// Refuses new batches, writes the rest to segments, ends the journal thread.
-    pub(crate) async fn shutdown(self: &Arc<Engine>) -> Result<(), StoreError> {
-        if self.closed.swap(true, Ordering::AcqRel) {
+    /// Nothing new is taken, and long work ends at the next place where it may.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn refuse_closed(&self) -> Result<(), StoreError> {
+        match self.is_closed() {
+            true => Err(StoreError::Closed),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs work to its end, whatever becomes of the caller: cut off between two of its steps it would leave what it
+    /// has changed and what it has written down at odds.
+    pub(crate) async fn complete<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let done = self.tasks.spawn(work).await;
+        done.map_err(|_| StoreError::Background)?
+    }
+
+    /// Refuses new batches, ends background work, writes the rest to segments, ends the journal thread, and lets go of
+    /// the directory when nobody works in it any more.
+    pub(crate) async fn shutdown(self: &Arc<Engine>, background: &Background) -> Result<(), StoreError> {
+        let _closing = self.closing.lock().await;
+        if self.lock.lock().is_none() {
             return Ok(());
         }
+        self.close();
+        background.stop().await;
         let flushed = self.flush().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        background.clear_garbage().await;
         let engine = self.clone();
         let closed = tokio::task::spawn_blocking(move || engine.journal.close()).await;
         self.lock.lock().take();

@@ -26,12 +26,16 @@ pub enum AppendError {
     Closed,
     #[error("the batch has {bytes} bytes, at most {bytes_max} are accepted")]
     TooLarge { bytes: usize, bytes_max: usize },
+    #[error(
+        "the batch would take {bytes} bytes of memory in columns, at most {bytes_max} are accepted; send fewer items at a time"
+    )]
+    TooWide { bytes: usize, bytes_max: usize },
 }
 
 impl AppendError {
     /// Whether sending the same batch again may succeed.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, AppendError::TooLarge { .. })
+        !matches!(self, AppendError::TooLarge { .. } | AppendError::TooWide { .. })
     }
 
     /// How long the sender should wait.
@@ -40,7 +44,7 @@ impl AppendError {
             AppendError::Overloaded { retry_after }
             | AppendError::StorageFull { retry_after }
             | AppendError::Failed { retry_after, .. } => Some(*retry_after),
-            AppendError::Closed | AppendError::TooLarge { .. } => None,
+            AppendError::Closed | AppendError::TooLarge { .. } | AppendError::TooWide { .. } => None,
         }
     }
 }
@@ -87,6 +91,10 @@ pub enum StoreError {
     Segment { table: Table, source: SegmentError },
     #[error("the series of a day could not be loaded")]
     Series(#[from] SeriesError),
+    #[error(
+        "the segment {path} cannot be read, and it is not known which series it has; take it out with the doctor"
+    )]
+    UnreadableSeries { path: String },
     #[error("the write-ahead log could not be rotated")]
     Journal(#[from] AppendError),
     #[error("the store is shutting down")]

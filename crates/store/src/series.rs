@@ -9,7 +9,7 @@
 mod identity;
 
 use arrow::array::RecordBatch;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxBuildHasher;
 
@@ -60,21 +60,24 @@ impl SeriesRegistry {
     /// Makes a day known: `rows` are rows of the table `series` with all of that day, of segments and of memory; none
     /// for a new day. Rows of other days are passed over. A day that is known stays as it is.
     pub fn load(&self, day: Day, rows: &[RecordBatch]) -> Result<(), SeriesError> {
-        let mut known = DayState::default();
+        let mut loaded = LoadedDays::new(&[day]);
         for batch in rows {
-            for (id, identity) in identities(batch)? {
-                if day_of_series(id) == day {
-                    let number = id as u32;
-                    known.by_identity.insert(identity, number);
-                    known.next = known.next.max(number.saturating_add(1));
-                }
+            loaded.add(batch)?;
+        }
+        self.insert(loaded);
+        Ok(())
+    }
+
+    /// Makes days known. One that is known stays as it is.
+    pub(crate) fn insert(&self, loaded: LoadedDays) {
+        let mut days = self.days.lock();
+        for (day, known) in loaded.days {
+            if !days.places.contains_key(&day) {
+                let place = days.states.len();
+                days.places.insert(day, place);
+                days.states.push((day, known));
             }
         }
-        let mut days = self.days.lock();
-        if !days.states.iter().any(|(loaded, _)| *loaded == day) {
-            days.states.push((day, known));
-        }
-        Ok(())
     }
 
     /// Days whose series are known.
@@ -84,11 +87,31 @@ impl SeriesRegistry {
 
     /// Memory held, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        // Key, value and control byte.
-        let entry = size_of::<(u128, u32)>() + 1;
-        let days = self.days.lock();
-        let entries = |state: &DayState| state.by_identity.capacity() + state.by_encoding.capacity();
-        days.states.iter().map(|(_, state)| entries(state) * entry).sum()
+        self.days.lock().memory_bytes()
+    }
+
+    /// Forgets until at most `bytes_max` are held: days used longest ago, then what can be computed again. What is
+    /// forgotten has to be loaded again. Only while nobody has loaded days for an assignment to come.
+    pub(crate) fn shrink(&self, bytes_max: usize) {
+        let mut days = self.days.lock();
+        let mut held = days.memory_bytes();
+        if held <= bytes_max {
+            return;
+        }
+        days.newest_first();
+        while held > bytes_max && days.states.len() > 1 {
+            let gone = days.states.pop();
+            held -= gone.map_or(0, |(_, state)| state.memory_bytes());
+        }
+        if held > bytes_max {
+            for (_, state) in &mut days.states {
+                state.by_encoding = HashMap::default();
+            }
+        }
+        if days.memory_bytes() > bytes_max {
+            days.states.clear();
+        }
+        days.find_places();
     }
 
     /// Locks the registry for sealing. What is assigned counts when the assignment is committed.
@@ -98,7 +121,7 @@ impl SeriesRegistry {
         Assignment {
             days,
             new: Vec::new(),
-            missing: Vec::new(),
+            missing: HashSet::default(),
             current: None,
         }
     }
@@ -107,8 +130,27 @@ impl SeriesRegistry {
 #[derive(Debug, Default)]
 struct Days {
     states: Vec<(Day, DayState)>,
+    /// Where each day is in `states`.
+    places: HashMap<Day, usize, FxBuildHasher>,
     /// Counts assignments.
     clock: u64,
+}
+
+impl Days {
+    fn memory_bytes(&self) -> usize {
+        self.states.iter().map(|(_, state)| state.memory_bytes()).sum()
+    }
+
+    /// Puts days last used first; `places` is to be made again.
+    fn newest_first(&mut self) {
+        self.states
+            .sort_by_key(|(_, state)| std::cmp::Reverse(state.used));
+    }
+
+    fn find_places(&mut self) {
+        let places = self.states.iter().enumerate();
+        self.places = places.map(|(place, (day, _))| (*day, place)).collect();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -121,12 +163,67 @@ struct DayState {
     used: u64,
 }
 
+impl DayState {
+    fn memory_bytes(&self) -> usize {
+        // Key, value and control byte.
+        let entry = size_of::<(u128, u32)>() + 1;
+        size_of::<DayState>() + (self.by_identity.capacity() + self.by_encoding.capacity()) * entry
+    }
+
+    /// Numbers up to this one are not given any more.
+    fn pass(&mut self, number: u32) {
+        self.next = self.next.max(number.saturating_add(1));
+    }
+}
+
+/// The series of some days while they are read.
+#[derive(Debug)]
+pub(crate) struct LoadedDays {
+    days: HashMap<Day, DayState, FxBuildHasher>,
+}
+
+impl LoadedDays {
+    /// New days, until rows are added.
+    pub(crate) fn new(days: &[Day]) -> LoadedDays {
+        LoadedDays {
+            days: days.iter().map(|day| (*day, DayState::default())).collect(),
+        }
+    }
+
+    /// Takes rows of the table `series`; those of other days are passed over.
+    pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<(), SeriesError> {
+        for (id, identity) in identities(rows)? {
+            if let Some(state) = self.days.get_mut(&day_of_series(id)) {
+                state.by_identity.insert(identity, id as u32);
+                state.pass(id as u32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds those of another part of the same days.
+    pub(crate) fn extend(&mut self, others: LoadedDays) {
+        for (day, other) in others.days {
+            let state = self.days.entry(day).or_default();
+            state.by_identity.extend(other.by_identity);
+            state.next = state.next.max(other.next);
+        }
+    }
+
+    /// Notes that the series of a day up to this id are taken, although nothing else is known of them.
+    pub(crate) fn skip(&mut self, series_id: u64) {
+        if let Some(state) = self.days.get_mut(&day_of_series(series_id)) {
+            state.pass(series_id as u32);
+        }
+    }
+}
+
 /// Ids being given to the points of some batches.
 pub(crate) struct Assignment<'a> {
     days: MutexGuard<'a, Days>,
     /// Series assigned: index of the day, identity.
     new: Vec<(usize, u128)>,
-    missing: Vec<Day>,
+    missing: HashSet<Day, FxBuildHasher>,
     /// The day of the last point and its index.
     current: Option<(Day, usize)>,
 }
@@ -181,10 +278,8 @@ impl Assignment<'_> {
         {
             return Some(index);
         }
-        let Some(index) = self.days.states.iter().position(|(known, _)| *known == day) else {
-            if !self.missing.contains(&day) {
-                self.missing.push(day);
-            }
+        let Some(index) = self.days.places.get(&day).copied() else {
+            self.missing.insert(day);
             return None;
         };
         self.days.states[index].1.used = self.days.clock;
@@ -192,23 +287,25 @@ impl Assignment<'_> {
         Some(index)
     }
 
-    /// Days that points have and the registry does not know.
-    pub(crate) fn missing(&self) -> &[Day] {
-        &self.missing
+    /// Whether the registry knows the days of all points.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Days that points have and the registry does not know, in order.
+    pub(crate) fn missing(&self) -> Vec<Day> {
+        let mut missing: Vec<Day> = self.missing.iter().copied().collect();
+        missing.sort_unstable();
+        missing
     }
 
     /// Keeps what was assigned. Without it, dropping forgets it again.
     pub(crate) fn commit(mut self) {
         self.new.clear();
-        while self.days.states.len() > DAYS_KEPT_MAX {
-            let oldest = self
-                .days
-                .states
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, (_, state))| state.used);
-            let Some((oldest, _)) = oldest else { return };
-            self.days.states.swap_remove(oldest);
+        if self.days.states.len() > DAYS_KEPT_MAX {
+            self.days.newest_first();
+            self.days.states.truncate(DAYS_KEPT_MAX);
+            self.days.find_places();
         }
     }
 }

@@ -34,7 +34,7 @@ counters! {
     refused_storage_full,
     /// Batches refused because the log could not be written.
     refused_failed,
-    /// Batches refused as larger than `batch_bytes_max`.
+    /// Batches refused as larger than `batch_bytes_max`, or than memory can hold as columns.
     refused_too_large,
     /// Syncs of the log; each acknowledges a group of batches.
     journal_syncs,

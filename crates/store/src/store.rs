@@ -27,6 +27,13 @@ struct Opened {
     background: Background,
 }
 
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // The tasks end as well; they hold the engine until they have.
+        self.engine.close();
+    }
+}
+
 /// What to delete. Everything acknowledged before the call is covered, nothing after.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeleteRequest {
@@ -79,23 +86,32 @@ impl Store {
 
     /// Writes everything appended before to segments.
     pub async fn flush(&self) -> Result<FlushReport, StoreError> {
-        self.engine().flush().await
+        let engine = self.engine().clone();
+        self.engine().complete(async move { engine.flush().await }).await
     }
 
     /// Merges segments until there is nothing left that is worth it.
     pub async fn compact(&self) -> Result<CompactionReport, StoreError> {
-        self.engine().compact().await
+        let engine = self.engine().clone();
+        self.engine()
+            .complete(async move { engine.compact().await })
+            .await
     }
 
     /// Drops what the rules of the configuration name at this time. Rows that are in memory wait for the next run.
     pub async fn apply_retention(&self, now_unix_nano: i64) -> Result<DeletionReport, StoreError> {
-        self.engine().apply_retention(now_unix_nano).await
+        let engine = self.engine().clone();
+        let work = async move { engine.apply_retention(now_unix_nano).await };
+        self.engine().complete(work).await
     }
 
     /// Deletes durably: returns when no later snapshot has the rows, before and after a restart. Snapshots taken before
     /// keep them, and their files, until they are dropped.
     pub async fn delete(&self, request: DeleteRequest) -> Result<DeletionReport, StoreError> {
-        self.engine().delete(request).await
+        let engine = self.engine().clone();
+        self.engine()
+            .complete(async move { engine.delete(request).await })
+            .await
     }
 
     /// Numbers for `/metrics` and the status page.
@@ -103,11 +119,12 @@ impl Store {
         self.engine().status()
     }
 
-    /// Refuses new batches, flushes, stops background work, releases the data directory. Snapshots stay readable.
+    /// Refuses new batches, stops background work, flushes, releases the data directory. Snapshots stay readable.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        let flushed = self.engine().shutdown().await;
-        self.opened.background.stop().await;
-        flushed
+        let opened = self.opened.clone();
+        // To its end, whatever becomes of the caller: a second call finds it done.
+        let closed = tokio::spawn(async move { opened.engine.shutdown(&opened.background).await });
+        closed.await.map_err(|_| StoreError::Background)?
     }
 
     fn engine(&self) -> &Arc<Engine> {

@@ -15,9 +15,18 @@ use super::nested::MapBuilder;
 use super::values::{describe, value_type};
 use crate::schema::{AttributeSet, PROMOTED_PER_SET_MAX, PromotedColumn, PromotionProfile, ValueType};
 
+/// Promoted columns of items that are made however sparse they are.
+pub(crate) const SPARSE_COLUMNS_MIN: usize = 4;
+/// Most bytes of promoted columns of items for each byte of payload: beyond, values are in the map. A column takes room
+/// in every row, and one row is enough to ask for it.
+const SPARSE_FACTOR: usize = 4;
+/// Of a text column.
+const CELL_BYTES: usize = 16;
+
 /// Fills the columns of one attribute set.
 pub(crate) struct SetBuilder<'a> {
     set: AttributeSet,
+    columns_max: usize,
     /// The types of the keys to promote.
     profile: HashMap<&'a str, ValueType, FxBuildHasher>,
     /// Keys met so far.
@@ -62,6 +71,7 @@ impl<'a> SetBuilder<'a> {
         let wanted = profile.columns().iter().filter(|column| column.set == set);
         SetBuilder {
             set,
+            columns_max: usize::MAX,
             profile: wanted
                 .map(|column| (column.key.as_str(), column.value_type))
                 .collect(),
@@ -71,6 +81,19 @@ impl<'a> SetBuilder<'a> {
             columns: Vec::new(),
             rest: MapBuilder::default(),
             scratch: String::new(),
+        }
+    }
+
+    /// Of at most `rows` items of a payload of this size.
+    pub(crate) fn of_items(
+        profile: &'a PromotionProfile,
+        payload_bytes: usize,
+        rows: usize,
+    ) -> SetBuilder<'a> {
+        let room = payload_bytes.saturating_mul(SPARSE_FACTOR) / CELL_BYTES;
+        SetBuilder {
+            columns_max: (room / rows.max(1)).max(SPARSE_COLUMNS_MIN),
+            ..SetBuilder::new(AttributeSet::Item, profile)
         }
     }
 
@@ -174,6 +197,10 @@ impl<'a> SetBuilder<'a> {
         }
         let column = match key.column {
             Some(column) => column,
+            None if self.columns.len() >= self.columns_max => {
+                key.promoted = None;
+                return false;
+            }
             None => {
                 let values = PromotedValues::new(promoted);
                 self.columns.push(PromotedBuilder { key: key.key, values });

@@ -1,7 +1,7 @@
 //! Log records to rows of the table `logs`.
 
 use arrow::datatypes::{Int8Type, Int32Type, UInt32Type};
-use bytes::Bytes;
+use cupola_telemetry::Batch;
 use cupola_telemetry::view::{AnyValue, LogRecord, LogsData};
 
 use super::attributes::SetBuilder;
@@ -9,16 +9,17 @@ use super::buffers::{Arena, IdColumn, NumberColumn, TextColumn, TimeColumn, numb
 use super::origin::{ChunkColumns, OriginBuilder, check_nested};
 use super::values::describe;
 use super::{SealError, SealedChunk};
-use crate::schema::{AttributeSet, PromotionProfile, Table, ValueType, source};
+use crate::schema::{PromotionProfile, Table, ValueType, source};
 
 pub(super) fn seal(
-    payload: &Bytes,
+    batch: &Batch,
     profile: &PromotionProfile,
     received_unix_nano: i64,
 ) -> Result<Option<SealedChunk>, SealError> {
+    let payload = batch.payload();
     let mut arena = Arena::new(payload);
     let mut origin = OriginBuilder::new(profile);
-    let mut records = LogsBuilder::new(profile, received_unix_nano);
+    let mut records = LogsBuilder::new(batch, profile, received_unix_nano);
     for resource_logs in LogsData::new(payload).resources() {
         let resource_row = records.rows();
         for scope_logs in resource_logs.scopes() {
@@ -74,7 +75,7 @@ struct LogsBuilder<'a> {
 }
 
 impl<'a> LogsBuilder<'a> {
-    fn new(profile: &'a PromotionProfile, received_unix_nano: i64) -> LogsBuilder<'a> {
+    fn new(batch: &Batch, profile: &'a PromotionProfile, received_unix_nano: i64) -> LogsBuilder<'a> {
         LogsBuilder {
             received_unix_nano,
             timestamp: Vec::new(),
@@ -89,7 +90,7 @@ impl<'a> LogsBuilder<'a> {
             span_id: IdColumn::new(8),
             flags: Vec::new(),
             dropped_attributes_count: Vec::new(),
-            attributes: SetBuilder::new(AttributeSet::Item, profile),
+            attributes: SetBuilder::of_items(profile, batch.payload().len(), batch.items()),
             scratch: String::new(),
         }
     }

@@ -2,10 +2,10 @@
 //! `series`.
 
 use bytes::Bytes;
-use cupola_telemetry::json;
 use cupola_telemetry::view::{
     AnyValue, Attributes, Exemplars, Metric, MetricData, MetricsData, Resource, Scope,
 };
+use cupola_telemetry::{Batch, json};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
 use super::buffers::Arena;
@@ -29,10 +29,11 @@ pub(crate) mod kind {
 }
 
 pub(super) fn seal<'a, 'g>(
-    payload: &'a Bytes,
+    batch: &'a Batch,
     context: &SealContext<'_>,
     assignment: &'a mut Assignment<'g>,
 ) -> Result<Vec<SealedChunk>, SealError> {
+    let payload = batch.payload();
     let series_profile = context.profiles.profile(Table::Series);
     let exemplars_profile = context.profiles.profile(Table::Exemplars);
     let mut builder = MetricsBuilder {
@@ -40,13 +41,13 @@ pub(super) fn seal<'a, 'g>(
         received_unix_nano: context.received_unix_nano,
         digest: AttributesDigest::default(),
         series_arena: Arena::new(payload),
-        series: SeriesBuilder::new(&series_profile),
+        series: SeriesBuilder::new(&series_profile, payload.len(), batch.items()),
         samples: SamplesBuilder::default(),
         histograms: HistogramsBuilder::default(),
         exponential_histograms: ExponentialHistogramsBuilder::default(),
         summaries: SummariesBuilder::default(),
         exemplars_arena: Arena::new(payload),
-        exemplars: ExemplarsBuilder::new(&exemplars_profile),
+        exemplars: ExemplarsBuilder::new(&exemplars_profile, payload.len()),
     };
     for resource_metrics in MetricsData::new(payload).resources() {
         let resource = resource_metrics.resource();
@@ -318,7 +319,7 @@ impl<'a> MetricsBuilder<'a, '_> {
 
     fn finish(self, payload: &Bytes) -> Result<Vec<SealedChunk>, SealError> {
         // The caller loads them and seals again.
-        if !self.assignment.missing().is_empty() {
+        if !self.assignment.is_complete() {
             return Ok(Vec::new());
         }
         check_nested(self.series.nested_bytes().max(self.exemplars.nested_bytes()))?;

@@ -12,7 +12,10 @@ use super::attributes::SetBuilder;
 use super::buffers::{Arena, IdColumn, NumberColumn, TimeColumn, numbers, times};
 use super::nested::{NumberLists, Offsets, struct_lists};
 use super::origin::ChunkColumns;
-use crate::schema::{self, AttributeSet, PromotionProfile, source};
+use crate::schema::{self, PromotionProfile, source};
+
+/// On the wire: how many there are is not known before.
+const EXEMPLAR_BYTES_USUAL: usize = 64;
 
 /// What points of all kinds have.
 pub(crate) struct Point {
@@ -274,7 +277,7 @@ pub(crate) struct ExemplarsBuilder<'a> {
 }
 
 impl<'a> ExemplarsBuilder<'a> {
-    pub(crate) fn new(profile: &'a PromotionProfile) -> ExemplarsBuilder<'a> {
+    pub(crate) fn new(profile: &'a PromotionProfile, payload_bytes: usize) -> ExemplarsBuilder<'a> {
         ExemplarsBuilder {
             series_id: Vec::new(),
             timestamp: Vec::new(),
@@ -283,7 +286,7 @@ impl<'a> ExemplarsBuilder<'a> {
             values: ValueColumns::default(),
             trace_id: IdColumn::new(16),
             span_id: IdColumn::new(8),
-            attributes: SetBuilder::new(AttributeSet::Item, profile),
+            attributes: SetBuilder::of_items(profile, payload_bytes, payload_bytes / EXEMPLAR_BYTES_USUAL),
         }
     }
 

@@ -8,7 +8,7 @@ use super::attributes::SetBuilder;
 use super::buffers::{Arena, TextColumn, numbers, times};
 use super::metrics::Header;
 use super::origin::{ChunkColumns, OriginBuilder};
-use crate::schema::{AttributeSet, PromotionProfile};
+use crate::schema::PromotionProfile;
 use crate::series::{DAY_NANOS, day_of_series};
 
 /// Rows of the table `series`.
@@ -27,7 +27,11 @@ pub(super) struct SeriesBuilder<'a> {
 }
 
 impl<'a> SeriesBuilder<'a> {
-    pub(super) fn new(profile: &'a PromotionProfile) -> SeriesBuilder<'a> {
+    pub(super) fn new(
+        profile: &'a PromotionProfile,
+        payload_bytes: usize,
+        points: usize,
+    ) -> SeriesBuilder<'a> {
         SeriesBuilder {
             series_id: Vec::new(),
             timestamp: Vec::new(),
@@ -39,7 +43,7 @@ impl<'a> SeriesBuilder<'a> {
             is_monotonic: BooleanBufferBuilder::new(0),
             metadata: TextColumn::default(),
             origin: OriginBuilder::new(profile),
-            attributes: SetBuilder::new(AttributeSet::Item, profile),
+            attributes: SetBuilder::of_items(profile, payload_bytes, points),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Int8Type, Int32Type, Int64Type, UInt32Type};
-use bytes::Bytes;
+use cupola_telemetry::Batch;
 use cupola_telemetry::view::{Attributes, Events, Links, Span, TracesData};
 
 use super::attributes::SetBuilder;
@@ -13,16 +13,17 @@ use super::nested::{MapBuilder, NestedText, Offsets, struct_lists};
 use super::origin::{ChunkColumns, OriginBuilder, check_nested};
 use super::values::describe;
 use super::{SealError, SealedChunk};
-use crate::schema::{self, AttributeSet, PromotionProfile, Table, source};
+use crate::schema::{self, PromotionProfile, Table, source};
 
 pub(super) fn seal(
-    payload: &Bytes,
+    batch: &Batch,
     profile: &PromotionProfile,
     received_unix_nano: i64,
 ) -> Result<Option<SealedChunk>, SealError> {
+    let payload = batch.payload();
     let mut arena = Arena::new(payload);
     let mut origin = OriginBuilder::new(profile);
-    let mut spans = SpansBuilder::new(profile, received_unix_nano);
+    let mut spans = SpansBuilder::new(batch, profile, received_unix_nano);
     for resource_spans in TracesData::new(payload).resources() {
         let resource_row = spans.rows();
         for scope_spans in resource_spans.scopes() {
@@ -83,7 +84,7 @@ struct SpansBuilder<'a> {
 }
 
 impl<'a> SpansBuilder<'a> {
-    fn new(profile: &'a PromotionProfile, received_unix_nano: i64) -> SpansBuilder<'a> {
+    fn new(batch: &Batch, profile: &'a PromotionProfile, received_unix_nano: i64) -> SpansBuilder<'a> {
         SpansBuilder {
             received_unix_nano,
             timestamp: Vec::new(),
@@ -104,7 +105,7 @@ impl<'a> SpansBuilder<'a> {
             dropped_links_count: Vec::new(),
             events: EventsBuilder::default(),
             links: LinksBuilder::default(),
-            attributes: SetBuilder::new(AttributeSet::Item, profile),
+            attributes: SetBuilder::of_items(profile, batch.payload().len(), batch.items()),
         }
     }
 

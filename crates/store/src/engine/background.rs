@@ -6,7 +6,6 @@ use std::time::Duration;
 use cupola_telemetry::{Signal, TenantId};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -25,9 +24,16 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The tasks of an open store. Dropping it tells them to end.
 #[derive(Debug)]
 pub(crate) struct Background {
+    workers: Tasks,
+    garbage: Tasks,
+}
+
+/// Tasks that are told to end together. Each ends between two pieces of work and never within one.
+#[derive(Debug)]
+struct Tasks {
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    running: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Background {
@@ -36,60 +42,67 @@ impl Background {
         garbage: UnboundedReceiver<Path>,
         seal_requests: UnboundedReceiver<SealRequest>,
     ) -> Background {
-        let stop = CancellationToken::new();
-        let mut tasks = vec![
-            spawn(&stop, "store-garbage", remove_garbage(engine.clone(), garbage)),
-            spawn(&stop, "store-seal", seal(engine.clone(), seal_requests)),
-        ];
+        let (removing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let removal = remove_garbage(engine.clone(), garbage, removing.clone());
+        let mut workers = vec![tokio::spawn(seal(engine.clone(), seal_requests, stop.clone()))];
         if engine.config.background {
-            tasks.push(spawn(&stop, "store-flush", flush(engine.clone())));
-            tasks.push(spawn(&stop, "store-freeze", freeze(engine.clone())));
-            tasks.push(spawn(&stop, "store-compact", compact(engine.clone())));
-            tasks.push(spawn(&stop, "store-retain", retain(engine.clone())));
+            workers.push(tokio::spawn(flush(engine.clone(), stop.clone())));
+            workers.push(tokio::spawn(freeze(engine.clone(), stop.clone())));
+            workers.push(tokio::spawn(compact(engine.clone(), stop.clone())));
+            workers.push(tokio::spawn(retain(engine.clone(), stop.clone())));
         }
         Background {
-            _stop_when_dropped: stop.clone().drop_guard(),
-            stop,
-            tasks: Mutex::new(tasks),
+            workers: Tasks::new(stop, workers),
+            garbage: Tasks::new(removing, vec![tokio::spawn(removal)]),
         }
     }
 
-    /// Ends all tasks and waits for them.
-    pub(crate) async fn stop(&self) {
+    /// Ends all tasks but the removal of files, and waits for them.
+    pub(super) async fn stop(&self) {
+        self.workers.stop().await;
+    }
+
+    /// Removes the files nobody needs by now, and ends.
+    pub(super) async fn clear_garbage(&self) {
+        self.garbage.stop().await;
+    }
+}
+
+impl Tasks {
+    fn new(stop: CancellationToken, running: Vec<JoinHandle<()>>) -> Tasks {
+        Tasks {
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop,
+            running: tokio::sync::Mutex::new(running),
+        }
+    }
+
+    async fn stop(&self) {
         self.stop.cancel();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
+        for task in self.running.lock().await.drain(..) {
             let _ = task.await;
         }
     }
 }
 
-/// Runs `work` until it ends or is told to. Every await of `work` is a place where it may end for good, which a crash
-/// could make it as well.
-fn spawn(
-    stop: &CancellationToken,
-    name: &'static str,
-    work: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => tracing::debug!(name, "task stopped"),
-            () = work => {}
-        }
-    })
+/// Waits for an event, or to be told to end.
+async fn wait(stop: &CancellationToken, event: impl Future) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = event => {}
+    }
 }
 
 /// Flushes frozen generations as they come.
-async fn flush(engine: Arc<Engine>) {
+async fn flush(engine: Arc<Engine>, stop: CancellationToken) {
     let mut pause = RETRY_PAUSE_MIN;
-    loop {
+    while !stop.is_cancelled() {
         match engine.flush_oldest().await {
             Ok(true) => pause = RETRY_PAUSE_MIN,
-            Ok(false) => engine.memtable.frozen.notified().await,
+            Ok(false) => wait(&stop, engine.memtable.frozen.notified()).await,
             Err(error) => {
                 tracing::error!(error = %Report(&error), ?pause, "could not flush, trying again");
-                tokio::time::sleep(pause).await;
+                wait(&stop, tokio::time::sleep(pause)).await;
                 pause = (2 * pause).min(RETRY_PAUSE_MAX);
             }
         }
@@ -97,9 +110,9 @@ async fn flush(engine: Arc<Engine>) {
 }
 
 /// Freezes the active generation when it is old, or when memory is short.
-async fn freeze(engine: Arc<Engine>) {
+async fn freeze(engine: Arc<Engine>, stop: CancellationToken) {
     let interval = engine.config.flush_interval;
-    loop {
+    while !stop.is_cancelled() {
         let age = engine.memtable.view().active.first_received().map(|received| {
             let age = engine.config.clock.now_unix_nano().saturating_sub(received);
             Duration::from_nanos(u64::try_from(age).unwrap_or(0))
@@ -112,6 +125,7 @@ async fn freeze(engine: Arc<Engine>) {
             continue;
         }
         tokio::select! {
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(left.max(Duration::from_millis(10))) => {}
             () = engine.flush_requested.notified() => {
                 // One at a time: more small generations would not make memory free any sooner.
@@ -123,9 +137,12 @@ async fn freeze(engine: Arc<Engine>) {
     }
 }
 
-async fn compact(engine: Arc<Engine>) {
+async fn compact(engine: Arc<Engine>, stop: CancellationToken) {
     loop {
-        tokio::time::sleep(engine.config.compaction.interval).await;
+        wait(&stop, tokio::time::sleep(engine.config.compaction.interval)).await;
+        if stop.is_cancelled() {
+            return;
+        }
         if let Err(error) = engine.compact().await {
             add(&engine.counters.compaction_failures, 1);
             tracing::warn!(error = %Report(&error), "could not compact, trying again later");
@@ -133,48 +150,63 @@ async fn compact(engine: Arc<Engine>) {
     }
 }
 
-async fn retain(engine: Arc<Engine>) {
+async fn retain(engine: Arc<Engine>, stop: CancellationToken) {
     if engine.config.retention.is_empty() {
         return;
     }
-    loop {
+    while !stop.is_cancelled() {
         if let Err(error) = engine.apply_retention(engine.config.clock.now_unix_nano()).await {
             add(&engine.counters.retention_failures, 1);
             tracing::warn!(error = %Report(&error), "could not apply retention, trying again later");
         }
-        tokio::time::sleep(engine.config.retention_interval).await;
+        wait(&stop, tokio::time::sleep(engine.config.retention_interval)).await;
     }
 }
 
-/// Removes files of segments that nothing refers to.
-async fn remove_garbage(engine: Arc<Engine>, mut garbage: UnboundedReceiver<Path>) {
-    while let Some(path) = garbage.recv().await {
-        match engine.objects.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => add(&engine.counters.segments_removed, 1),
-            Err(error) => {
-                add(&engine.counters.segment_removal_failures, 1);
-                tracing::warn!(%path, %error, "could not remove a segment file, the next start will");
-            }
+/// Removes segment files that nothing refers to any more.
+async fn remove_garbage(engine: Arc<Engine>, mut garbage: UnboundedReceiver<Path>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            path = garbage.recv() => match path {
+                Some(path) => remove_file(&engine, &path).await,
+                None => return,
+            },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn remove_file(engine: &Engine, path: &Path) {
+    match engine.objects.delete(path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => add(&engine.counters.segments_removed, 1),
+        Err(error) => {
+            add(&engine.counters.segment_removal_failures, 1);
+            tracing::warn!(%path, %error, "could not remove a segment file, a later start will");
         }
     }
 }
 
 /// Seals tails that have grown long, so that a snapshot or flush finds little left to do.
-async fn seal(engine: Arc<Engine>, mut requests: UnboundedReceiver<SealRequest>) {
+async fn seal(engine: Arc<Engine>, mut requests: UnboundedReceiver<SealRequest>, stop: CancellationToken) {
     let seals = Arc::new(Semaphore::new(SEALS_MAX));
-    while let Some((tenant, signal)) = requests.recv().await {
-        let Ok(permit) = seals.clone().acquire_owned().await else {
+    loop {
+        let request = tokio::select! {
+            () = stop.cancelled() => return,
+            request = requests.recv() => request,
+        };
+        let (Some((tenant, signal)), Ok(permit)) = (request, seals.clone().acquire_owned().await) else {
             return;
         };
-        let engine = engine.clone();
-        tokio::spawn(async move {
+        let task = engine.clone();
+        engine.tasks.spawn(async move {
             let _permit = permit;
-            seal_one(&engine, tenant, signal).await;
+            seal_one(&task, tenant, signal).await;
         });
     }
 }
 
-async fn seal_one(engine: &Engine, tenant: TenantId, signal: Signal) {
+async fn seal_one(engine: &Arc<Engine>, tenant: TenantId, signal: Signal) {
     let generation = engine.memtable.view().active.id;
     if let Err(error) = engine.seal(&tenant, signal, generation).await {
         tracing::warn!(%tenant, %signal, error = %Report(&error), "could not make columns, the flush tries again");
@@ -182,7 +214,7 @@ async fn seal_one(engine: &Engine, tenant: TenantId, signal: Signal) {
 }
 
 /// An error with its causes.
-struct Report<'a>(&'a dyn std::error::Error);
+pub(super) struct Report<'a>(pub(super) &'a dyn std::error::Error);
 
 impl std::fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_telemetry::TenantId;
+use hashbrown::HashSet;
+use object_store::path::Path;
 
 use crate::catalog::CatalogEdit;
 use crate::config::CompactionConfig;
@@ -53,13 +55,23 @@ impl Engine {
         loop {
             let now = self.config.clock.now_unix_nano();
             let version = self.memtable.view().version.clone();
-            let merges = plan(&version, &self.merge_bounds(), now);
+            let merges = plan(&version, &self.unreadable_paths(), &self.merge_bounds(), now);
             let mut merged = false;
             for merge in merges {
                 if self.is_closed() {
                     return Ok(report);
                 }
-                merged |= self.merge(merge, &mut report).await?;
+                self.settle().await?;
+                let inputs = merge.inputs.clone();
+                match self.merge(merge, &mut report).await {
+                    Ok(progress) => merged |= progress,
+                    Err(error) if self.is_lasting(&error) => {
+                        add(&self.counters.compaction_failures, 1);
+                        self.set_aside_culprits(&inputs, &error).await?;
+                        merged = true;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             if !merged {
                 return Ok(report);
@@ -135,14 +147,14 @@ fn retained_by_all(inputs: &[Arc<Segment>]) -> Vec<u64> {
 }
 
 /// What is worth merging now.
-fn plan(version: &Version, config: &CompactionConfig, now: i64) -> Vec<Merge> {
+fn plan(version: &Version, unreadable: &HashSet<Path>, config: &CompactionConfig, now: i64) -> Vec<Merge> {
     let mut merges = Vec::new();
     for (tenant, segments) in &version.tenants {
         for table in Table::ALL {
             let mut hours: BTreeMap<i64, Vec<Arc<Segment>>> = BTreeMap::new();
             let mut days: BTreeMap<i64, Vec<Arc<Segment>>> = BTreeMap::new();
             for segment in segments.table(table).iter() {
-                if segment.bytes >= config.segment_bytes_target {
+                if segment.bytes >= config.segment_bytes_target || unreadable.contains(&segment.path) {
                     continue;
                 }
                 let hour = segment.entry.hour;

@@ -39,7 +39,7 @@ pub(super) struct PreparedFlush {
 
 impl Engine {
     /// Everything appended before the call is in segments afterwards.
-    pub(crate) async fn flush(&self) -> Result<FlushReport, StoreError> {
+    pub(crate) async fn flush(self: &Arc<Engine>) -> Result<FlushReport, StoreError> {
         self.journal.freeze().await?;
         let mut flushing = self.flushing.lock().await;
         self.flush_frozen(&mut flushing, u64::MAX).await
@@ -47,7 +47,7 @@ impl Engine {
 
     /// Flushes the frozen generations there are now up to one.
     pub(super) async fn flush_frozen(
-        &self,
+        self: &Arc<Engine>,
         flushing: &mut MutexGuard<'_, Option<PreparedFlush>>,
         up_to: u64,
     ) -> Result<FlushReport, StoreError> {
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Flushes the oldest frozen generation; `false` when there is none.
-    pub(super) async fn flush_oldest(&self) -> Result<bool, StoreError> {
+    pub(super) async fn flush_oldest(self: &Arc<Engine>) -> Result<bool, StoreError> {
         let mut flushing = self.flushing.lock().await;
         let Some(generation) = self.memtable.view().frozen.first().cloned() else {
             return Ok(false);
@@ -72,7 +72,7 @@ impl Engine {
     }
 
     async fn flush_generation(
-        &self,
+        self: &Arc<Engine>,
         flushing: &mut MutexGuard<'_, Option<PreparedFlush>>,
         generation: &Arc<Generation>,
         report: &mut FlushReport,
@@ -88,18 +88,21 @@ impl Engine {
     }
 
     async fn write_and_commit(
-        &self,
+        self: &Arc<Engine>,
         flushing: &mut MutexGuard<'_, Option<PreparedFlush>>,
         generation: &Arc<Generation>,
         report: &mut FlushReport,
     ) -> Result<(), StoreError> {
         // Files of an attempt whose commit failed are used again: a full disk does not fill up with copies.
-        let entries = match flushing
-            .take()
-            .filter(|prepared| prepared.generation == generation.id)
-        {
-            Some(prepared) => prepared.entries,
-            None => self.write_generation(generation).await?,
+        let entries = match flushing.take() {
+            Some(prepared) if prepared.generation == generation.id => prepared.entries,
+            other => {
+                if let Some(other) = other {
+                    // Its commit was made, although nobody was told.
+                    self.abandon(paths(&other.entries)).await;
+                }
+                self.write_generation(generation).await?
+            }
         };
         let journal = self.journal_id.to_string();
         let last_sequence = generation.last_sequence();
@@ -114,20 +117,16 @@ impl Engine {
                 })
             })
             .await;
-        if let Err(error) = committed {
-            **flushing = Some(PreparedFlush {
-                generation: generation.id,
-                entries,
-            });
-            return Err(error);
-        }
-        report.generations += 1;
-        for entry in &entries {
-            report.segments += 1;
-            report.rows += entry.meta.rows;
-            report.bytes += entry.meta.bytes;
-            add(&self.counters.flushed_rows, entry.meta.rows);
-            add(&self.counters.flushed_bytes, entry.meta.bytes);
+        match committed {
+            Ok(true) => self.count_flushed(&entries, report),
+            Ok(false) => self.abandon(paths(&entries)).await,
+            Err(error) => {
+                **flushing = Some(PreparedFlush {
+                    generation: generation.id,
+                    entries,
+                });
+                return Err(error);
+            }
         }
         if let Err(error) = self.journal.remove_flushed(last_sequence) {
             tracing::warn!(%error, "could not remove a flushed log file, trying again after the next flush");
@@ -135,9 +134,20 @@ impl Engine {
         Ok(())
     }
 
+    fn count_flushed(&self, entries: &[Arc<SegmentEntry>], report: &mut FlushReport) {
+        report.generations += 1;
+        for entry in entries {
+            report.segments += 1;
+            report.rows += entry.meta.rows;
+            report.bytes += entry.meta.bytes;
+            add(&self.counters.flushed_rows, entry.meta.rows);
+            add(&self.counters.flushed_bytes, entry.meta.bytes);
+        }
+    }
+
     /// Writes a generation to segments that no catalog names yet.
     async fn write_generation(
-        &self,
+        self: &Arc<Engine>,
         generation: &Arc<Generation>,
     ) -> Result<Vec<Arc<SegmentEntry>>, StoreError> {
         let mut tables: BTreeMap<(TenantId, Table), Vec<RecordBatch>> = BTreeMap::new();
@@ -150,8 +160,9 @@ impl Engine {
                 }
             }
         }
+        let last_sequence = generation.last_sequence();
         let written = futures::stream::iter(tables)
-            .map(|((tenant, table), chunks)| self.write_table(tenant, table, chunks))
+            .map(|((tenant, table), chunks)| self.write_table(tenant, table, last_sequence, chunks))
             .buffer_unordered(TABLES_MAX)
             .collect::<Vec<_>>()
             .await;
@@ -164,7 +175,7 @@ impl Engine {
             }
         }
         if let Some(error) = failure {
-            self.discard(entries.iter().map(|entry| entry.path.as_str()));
+            self.discard(paths(&entries));
             return Err(error);
         }
         Ok(entries)
@@ -174,6 +185,7 @@ impl Engine {
         &self,
         tenant: TenantId,
         table: Table,
+        last_sequence: u64,
         chunks: Vec<RecordBatch>,
     ) -> Result<Vec<Arc<SegmentEntry>>, StoreError> {
         let (options, rows) = (self.config.segment.clone(), chunks.clone());
@@ -185,7 +197,8 @@ impl Engine {
             Ok(encoded) => encoded,
             // Trying again would fail (or panic) again, and keep everybody's data from being flushed.
             Err(error @ (StoreError::Segment { .. } | StoreError::Background)) => {
-                self.quarantine_rows(&tenant, table, &chunks, &error).await?;
+                self.quarantine_rows(&tenant, table, last_sequence, &chunks, &error)
+                    .await?;
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
@@ -214,8 +227,7 @@ impl Engine {
                 })
             })
             .collect();
-        let paths: Vec<String> = entries.iter().map(|entry| entry.path.clone()).collect();
-        let puts = encoded.into_iter().zip(paths);
+        let puts = encoded.into_iter().zip(paths(&entries));
         let puts = puts.map(|(segment, path)| self.put_segment(path, segment.bytes));
         // Each is awaited, whatever becomes of the others: what is removed afterwards is not written any more.
         let done: Vec<_> = futures::stream::iter(puts)
@@ -223,7 +235,7 @@ impl Engine {
             .collect()
             .await;
         if let Some(error) = done.into_iter().find_map(Result::err) {
-            self.discard(entries.iter().map(|entry| entry.path.as_str()));
+            self.discard(paths(&entries));
             return Err(error);
         }
         Ok(entries)
@@ -237,6 +249,10 @@ impl Engine {
             source,
         })
     }
+}
+
+fn paths(entries: &[Arc<SegmentEntry>]) -> Vec<String> {
+    entries.iter().map(|entry| entry.path.clone()).collect()
 }
 
 /// `data/<tenant>/<table>/<YYYY-MM-DDTHH>/<UUID>.parquet`

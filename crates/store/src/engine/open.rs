@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
 
 use crate::catalog::{Catalog, CatalogError, CatalogState, ObjectCatalog};
+use crate::columns;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::io::DurableObjects;
@@ -23,9 +25,11 @@ use crate::report::RecoveryReport;
 use crate::status::Counters;
 use crate::version::Version;
 
+use super::commit::Committed;
 use super::directory::DataDirectory;
 use super::flush::DATA_PREFIX;
-use super::{Background, Engine, MEMORY_PER_BATCH, MEMORY_PER_BYTE, QUARANTINE_DIRECTORY};
+use super::tenant::Tenants;
+use super::{Background, Engine, QUARANTINE_DIRECTORY, memory_of};
 
 /// Orphans in a shared object store are removed when they are this old: another writer may be about to name them.
 const SHARED_ORPHAN_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
@@ -137,11 +141,11 @@ pub(crate) async fn open(
         config,
         objects,
         catalog: Box::new(catalog),
-        committed: tokio::sync::Mutex::new(state),
+        committed: tokio::sync::Mutex::new(Committed::new(state)),
         memtable,
         journal,
         journal_id: directory.journal_id,
-        tenants: Mutex::new(HashMap::new()),
+        tenants: Mutex::new(Tenants::default()),
         counters,
         garbage,
         flushing: tokio::sync::Mutex::new(None),
@@ -149,7 +153,10 @@ pub(crate) async fn open(
         seals: Arc::new(Semaphore::new(cores)),
         encodings: Arc::new(Semaphore::new((cores / 2).max(1))),
         flush_requested: Notify::new(),
+        unreadable: Mutex::default(),
+        tasks: TaskTracker::new(),
         closed: false.into(),
+        closing: tokio::sync::Mutex::new(()),
         lock: Mutex::new(Some(directory.lock)),
     });
     let background = Background::start(&engine, garbage_receiver, seal_receiver);
@@ -189,7 +196,7 @@ fn replay(
             for record in scan.records {
                 report.replayed_batches += 1;
                 report.replayed_items += record.batch.items() as u64;
-                let bytes = record.batch.payload().len() * MEMORY_PER_BYTE + MEMORY_PER_BATCH;
+                let bytes = memory_of(&record.batch, &columns::project(&record.batch));
                 let mut reservation = config.memory.reservation();
                 // It is held already; new batches wait until it is flushed.
                 reservation.grow(bytes);

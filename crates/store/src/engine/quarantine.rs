@@ -8,7 +8,6 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use cupola_telemetry::{Batch, TenantId};
-use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::io::write_durably;
@@ -35,22 +34,24 @@ impl Engine {
         self.quarantine(name, batch.payload().to_vec()).await
     }
 
-    /// Keeps rows that cannot be written as a segment: an Arrow stream for each chunk.
+    /// Keeps rows that cannot be written as a segment: an Arrow stream for each chunk. `last_sequence` is that of their
+    /// generation: another attempt to flush it writes the same files again.
     pub(super) async fn quarantine_rows(
         &self,
         tenant: &TenantId,
         table: Table,
+        last_sequence: u64,
         chunks: &[RecordBatch],
         error: &StoreError,
     ) -> Result<(), StoreError> {
         add(&self.counters.segment_failures, 1);
         tracing::error!(%tenant, %table, %error, "rows cannot be written as a segment, kept in quarantine");
-        for chunk in chunks {
+        for (index, chunk) in chunks.iter().enumerate() {
             let data = encode(chunk).map_err(|source| StoreError::Segment {
                 table,
                 source: SegmentError::Arrow { table, source },
             })?;
-            let name = format!("{}.{tenant}.{table}.arrows", Uuid::now_v7());
+            let name = format!("{last_sequence:020}.{tenant}.{table}.{index:06}.arrows");
             self.quarantine(name, data).await?;
         }
         Ok(())

@@ -1,44 +1,22 @@
-//! Segments as the engine itself needs them: bytes for merging, rows of the small series table.
+//! Segments as the engine itself needs them.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use object_store::path::Path;
 use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
+use parquet::file::reader::ChunkReader;
 
 use crate::error::StoreError;
+use crate::schema::Table;
 use crate::segment::{SegmentError, SegmentSource};
-use crate::version::Segment;
 
 use super::Engine;
 
-/// All rows of a segment.
-pub(crate) async fn read_segment(
-    objects: &Arc<dyn ObjectStore>,
-    segment: &Segment,
-) -> Result<Vec<RecordBatch>, StoreError> {
-    let get = async { objects.get(&segment.path).await?.bytes().await };
-    let data = get.await.map_err(|source| unreadable(&segment.path, source))?;
-    let read = move || {
-        let rows = ParquetRecordBatchReaderBuilder::try_new(data)?.build()?;
-        rows.map(|batch| batch.map_err(ParquetError::from))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let rows = tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|_| StoreError::Background)?;
-    rows.map_err(|source| StoreError::Segment {
-        table: segment.table,
-        source: SegmentError::Parquet {
-            table: segment.table,
-            source,
-        },
-    })
-}
-
-/// A segment to be merged: its file where there is one, its bytes otherwise.
+/// A segment to be read: its file where there is one, its bytes otherwise.
 pub(super) async fn segment_source(
     objects: &Arc<dyn ObjectStore>,
     path: &Path,
@@ -54,6 +32,51 @@ pub(super) async fn segment_source(
             Ok(SegmentSource::Memory(data))
         }
     }
+}
+
+/// Rows decoded at a time.
+const READ_ROWS: usize = 8192;
+
+/// Which columns to read, by name.
+pub(super) type Columns<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Gives the rows of a segment to `take`, some thousand at a time, until it answers `false`. Of `columns` alone, or of
+/// all without. Takes a whole core.
+pub(super) fn visit(
+    table: Table,
+    source: SegmentSource,
+    columns: Option<Columns<'_>>,
+    mut take: impl FnMut(RecordBatch) -> bool,
+) -> Result<(), StoreError> {
+    let reader = match source {
+        SegmentSource::Memory(bytes) => read_rows(bytes, columns),
+        SegmentSource::File(file) => read_rows(file, columns),
+    };
+    let failed = |source| StoreError::Segment {
+        table,
+        source: SegmentError::Parquet { table, source },
+    };
+    for batch in reader.map_err(failed)? {
+        if !take(batch.map_err(|source| failed(source.into()))?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read_rows(
+    file: impl ChunkReader + 'static,
+    columns: Option<Columns<'_>>,
+) -> Result<ParquetRecordBatchReader, ParquetError> {
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    if let Some(wanted) = columns {
+        let fields = builder.schema().fields().iter().enumerate();
+        let roots = fields.filter(|(_, field)| wanted(field.name()));
+        let roots: Vec<usize> = roots.map(|(index, _)| index).collect();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        builder = builder.with_projection(mask);
+    }
+    builder.with_batch_size(READ_ROWS).build()
 }
 
 impl Engine {

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use cupola_telemetry::{Signal, TenantId};
-use hashbrown::HashSet;
-
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
+use cupola_telemetry::memory::Reservation;
+use cupola_telemetry::{Signal, TenantId};
+use hashbrown::HashSet;
 
 use crate::catalog::CatalogEdit;
 use crate::error::StoreError;
@@ -21,8 +21,9 @@ use crate::store::DeleteRequest;
 use crate::version::Segment;
 
 use super::Engine;
+use super::commit::written_by;
 use super::flush::signal_of;
-use super::read::{read_segment, segment_source};
+use super::read::{segment_source, visit};
 
 /// What becomes of one segment.
 #[derive(Debug)]
@@ -36,13 +37,18 @@ pub(super) enum Removal {
 }
 
 impl Engine {
-    pub(crate) async fn delete(&self, request: DeleteRequest) -> Result<DeletionReport, StoreError> {
+    pub(crate) async fn delete(
+        self: &Arc<Engine>,
+        request: DeleteRequest,
+    ) -> Result<DeletionReport, StoreError> {
         let DeleteRequest { tenant, filter } = request;
         let _maintenance = self.maintenance.lock().await;
+        self.refuse_closed()?;
         let state = self.tenant(&tenant);
         let mut flushing = self.flushing.lock().await;
         // Series must not get new points between the decision which of them go and their going.
         let _gate = state.gate(Signal::Metrics).lock().await;
+        let _forget = state.forget_series_afterwards();
         self.journal.freeze().await?;
         if let Some(last) = self.memtable.view().frozen.last() {
             // The flush finds nothing to seal behind the gate; later generations would, and are not covered.
@@ -55,16 +61,20 @@ impl Engine {
         let Some(segments) = view.version.tenants.get(&tenant) else {
             return Ok(DeletionReport::default());
         };
+        let mut unread = None;
         let series = match &filter {
-            Some(_) => self.series_rows(segments.table(Table::Series)).await?,
-            None => Vec::new(),
+            Some(filter) => {
+                let segments = segments.table(Table::Series);
+                self.series_rows(segments, &[filter], &mut unread).await?
+            }
+            None => SeriesRows::default(),
         };
         let mut removals = Vec::new();
         for segment in segments.all() {
             let removal = match &filter {
                 None => Removal::Drop,
                 Some(filter) => {
-                    let Some(filter) = filter_for(segment.table, filter, &series) else {
+                    let Some(filter) = filter_for(segment.table, filter, &series.rows) else {
                         continue;
                     };
                     Removal::Rewrite {
@@ -75,60 +85,41 @@ impl Engine {
             };
             removals.push((segment.clone(), removal));
         }
-        let report = self.remove(&tenant, removals).await?;
-        state.forget_series();
+        let report = self.remove(&tenant, removals, &mut unread).await?;
         add(&self.counters.deleted_rows, report.rows);
-        Ok(report)
+        // Whoever asked must not take for deleted what could not be looked at.
+        match unread {
+            Some(error) => Err(error),
+            None => Ok(report),
+        }
     }
 
-    /// Removes rows from segments of one tenant, in one commit.
+    /// Removes rows from segments of one tenant, in one commit. A segment that cannot be read stays; `unread` is the
+    /// reason then.
     pub(super) async fn remove(
         &self,
         tenant: &TenantId,
         removals: Vec<(Arc<Segment>, Removal)>,
+        unread: &mut Option<StoreError>,
     ) -> Result<DeletionReport, StoreError> {
+        self.settle().await?;
         let mut report = DeletionReport::default();
         let mut edit = CatalogEdit::default();
         for (segment, removal) in removals {
-            let (filter, retained) = match removal {
-                Removal::Drop => {
-                    report.rows += segment.rows;
-                    report.segments_dropped += 1;
-                    edit.removed.push(segment.path.to_string());
-                    continue;
+            let removed = self
+                .remove_from(tenant, &segment, removal, &mut edit, &mut report)
+                .await;
+            match removed {
+                Ok(()) => {}
+                Err(error) if self.is_lasting(&error) => {
+                    self.set_aside(&segment, &error);
+                    unread.get_or_insert(error);
                 }
-                Removal::Rewrite { filter, retained } => (filter, retained),
-            };
-            let mut retained_now = segment.entry.retained.clone();
-            retained_now.extend(
-                retained
-                    .iter()
-                    .filter(|rule| !segment.entry.retained.contains(rule)),
-            );
-            let rewritten = match filter.may_match(&segment.meta) {
-                true => self.rewrite(&segment, filter).await?,
-                false => None,
-            };
-            let Some(encoded) = rewritten else {
-                if retained_now != segment.entry.retained {
-                    let mut entry = segment.entry.as_ref().clone();
-                    entry.retained = retained_now;
-                    edit.removed.push(segment.path.to_string());
-                    edit.added.push(Arc::new(entry));
+                Err(error) => {
+                    self.abandon(written_by(&edit)).await;
+                    return Err(error);
                 }
-                continue;
-            };
-            let left: u64 = encoded.iter().map(|encoded| encoded.meta.rows).sum();
-            report.rows += segment.rows - left;
-            match left {
-                0 => report.segments_dropped += 1,
-                _ => report.segments_rewritten += 1,
             }
-            edit.removed.push(segment.path.to_string());
-            let added = self
-                .put_segments(tenant, segment.table, encoded, &retained_now)
-                .await?;
-            edit.added.extend(added);
         }
         if edit != CatalogEdit::default() && !self.replace_segments(edit).await? {
             // Only another writer of the same catalog can have taken them.
@@ -137,12 +128,66 @@ impl Engine {
         Ok(report)
     }
 
+    /// Adds what becomes of one segment to the edit.
+    async fn remove_from(
+        &self,
+        tenant: &TenantId,
+        segment: &Arc<Segment>,
+        removal: Removal,
+        edit: &mut CatalogEdit,
+        report: &mut DeletionReport,
+    ) -> Result<(), StoreError> {
+        let (filter, retained) = match removal {
+            Removal::Drop => {
+                report.rows += segment.rows;
+                report.segments_dropped += 1;
+                edit.removed.push(segment.path.to_string());
+                return Ok(());
+            }
+            Removal::Rewrite { filter, retained } => (filter, retained),
+        };
+        let mut retained_now = segment.entry.retained.clone();
+        retained_now.extend(
+            retained
+                .iter()
+                .filter(|rule| !segment.entry.retained.contains(rule)),
+        );
+        let rewritten = match filter.may_match(&segment.meta) {
+            true => self.rewrite(segment, filter).await?,
+            false => None,
+        };
+        let Some(encoded) = rewritten else {
+            if retained_now != segment.entry.retained {
+                let mut entry = segment.entry.as_ref().clone();
+                entry.retained = retained_now;
+                edit.removed.push(segment.path.to_string());
+                edit.added.push(Arc::new(entry));
+            }
+            return Ok(());
+        };
+        let left: u64 = encoded.iter().map(|encoded| encoded.meta.rows).sum();
+        let added = self
+            .put_segments(tenant, segment.table, encoded, &retained_now)
+            .await?;
+        report.rows += segment.rows - left;
+        match left {
+            0 => report.segments_dropped += 1,
+            _ => report.segments_rewritten += 1,
+        }
+        edit.removed.push(segment.path.to_string());
+        edit.added.extend(added);
+        Ok(())
+    }
+
     /// The segment without the rows of the filter; `None` when it has no such row.
     async fn rewrite(
         &self,
         segment: &Arc<Segment>,
         filter: RowFilter,
     ) -> Result<Option<Vec<segment::EncodedSegment>>, StoreError> {
+        // What is asked for must be done, whether there is room or not: the next append pays.
+        let mut memory = self.config.memory.reservation();
+        memory.grow(usize::try_from(segment.bytes).unwrap_or(0));
         let source = segment_source(&self.objects, &segment.path).await?;
         let (input, options, table) = (segment.clone(), self.config.segment.clone(), segment.table);
         let encoded = self
@@ -153,15 +198,67 @@ impl Engine {
         Ok((left < segment.rows).then_some(encoded))
     }
 
+    /// What filters need to know of series. A segment that cannot be read is passed over; `unread` is the reason then.
     pub(super) async fn series_rows(
         &self,
         segments: &[Arc<Segment>],
-    ) -> Result<Vec<RecordBatch>, StoreError> {
-        let mut rows = Vec::new();
+        filters: &[&RowFilter],
+        unread: &mut Option<StoreError>,
+    ) -> Result<SeriesRows, StoreError> {
+        let mut columns = HashSet::from([column::SERIES_ID.to_owned()]);
+        filters.iter().for_each(|filter| filter.columns(&mut columns));
+        let columns = Arc::new(columns);
+        let mut found = SeriesRows {
+            rows: Vec::new(),
+            memory: Some(self.config.memory.reservation()),
+        };
         for segment in segments {
-            rows.extend(read_segment(&self.objects, segment).await?);
+            match self.read_columns(segment, columns.clone()).await {
+                Ok(rows) => found.extend(rows),
+                Err(error) if self.is_lasting(&error) => {
+                    self.set_aside(segment, &error);
+                    unread.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(rows)
+        Ok(found)
+    }
+
+    async fn read_columns(
+        &self,
+        segment: &Arc<Segment>,
+        columns: Arc<HashSet<String>>,
+    ) -> Result<Vec<RecordBatch>, StoreError> {
+        let source = segment_source(&self.objects, &segment.path).await?;
+        let table = segment.table;
+        let read = self.merge_work(move || {
+            let mut rows = Vec::new();
+            visit(table, source, Some(&|name| columns.contains(name)), |batch| {
+                rows.push(batch);
+                true
+            })?;
+            Ok(rows)
+        });
+        read.await?
+    }
+}
+
+/// Rows of the series table in those columns that filters speak of.
+#[derive(Debug, Default)]
+pub(super) struct SeriesRows {
+    pub(super) rows: Vec<RecordBatch>,
+    memory: Option<Reservation>,
+}
+
+impl SeriesRows {
+    fn extend(&mut self, rows: Vec<RecordBatch>) {
+        let bytes = rows.iter().map(RecordBatch::get_array_memory_size).sum();
+        if let Some(memory) = &mut self.memory {
+            // Held already: the next append pays.
+            memory.grow(bytes);
+        }
+        self.rows.extend(rows);
     }
 }
 

@@ -18,8 +18,9 @@ use crate::status::add;
 use crate::version::Segment;
 
 use super::Engine;
+use super::background::Report;
 use super::flush::tables_of;
-use super::remove::{Removal, filter_for};
+use super::remove::{Removal, SeriesRows, filter_for};
 
 impl Engine {
     pub(crate) async fn apply_retention(&self, now_unix_nano: i64) -> Result<DeletionReport, StoreError> {
@@ -27,6 +28,7 @@ impl Engine {
         let mut report = DeletionReport::default();
         for tenant in self.tenant_ids() {
             for signal in [Signal::Logs, Signal::Metrics, Signal::Traces] {
+                self.refuse_closed()?;
                 let done = self.retain(&tenant, signal, now_unix_nano).await?;
                 report.rows += done.rows;
                 report.segments_dropped += done.segments_dropped;
@@ -52,31 +54,40 @@ impl Engine {
         let Some(segments) = view.version.tenants.get(tenant) else {
             return Ok(DeletionReport::default());
         };
-        let filtered = rules.iter().any(|rule| rule.filter.is_some());
+        let filters: Vec<&RowFilter> = rules.iter().filter_map(|rule| rule.filter.as_ref()).collect();
+        // A segment that cannot be read keeps its rows; those of others go.
+        let mut unread = None;
         let series = match signal {
-            Signal::Metrics if filtered => self.series_rows(segments.table(Table::Series)).await?,
-            _ => Vec::new(),
+            Signal::Metrics if !filters.is_empty() => {
+                let segments = segments.table(Table::Series);
+                self.series_rows(segments, &filters, &mut unread).await?
+            }
+            _ => SeriesRows::default(),
         };
         let mut rows = Vec::new();
         let mut series_days = Vec::new();
         for table in tables_of(signal) {
             for segment in segments.table(*table).iter() {
-                match removal(segment, &rules, now, &series) {
+                match removal(segment, &rules, now, &series.rows) {
                     Some(removal) if *table == Table::Series => series_days.push((segment.clone(), removal)),
                     Some(removal) => rows.push((segment.clone(), removal)),
                     None => {}
                 }
             }
         }
-        let mut report = self.remove(tenant, rows).await?;
+        let mut report = self.remove(tenant, rows, &mut unread).await?;
         if !series_days.is_empty() {
             // No point may be given one of these series between their going and their being forgotten.
             let state = self.tenant(tenant);
             let _gate = state.gate(signal).lock().await;
-            let dropped = self.remove(tenant, series_days).await?;
-            state.forget_series();
+            let _forget = state.forget_series_afterwards();
+            let dropped = self.remove(tenant, series_days, &mut unread).await?;
             report.rows += dropped.rows;
             report.segments_dropped += dropped.segments_dropped;
+        }
+        if let Some(error) = unread {
+            add(&self.counters.retention_failures, 1);
+            tracing::warn!(%tenant, %signal, error = %Report(&error), "rows of a segment outlive their time");
         }
         Ok(report)
     }

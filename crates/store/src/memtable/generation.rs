@@ -15,6 +15,8 @@ pub(crate) struct Generation {
     pub(crate) id: u64,
     buffers: Mutex<HashMap<(TenantId, Signal), Arc<Buffer>>>,
     bytes: AtomicUsize,
+    /// Memory that raw batches and columns hold.
+    held: Arc<AtomicUsize>,
     last_sequence: AtomicU64,
     /// When the first batch was received; zero while there is none.
     first_received: AtomicI64,
@@ -26,6 +28,7 @@ impl Generation {
             id,
             buffers: Mutex::default(),
             bytes: AtomicUsize::new(0),
+            held: Arc::default(),
             last_sequence: AtomicU64::new(0),
             first_received: AtomicI64::new(0),
         }
@@ -34,7 +37,8 @@ impl Generation {
     /// Adds a batch; `true` when its buffer should be sealed. Called in the order of the log.
     pub(crate) fn push(&self, raw: RawBatch, seal_bytes_max: usize) -> bool {
         let key = (raw.batch.tenant().clone(), raw.batch.signal());
-        let buffer = self.buffers.lock().entry(key).or_default().clone();
+        let new = || Arc::new(Buffer::new(self.held.clone()));
+        let buffer = self.buffers.lock().entry(key).or_insert_with(new).clone();
         self.bytes.fetch_add(raw.batch.payload().len(), Ordering::Relaxed);
         self.last_sequence.store(raw.sequence, Ordering::Release);
         let _ = self.first_received.compare_exchange(
@@ -72,6 +76,11 @@ impl Generation {
     /// Bytes of OTLP.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Memory held, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -30,8 +30,10 @@ impl View {
     }
 }
 
-/// A generation takes at most one part in so many of the memory budget.
+/// A generation takes at most one part in so many of the memory budget with its payloads…
 const MEMORY_SHARE: usize = 8;
+/// …and so many eighths of it with all that is reserved for it.
+const MEMORY_EIGHTHS: usize = 3;
 
 /// A tail that has grown long.
 pub(crate) type SealRequest = (TenantId, Signal);
@@ -48,6 +50,7 @@ pub(crate) struct Memtable {
     seal_requests: mpsc::UnboundedSender<SealRequest>,
     seal_bytes_max: usize,
     generation_bytes_max: usize,
+    generation_memory_max: usize,
     counters: Arc<Counters>,
 }
 
@@ -72,6 +75,7 @@ impl Memtable {
             seal_bytes_max: config.seal_bytes_max,
             // An active and a flushing generation, each with its columns, leave room for senders in between.
             generation_bytes_max: config.flush_bytes_max.min(config.memory.ceiling() / MEMORY_SHARE),
+            generation_memory_max: config.memory.ceiling() / 8 * MEMORY_EIGHTHS,
             counters,
         }
     }
@@ -104,7 +108,7 @@ impl Memtable {
             // Nobody listens while the store closes; the flush seals then.
             let _ = self.seal_requests.send(key);
         }
-        active.bytes() >= self.generation_bytes_max
+        active.bytes() >= self.generation_bytes_max || active.held() >= self.generation_memory_max
     }
 
     /// Begins a new active generation unless this one is empty.

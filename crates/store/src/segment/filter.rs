@@ -111,6 +111,27 @@ impl RowFilter {
         }
     }
 
+    /// Adds the names of the columns that the filter reads.
+    pub(crate) fn columns(&self, names: &mut HashSet<String>) {
+        let mut add = |name: &str| {
+            names.insert(name.to_owned());
+        };
+        match self {
+            RowFilter::All => {}
+            RowFilter::Before(_) | RowFilter::NotBefore(_) => add(column::TIMESTAMP),
+            RowFilter::Column { name, .. } => add(name),
+            RowFilter::Attribute { set, key, .. } => {
+                add(set.column());
+                add(&set.promoted_column(key));
+            }
+            RowFilter::Series(_) => add(column::SERIES_ID),
+            RowFilter::And(filters) | RowFilter::Or(filters) => {
+                filters.iter().for_each(|filter| filter.columns(names));
+            }
+            RowFilter::Not(filter) => filter.columns(names),
+        }
+    }
+
     /// Whether a segment with this metadata may hold a row the filter names. `false` is certain.
     pub fn may_match(&self, meta: &SegmentMeta) -> bool {
         match self {

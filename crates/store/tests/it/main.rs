@@ -9,6 +9,7 @@ mod deletion;
 mod dice;
 mod directory;
 mod doctor;
+mod failures;
 mod journal;
 mod kill;
 mod memory;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use cupola_store::io::Disk;
 use cupola_store::{StoreConfig, Table};
+use futures::FutureExt;
 
-use crate::rows::{log_numbers, log_numbers_of, logs, open, point_numbers, points, tenant};
+use crate::rows::{log_numbers, log_numbers_of, logs, open, point_numbers, points, quiet, tenant};
+use crate::simulated::Simulated;
 
 const BATCHES: u64 = 150;
 const ITEMS: u64 = 20;
@@ -108,6 +110,32 @@ async fn a_snapshot_keeps_its_files_and_rows_through_a_deletion() {
     }
     let left = std::fs::read_dir(directory.path().join("data")).map_or(0, Iterator::count);
     assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_takes_no_rows_with_it() {
+    let store = open(quiet(Arc::new(Simulated::new()))).await;
+    for batch in 0..20 {
+        let numbers = batch * 10..batch * 10 + 10;
+        // Each batch has series of its own.
+        store
+            .append(points_on_day("a", batch, numbers.clone()))
+            .await
+            .unwrap();
+        store.append(logs("a", numbers)).await.unwrap();
+        // Polled once: columns are about to be made, and whoever wanted them is gone.
+        assert!(store.snapshot(&tenant("a")).now_or_never().is_none());
+    }
+    let expected: Vec<u64> = (0..200).collect();
+    assert_eq!(log_numbers(&store, "a").await, expected);
+    assert_eq!(point_numbers(&store, "a").await.len(), 200);
+    store.flush().await.unwrap();
+    assert_eq!(point_numbers(&store, "a").await.len(), 200);
+}
+
+/// Points of one day each batch.
+fn points_on_day(tenant_name: &str, day: u64, numbers: std::ops::Range<u64>) -> cupola_telemetry::Batch {
+    points(tenant_name, numbers.map(|number| day * 86_400 + number))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ pub(crate) fn tenant(name: &str) -> TenantId {
     TenantId::parse(name).unwrap()
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {
@@ -76,8 +76,13 @@ pub(crate) fn logs(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) ->
 
 /// Points whose values are these numbers; one series a user.
 pub(crate) fn points(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
+    points_of(tenant_name, numbers, USERS)
+}
+
+/// The same of so many users.
+pub(crate) fn points_of(tenant_name: &str, numbers: impl IntoIterator<Item = u64>, users: u64) -> Batch {
     let points = numbers.into_iter().map(|number| NumberDataPoint {
-        attributes: vec![text("user.id", &format!("user {}", number % USERS))],
+        attributes: vec![text("user.id", &format!("user {}", number % users))],
         time_unix_nano: (START + number as i64 * SECOND) as u64,
         value: Some(number_data_point::Value::AsDouble(number as f64)),
         ..Default::default()
@@ -101,7 +106,25 @@ pub(crate) fn points(tenant_name: &str, numbers: impl IntoIterator<Item = u64>) 
     batch(Signal::Metrics, tenant_name, request.encode_to_vec())
 }
 
-fn batch(signal: Signal, tenant_name: &str, payload: Vec<u8>) -> Batch {
+/// Log records without anything in them, of a resource with these attributes.
+pub(crate) fn empty_logs(tenant_name: &str, records: usize, attributes: Vec<KeyValue>) -> Batch {
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(Resource {
+                attributes,
+                ..Default::default()
+            }),
+            scope_logs: vec![ScopeLogs {
+                log_records: vec![LogRecord::default(); records],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+    };
+    batch(Signal::Logs, tenant_name, request.encode_to_vec())
+}
+
+pub(crate) fn batch(signal: Signal, tenant_name: &str, payload: Vec<u8>) -> Batch {
     Batch::decode_protobuf(signal, tenant(tenant_name), Bytes::from(payload)).unwrap()
 }
 

@@ -42,6 +42,10 @@ struct Disk {
     /// Syncs that fail from now on.
     failing_syncs: u32,
     failing_writes: u32,
+    /// No file gets a name in this directory.
+    failing_names: Option<PathBuf>,
+    /// Names in this directory cannot be made durable.
+    failing_directory_syncs: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -89,6 +93,16 @@ impl Simulated {
 
     pub(crate) fn fail_writes(&self, count: u32) {
         self.disk().failing_writes = count;
+    }
+
+    /// From now on no file gets a name in this directory.
+    pub(crate) fn fail_names_in(&self, directory: Option<&str>) {
+        self.disk().failing_names = directory.map(PathBuf::from);
+    }
+
+    /// From now on names in this directory cannot be made durable, although they are there.
+    pub(crate) fn fail_directory_syncs_of(&self, directory: Option<&str>) {
+        self.disk().failing_directory_syncs = directory.map(PathBuf::from);
     }
 
     /// The disk as the machine finds it after a power loss now.
@@ -199,6 +213,15 @@ impl Disk {
             return Err(crashed());
         }
         Ok(())
+    }
+
+    fn may_name(&self, path: &Path) -> io::Result<()> {
+        match self.failing_names.as_deref() {
+            Some(directory) if path.parent() == Some(directory) => {
+                Err(io::Error::other("injected name error"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn id(&self, path: &Path) -> io::Result<u64> {
@@ -366,6 +389,7 @@ impl FileSystem for Simulated {
         let mut disk = self.disk();
         disk.changing()?;
         disk.has_parent(to)?;
+        disk.may_name(to)?;
         let id = disk.id(from)?;
         disk.names.remove(from);
         disk.names.insert(to.to_owned(), id);
@@ -376,6 +400,7 @@ impl FileSystem for Simulated {
         let mut disk = self.disk();
         disk.changing()?;
         disk.has_parent(to)?;
+        disk.may_name(to)?;
         let id = disk.id(from)?;
         if disk.names.contains_key(to) {
             return Err(kind(ErrorKind::AlreadyExists));
@@ -452,6 +477,9 @@ impl FileSystem for Simulated {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.changing()?;
+        if disk.failing_directory_syncs.as_deref() == Some(path) {
+            return Err(io::Error::other("injected directory sync error"));
+        }
         let here = |child: &Path| child.parent() == Some(path);
         disk.durable_names.retain(|child, _| !here(child));
         let names: Vec<_> = disk
