@@ -1,4 +1,10 @@
-//! Writing OTLP messages field by field.
+//! Writing OTLP messages field by field, over telemetry's primitives: without a builder for each message, because what
+//! is generated is known to be well-formed, and speed is what it is for.
+
+use cupola_telemetry::wire::{
+    FIXED32, FIXED64, LENGTH, VARINT, close, open, varint_length, write_bytes, write_key, write_varint,
+    zigzag32,
+};
 
 /// A value of an attribute.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +25,6 @@ pub(crate) struct Wire {
     bytes: Vec<u8>,
 }
 
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const LENGTH: u32 = 2;
-const FIXED32: u32 = 5;
-
 impl Wire {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         Wire {
@@ -36,24 +37,11 @@ impl Wire {
     }
 
     pub(crate) fn open(&mut self, field: u32) -> Open {
-        self.tag(field, LENGTH);
-        self.bytes.push(0);
-        Open(self.bytes.len())
+        Open(open(&mut self.bytes, field))
     }
 
-    pub(crate) fn close(&mut self, open: Open) {
-        let length = self.bytes.len() - open.0;
-        if length < 0x80 {
-            self.bytes[open.0 - 1] = length as u8;
-            return;
-        }
-        // The length needs more than the one byte kept for it: move the content.
-        let mut encoded = [0_u8; 10];
-        let width = encode_varint(length as u64, &mut encoded);
-        let end = self.bytes.len();
-        self.bytes.resize(end + width - 1, 0);
-        self.bytes.copy_within(open.0..end, open.0 + width - 1);
-        self.bytes[open.0 - 1..open.0 - 1 + width].copy_from_slice(&encoded[..width]);
+    pub(crate) fn close(&mut self, message: Open) {
+        close(&mut self.bytes, message.0);
     }
 
     /// Fields that are encoded already.
@@ -67,7 +55,7 @@ impl Wire {
     }
 
     pub(crate) fn sint(&mut self, field: u32, value: i32) {
-        self.uint(field, u64::from(((value << 1) ^ (value >> 31)) as u32));
+        self.uint(field, u64::from(zigzag32(value)));
     }
 
     pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
@@ -89,9 +77,7 @@ impl Wire {
     }
 
     pub(crate) fn bytes(&mut self, field: u32, value: &[u8]) {
-        self.tag(field, LENGTH);
-        self.varint(value.len() as u64);
-        self.bytes.extend_from_slice(value);
+        write_bytes(&mut self.bytes, field, value);
     }
 
     pub(crate) fn packed_fixed64(&mut self, field: u32, values: &[u64]) {
@@ -121,13 +107,17 @@ impl Wire {
     /// A `KeyValue`. Lengths are computed ahead, because attributes are most of the bytes.
     pub(crate) fn attribute(&mut self, field: u32, key: &str, value: Value<'_>) {
         let any_length = match value {
-            Value::Text(text) => 1 + varint_width(text.len() as u64) + text.len(),
-            Value::Int(number) => 1 + varint_width(number as u64),
+            Value::Text(text) => 1 + varint_length(text.len() as u64) + text.len(),
+            Value::Int(number) => 1 + varint_length(number as u64),
             Value::Double(_) => 9,
             Value::Bool(_) => 2,
         };
-        let length =
-            1 + varint_width(key.len() as u64) + key.len() + 1 + varint_width(any_length as u64) + any_length;
+        let length = 1
+            + varint_length(key.len() as u64)
+            + key.len()
+            + 1
+            + varint_length(any_length as u64)
+            + any_length;
         self.tag(field, LENGTH);
         self.varint(length as u64);
         self.string(1, key);
@@ -142,31 +132,10 @@ impl Wire {
     }
 
     fn tag(&mut self, field: u32, wire_type: u32) {
-        self.varint(u64::from(field << 3 | wire_type));
+        write_key(&mut self.bytes, field, wire_type);
     }
 
     fn varint(&mut self, value: u64) {
-        if value < 0x80 {
-            self.bytes.push(value as u8);
-            return;
-        }
-        let mut encoded = [0_u8; 10];
-        let width = encode_varint(value, &mut encoded);
-        self.bytes.extend_from_slice(&encoded[..width]);
+        write_varint(&mut self.bytes, value);
     }
-}
-
-fn encode_varint(mut value: u64, into: &mut [u8; 10]) -> usize {
-    let mut width = 0;
-    while value >= 0x80 {
-        into[width] = value as u8 | 0x80;
-        value >>= 7;
-        width += 1;
-    }
-    into[width] = value as u8;
-    width + 1
-}
-
-fn varint_width(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }

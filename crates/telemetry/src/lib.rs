@@ -17,7 +17,7 @@ mod schema;
 mod tenant;
 pub mod time;
 pub mod view;
-mod wire;
+pub mod wire;
 
 pub use batch::{Batch, Signal, UnknownSignal};
 pub use decode::{DecodeError, NESTING_MAX, Problem};

@@ -1,14 +1,26 @@
-//! Protobuf wire primitives: a reader over trusted bytes that cannot fail, and varint writing.
+//! Protobuf wire primitives: writing fields into a vector, for whatever [`crate::encode`] has no builder for, and a
+//! reader over trusted bytes that cannot fail.
+//!
+//! ```
+//! use cupola_telemetry::wire::{close, open, write_bytes};
+//!
+//! let mut out = Vec::new();
+//! let message = open(&mut out, 2);
+//! write_bytes(&mut out, 1, b"name");
+//! close(&mut out, message);
+//! assert_eq!(out, b"\x12\x06\x0a\x04name");
+//! ```
 //!
 //! The reader is for canonical bytes. On anything else it ends early and gives defaults; it never panics
 //! and never reads outside its slice. Validation is [`crate::decode`]'s.
 
-pub(crate) const VARINT: u32 = 0;
-pub(crate) const FIXED64: u32 = 1;
-pub(crate) const LENGTH: u32 = 2;
-pub(crate) const GROUP_START: u32 = 3;
-pub(crate) const GROUP_END: u32 = 4;
-pub(crate) const FIXED32: u32 = 5;
+/// Wire types.
+pub const VARINT: u32 = 0;
+pub const FIXED64: u32 = 1;
+pub const LENGTH: u32 = 2;
+pub const GROUP_START: u32 = 3;
+pub const GROUP_END: u32 = 4;
+pub const FIXED32: u32 = 5;
 
 /// Longest varint, in bytes.
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
@@ -200,19 +212,22 @@ pub(crate) fn unzigzag32(value: u32) -> i32 {
     (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 
+/// How `sint32` stands in a varint.
 #[inline(always)]
-pub(crate) fn zigzag32(value: i32) -> u32 {
+pub fn zigzag32(value: i32) -> u32 {
     ((value << 1) ^ (value >> 31)) as u32
 }
 
+/// Bytes that [`write_varint`] writes.
 #[inline]
-pub(crate) fn varint_length(value: u64) -> usize {
+pub fn varint_length(value: u64) -> usize {
     // Seven bits a byte; zero takes one.
     ((64 - (value | 1).leading_zeros()) as usize).div_ceil(7)
 }
 
+/// Appends a varint in its shortest form.
 #[inline]
-pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -220,14 +235,25 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Appends what stands in front of the value of field `number`, which is below 2^29.
 #[inline]
-pub(crate) fn write_key(out: &mut Vec<u8>, number: u32, wire_type: u32) {
+pub fn write_key(out: &mut Vec<u8>, number: u32, wire_type: u32) {
     write_varint(out, u64::from(number << 3 | wire_type));
 }
 
-/// Opens a length-delimited value: leaves room for its length, to be filled by [`close`].
+/// Appends a field of bytes, text or an encoded message, also when it is empty.
 #[inline]
-pub(crate) fn open(out: &mut Vec<u8>, number: u32) -> usize {
+pub fn write_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    write_key(out, number, LENGTH);
+    write_varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+/// Opens a length-delimited field: leaves room for its length. Gives what [`close`] needs, once what was opened
+/// later is closed.
+#[inline]
+#[must_use = "a field that is opened must be closed"]
+pub fn open(out: &mut Vec<u8>, number: u32) -> usize {
     write_key(out, number, LENGTH);
     out.push(0);
     out.len()
@@ -235,7 +261,7 @@ pub(crate) fn open(out: &mut Vec<u8>, number: u32) -> usize {
 
 /// Closes what [`open`] opened at `start`: writes the shortest length, moving the contents if it needs room.
 #[inline]
-pub(crate) fn close(out: &mut Vec<u8>, start: usize) {
+pub fn close(out: &mut Vec<u8>, start: usize) {
     let length = out.len() - start;
     if length < 0x80 {
         out[start - 1] = length as u8;

@@ -1,9 +1,9 @@
 //! Builders of `opentelemetry.proto.common.v1` and `resource.v1`.
 
 use super::builder::builder;
-use super::message::{Message, Output, write_any_value, write_bytes};
+use super::message::{Message, Output, write_any_value};
 use crate::view;
-use crate::wire::{close, open};
+use crate::wire::{close, open, write_bytes};
 
 /// The bytes of an `AnyValue` message.
 pub fn any_value<'v>(value: impl Into<view::AnyValue<'v>>) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The message under construction: an open length, and which fields were written.
 
 use crate::view;
-use crate::wire::{FIXED32, FIXED64, LENGTH, VARINT, close, open, write_key, write_varint, zigzag32};
+use crate::wire::{FIXED32, FIXED64, VARINT, close, open, write_bytes, write_key, write_varint, zigzag32};
 
 /// Bytes written so far, and how many records, spans or points are among them.
 #[derive(Debug, Default)]
@@ -111,13 +111,6 @@ impl Drop for Message<'_> {
             Some(length) => self.output.bytes.truncate(length),
         }
     }
-}
-
-#[inline]
-pub(crate) fn write_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-    write_key(out, number, LENGTH);
-    write_varint(out, value.len() as u64);
-    out.extend_from_slice(value);
 }
 
 /// The contents of an `AnyValue` message.
