@@ -89,9 +89,44 @@ struct Shared {
 struct State {
     waiting: VecDeque<Batch>,
     /// Of what waits and what is being sent.
+    held: Load,
+    /// Of what is being sent, which can no longer be dropped.
+    sending: Load,
+    closed: bool,
+}
+
+/// What counts towards the bounds.
+#[derive(Clone, Copy, Default)]
+struct Load {
     bytes: usize,
     items: usize,
-    closed: bool,
+}
+
+impl Load {
+    fn of(batch: &Batch) -> Load {
+        Load {
+            bytes: batch.payload().len(),
+            items: batch.items(),
+        }
+    }
+
+    fn with(self, other: Load) -> Load {
+        Load {
+            bytes: self.bytes + other.bytes,
+            items: self.items + other.items,
+        }
+    }
+
+    fn without(self, other: Load) -> Load {
+        Load {
+            bytes: self.bytes - other.bytes,
+            items: self.items - other.items,
+        }
+    }
+
+    fn fits(self, config: &QueueConfig) -> bool {
+        self.bytes <= config.bytes_max && self.items <= config.items_max
+    }
 }
 
 impl Queue {
@@ -119,12 +154,12 @@ impl Queue {
 
     /// Payload bytes waiting or being sent.
     pub fn bytes(&self) -> usize {
-        self.shared.state.lock().bytes
+        self.shared.state.lock().held.bytes
     }
 
     /// Items waiting or being sent.
     pub fn items(&self) -> usize {
-        self.shared.state.lock().items
+        self.shared.state.lock().held.items
     }
 
     /// Batches not yet being sent.
@@ -140,7 +175,7 @@ impl Queue {
         let finished =
             tokio::time::timeout(limit, async { while workers.join_next().await.is_some() {} }).await;
         workers.abort_all();
-        let left = self.shared.state.lock().items;
+        let left = self.shared.state.lock().held.items;
         if finished.is_err() && left > 0 {
             tracing::error!(items = left, "queue not empty at shutdown, items lost");
             self.shared.stats.failed.fetch_add(left as u64, Ordering::Relaxed);
@@ -161,27 +196,27 @@ impl Sink for Queue {
 
 impl Shared {
     fn push(&self, batch: Batch) -> Result<Accepted, SendError> {
-        let items = batch.items();
-        let (bytes_max, items_max) = (self.config.bytes_max, self.config.items_max);
+        let load = Load::of(&batch);
+        let items = load.items;
         let mut state = self.state.lock();
         if state.closed {
             return Err(SendError::retryable("the queue is shutting down"));
         }
-        let fits_alone = batch.payload().len() <= bytes_max && items <= items_max;
-        if self.config.when_full == WhenFull::DropOldest && fits_alone {
-            while !state.fits(&batch, &self.config) {
+        let fits_alone = load.fits(&self.config);
+        // Nothing is dropped for a batch that would find no room even then.
+        if self.config.when_full == WhenFull::DropOldest && state.sending.with(load).fits(&self.config) {
+            while !state.held.with(load).fits(&self.config) {
                 let Some(oldest) = state.waiting.pop_front() else {
                     break;
                 };
-                state.release(&oldest);
+                state.held = state.held.without(Load::of(&oldest));
                 self.stats
                     .dropped
                     .fetch_add(oldest.items() as u64, Ordering::Relaxed);
             }
         }
-        if state.fits(&batch, &self.config) {
-            state.bytes += batch.payload().len();
-            state.items += items;
+        if state.held.with(load).fits(&self.config) {
+            state.held = state.held.with(load);
             state.waiting.push_back(batch);
             drop(state);
             self.stats.enqueued.fetch_add(items as u64, Ordering::Relaxed);
@@ -215,6 +250,7 @@ impl Shared {
             {
                 let mut state = self.state.lock();
                 if let Some(batch) = state.waiting.pop_front() {
+                    state.sending = state.sending.with(Load::of(&batch));
                     return Some(batch);
                 }
                 if state.closed {
@@ -227,14 +263,11 @@ impl Shared {
 }
 
 impl State {
-    fn fits(&self, batch: &Batch, config: &QueueConfig) -> bool {
-        self.bytes + batch.payload().len() <= config.bytes_max
-            && self.items + batch.items() <= config.items_max
-    }
-
+    /// After a batch has been sent, or not.
     fn release(&mut self, batch: &Batch) {
-        self.bytes -= batch.payload().len();
-        self.items -= batch.items();
+        let load = Load::of(batch);
+        self.held = self.held.without(load);
+        self.sending = self.sending.without(load);
     }
 }
 

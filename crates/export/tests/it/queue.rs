@@ -172,6 +172,25 @@ async fn a_full_queue_drops_the_newest_or_the_oldest_if_told_to() {
 }
 
 #[tokio::test]
+async fn nothing_is_dropped_for_a_batch_that_finds_no_room_beside_what_is_being_sent() {
+    let sink = Gated::new(0);
+    let queue = Queue::start(config(10, WhenFull::DropOldest), sink.clone());
+    queue.send(logs(1, 1, 6, 0)).await.unwrap();
+    while queue.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
+    queue.send(logs(1, 1, 2, 0)).await.unwrap();
+    // Five fit into the queue, but not beside the six.
+    assert_eq!(queue.send(logs(1, 1, 5, 0)).await, Ok(Accepted::all()));
+    sink.permits.add_permits(10);
+    assert_eq!(queue.shutdown(Duration::from_secs(10)).await, 0);
+    let taken: Vec<usize> = sink.taken.lock().iter().map(Batch::items).collect();
+    assert_eq!(taken, [6, 2]);
+    assert_eq!(queue.stats().dropped.load(Ordering::Relaxed), 5);
+    assert_eq!((queue.items(), queue.bytes()), (0, 0));
+}
+
+#[tokio::test]
 async fn outcomes_are_counted() {
     let partial = Gated::answering(
         10,
