@@ -22,6 +22,8 @@ pub use config::{
     TlsConfig,
 };
 
+use split::Pieces;
+
 use crate::retry::{Retry, RetryStats};
 use crate::{Accepted, SendError, Sink};
 
@@ -116,6 +118,21 @@ impl OtlpSink {
     }
 }
 
+/// An error with its causes, which is where the useful part is.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 #[async_trait]
 impl Sink for OtlpSink {
     /// Sends a batch in as many requests as its size asks for. Pieces refused for good are counted as
@@ -125,20 +142,10 @@ impl Sink for OtlpSink {
         if batch.items() == 0 {
             return Ok(Accepted::all());
         }
-        let split = match self.json {
-            false => split::split(&batch, self.request_bytes_max),
-            true => split::split_json(&batch, self.request_bytes_max),
-        };
+        let mut pieces = Pieces::new(&batch, self.request_bytes_max, self.json);
         let mut accepted = Accepted::all();
         let mut delivered = false;
-        if split.oversized > 0 {
-            let message = format!(
-                "{} items are each larger than a request may be ({} bytes)",
-                split.oversized, self.request_bytes_max
-            );
-            self.reject(&mut accepted, split.oversized, message);
-        }
-        for piece in split.batches {
+        while let Some(piece) = pieces.next() {
             let items = piece.items() as u64;
             match self.transport.send(piece).await {
                 Ok(outcome) => {
@@ -160,6 +167,14 @@ impl Sink for OtlpSink {
                     return Err(error);
                 }
             }
+        }
+        let oversized = pieces.oversized();
+        if oversized > 0 {
+            let message = format!(
+                "{oversized} items are each larger than a request may be ({} bytes)",
+                self.request_bytes_max
+            );
+            self.reject(&mut accepted, oversized, message);
         }
         if delivered {
             Ok(accepted)

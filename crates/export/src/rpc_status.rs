@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use bytes::BufMut;
+use cupola_telemetry::wire::write_bytes;
 use serde_json::{Value, json};
 
 use crate::otlp::wire;
@@ -58,7 +58,7 @@ impl RpcStatus {
                 let mut field = Vec::new();
                 wire::put_bytes_field(&mut field, 1, violation.field.as_bytes());
                 wire::put_bytes_field(&mut field, 2, violation.description.as_bytes());
-                wire::put_message_field(&mut detail, 1, &field);
+                write_bytes(&mut detail, 1, &field);
             }
             put_any(&mut out, BAD_REQUEST, &detail);
         }
@@ -71,7 +71,7 @@ impl RpcStatus {
                 wire::put_varint_field(&mut duration, 2, u64::from(delay.subsec_nanos()));
             }
             let mut detail = Vec::new();
-            wire::put_message_field(&mut detail, 1, &duration);
+            write_bytes(&mut detail, 1, &duration);
             put_any(&mut out, RETRY_INFO, &detail);
         }
         out
@@ -179,11 +179,11 @@ fn violation_of(value: &Value) -> FieldViolation {
     }
 }
 
-fn put_any(out: &mut impl BufMut, kind: &str, value: &[u8]) {
+fn put_any(out: &mut Vec<u8>, kind: &str, value: &[u8]) {
     let mut any = Vec::with_capacity(kind.len() + value.len() + 8);
     wire::put_bytes_field(&mut any, 1, kind.as_bytes());
     wire::put_bytes_field(&mut any, 2, value);
-    wire::put_message_field(out, 3, &any);
+    write_bytes(out, 3, &any);
 }
 
 fn decode_retry_info(bytes: &[u8]) -> Option<Duration> {

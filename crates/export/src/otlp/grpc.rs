@@ -12,7 +12,7 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Status};
 
-use super::{Compression, OtlpConfig, OtlpConfigError, TENANT_HEADER, grpc_path, response};
+use super::{Compression, OtlpConfig, OtlpConfigError, TENANT_HEADER, chain, grpc_path, response};
 use crate::rpc_status::RpcStatus;
 use crate::{Accepted, SendError};
 
@@ -158,21 +158,6 @@ fn judge(status: &Status) -> SendError {
     } else {
         SendError::Permanent { reason }
     }
-}
-
-/// An error with its causes, which is where the useful part is.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Messages as raw bytes: a batch is an encoded request already.

@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use reqwest::{Certificate, Client, Identity, Response};
 
 use super::compression::compress;
-use super::{Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, http_path, response};
+use super::{Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, chain, http_path, response};
 use crate::rpc_status::RpcStatus;
 use crate::{Accepted, SendError};
 
@@ -214,18 +214,6 @@ async fn read_limited(mut answer: Response) -> BytesMut {
         body.extend_from_slice(&chunk);
     }
     body
-}
-
-/// An error with its causes, which is where the useful part is.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

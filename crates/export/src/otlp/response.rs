@@ -4,6 +4,7 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#partial-success>
 
 use cupola_telemetry::Signal;
+use cupola_telemetry::wire::write_bytes;
 use serde_json::{Value as Json, json};
 
 use super::wire::{self, Malformed, Value};
@@ -30,7 +31,7 @@ pub fn encode(accepted: &Accepted) -> Vec<u8> {
             wire::put_varint_field(&mut partial, 1, accepted.rejected);
         }
         wire::put_bytes_field(&mut partial, 2, accepted.message.as_bytes());
-        wire::put_message_field(&mut out, 1, &partial);
+        write_bytes(&mut out, 1, &partial);
     }
     out
 }

@@ -1,26 +1,87 @@
 //! Splitting a request that is larger than its destination takes. Walks the envelope levels (resource,
-//! scope, record; for metrics also the points of one metric), copies what is above a piece into every piece
-//! and shares out what is below. Refuses to touch a record: one that alone is too large is left out and
-//! counted. Leaves no empty envelopes behind.
+//! scope, record; for metrics also the points of one metric), copies what is above a record into every piece
+//! that has one, and makes a piece only when it is asked for. Refuses to touch a record: one that is too large
+//! even alone is left out and counted. Leaves no empty envelopes behind.
 
 use bytes::Bytes;
+use cupola_telemetry::wire::{close, open, varint_length, write_bytes};
 use cupola_telemetry::{Batch, Signal};
 
-use super::wire::{self, Malformed, Value};
-
-/// The pieces of a batch, each within the limit.
-#[derive(Debug, Default)]
-pub(crate) struct Split {
-    pub(crate) batches: Vec<Batch>,
-    /// Items too large for any request.
-    pub(crate) oversized: u64,
-}
+use super::wire::{self, Fields, Malformed, Value};
 
 /// Field numbers that lead from a request to its records: resource, scope, record.
 const ENVELOPE: [&[u32]; 3] = [&[1], &[2], &[2]];
 /// From a metric to its points: the `data` oneof (gauge, sum, histogram, exponential histogram, summary),
 /// then `data_points`.
 const METRIC: [&[u32]; 5] = [ENVELOPE[0], ENVELOPE[1], ENVELOPE[2], &[5, 7, 9, 10, 11], &[1]];
+
+/// JSON takes at most about this many times the bytes of protobuf (an empty attribute, control characters).
+const JSON_GROWTH_MAX: usize = 16;
+
+/// The requests that a batch is sent in.
+#[derive(Debug)]
+pub(crate) struct Pieces<'b> {
+    division: Division<'b>,
+    /// Of the form that is sent: protobuf or JSON.
+    bytes_max: usize,
+    json: bool,
+    /// Parts of a piece whose JSON was too large, the next one last.
+    parts: Vec<Batch>,
+    oversized: u64,
+}
+
+impl<'b> Pieces<'b> {
+    pub(crate) fn new(batch: &'b Batch, bytes_max: usize, json: bool) -> Pieces<'b> {
+        let limits = Limits {
+            bytes: bytes_max,
+            items: usize::MAX,
+        };
+        Pieces {
+            division: Division::new(batch, limits),
+            bytes_max,
+            json,
+            parts: Vec::new(),
+            oversized: 0,
+        }
+    }
+
+    /// The next piece. A batch that fits is the only one, as it is, sharing its bytes.
+    pub(crate) fn next(&mut self) -> Option<Batch> {
+        loop {
+            let piece = match self.parts.pop() {
+                Some(part) => part,
+                None => self.division.next()?,
+            };
+            if !self.json || self.fits_as_json(&piece) {
+                return Some(piece);
+            }
+            if piece.items() <= 1 {
+                self.oversized += piece.items() as u64;
+                continue;
+            }
+            let limits = Limits {
+                bytes: usize::MAX,
+                items: piece.items().div_ceil(2),
+            };
+            let mut halves = Division::new(&piece, limits);
+            let before = self.parts.len();
+            while let Some(half) = halves.next() {
+                self.parts.push(half);
+            }
+            self.parts[before..].reverse();
+            self.oversized += halves.oversized;
+        }
+    }
+
+    /// Items too large for any request among what has been gone through.
+    pub(crate) fn oversized(&self) -> u64 {
+        self.oversized + self.division.oversized
+    }
+
+    fn fits_as_json(&self, piece: &Batch) -> bool {
+        piece.payload().len() <= self.bytes_max / JSON_GROWTH_MAX || piece.to_json().len() <= self.bytes_max
+    }
+}
 
 /// How much one piece may hold.
 #[derive(Debug, Clone, Copy)]
@@ -29,178 +90,226 @@ struct Limits {
     items: usize,
 }
 
-/// Splits `batch` so that no piece has more than `bytes_max` bytes. A batch that fits is passed on as it is,
-/// sharing its bytes.
-pub(crate) fn split(batch: &Batch, bytes_max: usize) -> Split {
-    if batch.payload().len() <= bytes_max {
-        return Split {
-            batches: vec![batch.clone()],
-            oversized: 0,
-        };
-    }
-    divide(
-        batch,
-        Limits {
-            bytes: bytes_max,
-            items: usize::MAX,
-        },
-    )
-}
-
-/// JSON takes at most about this many times the bytes of protobuf (an empty attribute, control characters).
-const JSON_GROWTH_MAX: usize = 16;
-
-/// Like [`split`], with the limit on the JSON form: halves what is too large.
-pub(crate) fn split_json(batch: &Batch, bytes_max: usize) -> Split {
-    let mut result = Split::default();
-    let mut todo = vec![batch.clone()];
-    while let Some(batch) = todo.pop() {
-        if batch.payload().len() <= bytes_max / JSON_GROWTH_MAX || batch.to_json().len() <= bytes_max {
-            result.batches.push(batch);
-        } else if batch.items() <= 1 {
-            result.oversized += batch.items() as u64;
-        } else {
-            let halves = divide(
-                &batch,
-                Limits {
-                    bytes: usize::MAX,
-                    items: batch.items().div_ceil(2),
-                },
-            );
-            result.oversized += halves.oversized;
-            todo.extend(halves.batches.into_iter().rev());
-        }
-    }
-    result
-}
-
-fn divide(batch: &Batch, limits: Limits) -> Split {
-    let levels: &[&[u32]] = if batch.signal() == Signal::Metrics {
-        &METRIC
-    } else {
-        &ENVELOPE
-    };
-    let mut pieces = Pieces {
-        done: Vec::new(),
-        oversized: 0,
-    };
-    if split_message(batch.payload(), levels, limits, &mut pieces).is_err() {
-        // A batch is valid protobuf, so this does not happen; if it did, the items would be counted.
-        return Split {
-            batches: Vec::new(),
-            oversized: batch.items() as u64,
-        };
-    }
-    let batches = pieces
-        .done
-        .into_iter()
-        .map(|piece| {
-            let bytes = Bytes::from(piece.bytes);
-            Batch::from_canonical(batch.signal(), batch.tenant().clone(), bytes, piece.items)
-        })
-        .collect();
-    Split {
-        batches,
-        oversized: pieces.oversized,
-    }
-}
-
-/// The bytes of one message and how many items are in it.
-struct Piece {
-    bytes: Vec<u8>,
+/// A walk over the records of a batch, cut into pieces.
+#[derive(Debug)]
+struct Division<'b> {
+    batch: &'b Batch,
+    limits: Limits,
+    /// Not divided: it fits.
+    whole: bool,
+    /// Field numbers from the request down to its records.
+    numbers: &'static [&'static [u32]],
+    /// From the request down to the message whose records are being gone through.
+    path: Vec<Level<'b>>,
+    /// A record that found no room in the piece before.
+    left: Option<(u32, &'b [u8])>,
+    /// Messages entered so far, which tells them apart.
+    entered: u64,
+    /// Items in pieces and oversized ones.
     items: usize,
-}
-
-struct Pieces {
-    done: Vec<Piece>,
     oversized: u64,
 }
 
-/// Divides one message into messages within `limits`, all with its own fields and each with a share of its
-/// children.
-fn split_message(
-    message: &[u8],
-    levels: &[&[u32]],
-    limits: Limits,
-    out: &mut Pieces,
-) -> Result<(), Malformed> {
-    let Some((children, below)) = levels.split_first() else {
-        return Ok(());
-    };
-    let header = own_fields(message, children)?;
-    let mut current = Piece {
-        bytes: header.clone(),
-        items: 0,
-    };
-    for field in wire::fields(message) {
-        let (number, Value::Bytes(child)) = field? else {
-            continue;
-        };
-        if !children.contains(&number) {
-            continue;
-        }
-        let items = count_items(child, below)?;
-        if items == 0 {
-            continue;
-        }
-        let length = wire::field_length(number, child.len());
-        if header.len() + length <= limits.bytes && items <= limits.items {
-            if !current.has_room(length, items, limits) {
-                out.finish(&mut current, &header);
-            }
-            current.push(number, child, items);
-            continue;
-        }
-        // Too large even alone: divide it, or leave it out if it is a record.
-        let overhead = header.len() + wire::field_length(number, limits.bytes / 2) - limits.bytes / 2 + 1;
-        let room = Limits {
-            bytes: limits.bytes.saturating_sub(overhead),
-            ..limits
-        };
-        if below.is_empty() || room.bytes == 0 {
-            out.oversized += items as u64;
-            continue;
-        }
-        let mut parts = Pieces {
-            done: Vec::new(),
+/// A message that is being divided.
+#[derive(Debug)]
+struct Level<'b> {
+    id: u64,
+    /// Of the field it stands in.
+    number: u32,
+    /// Everything in it but what it is divided along.
+    header: Vec<u8>,
+    children: Fields<'b>,
+}
+
+impl<'b> Division<'b> {
+    fn new(batch: &'b Batch, limits: Limits) -> Division<'b> {
+        let mut division = Division {
+            batch,
+            limits,
+            whole: batch.payload().len() <= limits.bytes && batch.items() <= limits.items,
+            numbers: match batch.signal() {
+                Signal::Metrics => &METRIC,
+                Signal::Logs | Signal::Traces => &ENVELOPE,
+            },
+            path: Vec::new(),
+            left: None,
+            entered: 0,
+            items: 0,
             oversized: 0,
         };
-        split_message(child, below, room, &mut parts)?;
-        out.oversized += parts.oversized;
-        for part in parts.done {
-            if !current.has_room(wire::field_length(number, part.bytes.len()), part.items, limits) {
-                out.finish(&mut current, &header);
-            }
-            current.push(number, &part.bytes, part.items);
+        if !division.whole && division.enter(0, batch.payload()).is_err() {
+            division.give_up();
         }
+        division
     }
-    out.finish(&mut current, &header);
-    Ok(())
+
+    fn next(&mut self) -> Option<Batch> {
+        if std::mem::take(&mut self.whole) {
+            return Some(self.batch.clone());
+        }
+        let mut piece = Piece::new(self.limits.bytes.min(self.batch.payload().len()));
+        loop {
+            let record = match self.left.take() {
+                Some(record) => record,
+                None => match self.record() {
+                    Ok(Some(record)) => record,
+                    Ok(None) => break,
+                    Err(Malformed) => {
+                        self.give_up();
+                        break;
+                    }
+                },
+            };
+            let (number, bytes) = record;
+            let fits = piece.bytes_with(&self.path, number, bytes, self.limits.bytes) <= self.limits.bytes
+                || piece.items == 0 && self.bytes_alone(number, bytes) <= self.limits.bytes;
+            if fits && piece.items < self.limits.items {
+                piece.push(&self.path, number, bytes);
+            } else if piece.items > 0 {
+                self.left = Some(record);
+                break;
+            } else {
+                self.oversized += 1;
+                self.items += 1;
+            }
+        }
+        self.items += piece.items;
+        piece.finish(self.batch)
+    }
+
+    /// The next record and the number of its field; `path` leads to it.
+    fn record(&mut self) -> Result<Option<(u32, &'b [u8])>, Malformed> {
+        while let Some(level) = self.path.last_mut() {
+            let Some(field) = level.children.next() else {
+                self.path.pop();
+                continue;
+            };
+            let depth = self.path.len();
+            let (number, Value::Bytes(child)) = field? else {
+                continue;
+            };
+            if !self.numbers[depth - 1].contains(&number) {
+                continue;
+            }
+            if depth == self.numbers.len() {
+                return Ok(Some((number, child)));
+            }
+            self.enter(number, child)?;
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, number: u32, message: &'b [u8]) -> Result<(), Malformed> {
+        let header = own_fields(message, self.numbers[self.path.len()])?;
+        self.entered += 1;
+        self.path.push(Level {
+            id: self.entered,
+            number,
+            header,
+            children: wire::fields(message),
+        });
+        Ok(())
+    }
+
+    /// Bytes of a request with one record in it and nothing else.
+    fn bytes_alone(&self, number: u32, record: &[u8]) -> usize {
+        let contents = wire::field_length(number, record.len());
+        let mut levels = self.path.iter().rev().peekable();
+        let mut bytes = contents;
+        while let Some(level) = levels.next() {
+            bytes += level.header.len();
+            // The request itself is in no field.
+            if levels.peek().is_some() {
+                bytes = wire::field_length(level.number, bytes);
+            }
+        }
+        bytes
+    }
+
+    /// A batch is valid protobuf, so this does not happen; if it did, the items are counted.
+    fn give_up(&mut self) {
+        self.path.clear();
+        self.oversized += self.batch.items().saturating_sub(self.items) as u64;
+    }
+}
+
+/// A request under construction.
+struct Piece {
+    bytes: Vec<u8>,
+    /// The messages that are open, outermost first: which they are, and what closes them.
+    open: Vec<(u64, usize)>,
+    items: usize,
 }
 
 impl Piece {
-    fn has_room(&self, length: usize, items: usize, limits: Limits) -> bool {
-        self.bytes.len().saturating_add(length) <= limits.bytes && self.items + items <= limits.items
-    }
-
-    fn push(&mut self, number: u32, child: &[u8], items: usize) {
-        wire::put_message_field(&mut self.bytes, number, child);
-        self.items += items;
-    }
-}
-
-impl Pieces {
-    /// Closes `current` unless it has nothing in it, and begins another.
-    fn finish(&mut self, current: &mut Piece, header: &[u8]) {
-        if current.items > 0 {
-            let next = Piece {
-                bytes: header.to_vec(),
-                items: 0,
-            };
-            self.done.push(std::mem::replace(current, next));
+    fn new(capacity: usize) -> Piece {
+        Piece {
+            bytes: Vec::with_capacity(capacity),
+            open: Vec::new(),
+            items: 0,
         }
     }
+
+    /// How many of the messages that lead to a record are open already.
+    fn shared(&self, path: &[Level<'_>]) -> usize {
+        let pairs = self.open.iter().zip(path);
+        pairs.take_while(|((id, _), level)| *id == level.id).count()
+    }
+
+    /// An upper bound of the bytes with one more record, if none are to be more than `bytes_max`.
+    fn bytes_with(&self, path: &[Level<'_>], number: u32, record: &[u8], bytes_max: usize) -> usize {
+        let new = path.get(self.shared(path)..).unwrap_or_default();
+        // One byte is left for a length; the others come when the message is closed.
+        let length_bytes = varint_length(bytes_max as u64) - 1;
+        let mut bytes = self.bytes.len() + wire::field_length(number, record.len());
+        for level in new {
+            bytes += wire::field_length(level.number, 0) + level.header.len();
+        }
+        bytes + (self.open.len() + new.len()) * length_bytes
+    }
+
+    fn push(&mut self, path: &[Level<'_>], number: u32, record: &[u8]) {
+        let shared = self.shared(path);
+        self.close_to(shared);
+        for level in path.get(shared..).unwrap_or_default() {
+            let start = match level.id {
+                REQUEST => 0,
+                _ => open(&mut self.bytes, level.number),
+            };
+            self.open.push((level.id, start));
+            self.bytes.extend_from_slice(&level.header);
+        }
+        write_bytes(&mut self.bytes, number, record);
+        self.items += 1;
+    }
+
+    fn close_to(&mut self, depth: usize) {
+        while self.open.len() > depth
+            && let Some((id, start)) = self.open.pop()
+        {
+            if id != REQUEST {
+                close(&mut self.bytes, start);
+            }
+        }
+    }
+
+    fn finish(mut self, batch: &Batch) -> Option<Batch> {
+        self.close_to(0);
+        if self.items == 0 {
+            return None;
+        }
+        let bytes = Bytes::from(self.bytes);
+        Some(Batch::from_canonical(
+            batch.signal(),
+            batch.tenant().clone(),
+            bytes,
+            self.items,
+        ))
+    }
 }
+
+/// The first message entered, which is in no field.
+const REQUEST: u64 = 1;
 
 /// Everything of a message but the children it is divided along, as it stands.
 fn own_fields(message: &[u8], children: &[u32]) -> Result<Vec<u8>, Malformed> {
@@ -218,18 +327,77 @@ fn own_fields(message: &[u8], children: &[u32]) -> Result<Vec<u8>, Malformed> {
     Ok(header)
 }
 
-/// Records (log records, spans, data points) below a message.
-fn count_items(message: &[u8], levels: &[&[u32]]) -> Result<usize, Malformed> {
-    let Some((children, below)) = levels.split_first() else {
-        return Ok(1);
-    };
-    let mut items = 0;
-    for field in wire::fields(message) {
-        if let (number, Value::Bytes(child)) = field?
-            && children.contains(&number)
+#[cfg(test)]
+mod tests {
+    use cupola_telemetry::TenantId;
+    use cupola_telemetry::encode::LogsEncoder;
+
+    use super::*;
+
+    /// Log records with these bodies, each `scope` of them under a scope of its own, below a long resource.
+    fn batch(resource_bytes: usize, scope: usize, bodies: &[usize]) -> Batch {
+        let mut logs = LogsEncoder::new();
         {
-            items += count_items(child, below)?;
+            let mut resource = logs.resource_logs();
+            resource
+                .resource()
+                .attribute("long", "x".repeat(resource_bytes).as_str());
+            for bodies in bodies.chunks(scope) {
+                let mut scope = resource.scope_logs();
+                scope.scope().name("scope");
+                for bytes in bodies {
+                    scope.record().body("y".repeat(*bytes).as_str());
+                }
+            }
+        }
+        logs.finish(TenantId::default_tenant())
+    }
+
+    fn bodies(pieces: &[Batch]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        for piece in pieces {
+            for scope in piece.logs().resources().flat_map(|resource| resource.scopes()) {
+                for record in scope.records() {
+                    match record.body {
+                        Some(cupola_telemetry::view::AnyValue::String(text)) => lengths.push(text.len()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+        lengths
+    }
+
+    #[test]
+    fn what_is_left_beside_a_long_header_is_used_to_the_last_byte() {
+        let sizes: Vec<usize> = (0..40).map(|index| index * 7 % 90).collect();
+        let whole = batch(600, 3, &sizes);
+        // One record of the largest alone, then one byte less.
+        let alone = batch(600, 1, &[*sizes.iter().max().unwrap()]).payload().len();
+        for (bytes_max, oversized) in [(alone, 0), (alone - 1, 1), (alone + 200, 0)] {
+            let mut pieces = Pieces::new(&whole, bytes_max, false);
+            let all: Vec<Batch> = std::iter::from_fn(|| pieces.next()).collect();
+            assert_eq!(pieces.oversized(), oversized, "{bytes_max}");
+            assert!(all.iter().all(|piece| piece.payload().len() <= bytes_max));
+            let items: usize = all.iter().map(Batch::items).sum();
+            assert_eq!(items + oversized as usize, sizes.len());
+            if oversized == 0 {
+                assert_eq!(bodies(&all), sizes, "{bytes_max}");
+            }
+            for piece in &all {
+                let again =
+                    Batch::decode_protobuf(Signal::Logs, TenantId::default_tenant(), piece.payload().clone());
+                assert_eq!(again.as_ref(), Ok(piece));
+            }
         }
     }
-    Ok(items)
+
+    #[test]
+    fn a_piece_is_made_when_it_is_asked_for() {
+        let whole = batch(1000, 10, &[100; 1000]);
+        let mut pieces = Pieces::new(&whole, 2000, false);
+        let first = pieces.next().unwrap();
+        assert!(pieces.division.items == first.items() && first.items() < 10);
+        assert!(pieces.parts.is_empty());
+    }
 }

@@ -1,8 +1,8 @@
 //! The little protobuf that a peer of the OTLP protocol needs beside the payload: status and response
 //! messages, and the envelope levels a request is split along. Reading is checked, since a response comes
-//! from outside. Refuses to know any telemetry field.
+//! from outside; writing is telemetry's. Refuses to know any telemetry field.
 
-use bytes::BufMut;
+use cupola_telemetry::wire::{VARINT, varint_length, write_bytes, write_key, write_varint};
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(crate) fn fields(bytes: &[u8]) -> Fields<'_> {
     Fields { rest: bytes }
 }
 
+#[derive(Debug)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -114,40 +115,20 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-pub(crate) fn put_varint(out: &mut impl BufMut, mut value: u64) {
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
-}
-
-pub(crate) fn varint_length(value: u64) -> usize {
-    // Seven bits to a byte; zero takes one.
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
 /// Bytes a length-delimited field takes in all.
 pub(crate) fn field_length(number: u32, length: usize) -> usize {
     varint_length(u64::from(number) << 3) + varint_length(length as u64) + length
 }
 
-pub(crate) fn put_varint_field(out: &mut impl BufMut, number: u32, value: u64) {
-    put_varint(out, u64::from(number) << 3);
-    put_varint(out, value);
-}
-
-/// A message field, also when it is empty: presence means something.
-pub(crate) fn put_message_field(out: &mut impl BufMut, number: u32, bytes: &[u8]) {
-    put_varint(out, u64::from(number) << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.put_slice(bytes);
+pub(crate) fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
+    write_key(out, number, VARINT);
+    write_varint(out, value);
 }
 
 /// A string or bytes field; left out when empty, as proto3 does.
-pub(crate) fn put_bytes_field(out: &mut impl BufMut, number: u32, bytes: &[u8]) {
+pub(crate) fn put_bytes_field(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     if !bytes.is_empty() {
-        put_message_field(out, number, bytes);
+        write_bytes(out, number, bytes);
     }
 }
 
@@ -177,7 +158,7 @@ mod tests {
     fn field_length_is_what_is_written() {
         for (number, length) in [(1, 0), (15, 127), (16, 128), (1, 16383), (1, 16384)] {
             let mut bytes = Vec::new();
-            put_message_field(&mut bytes, number, &vec![0; length]);
+            write_bytes(&mut bytes, number, &vec![0; length]);
             assert_eq!(bytes.len(), field_length(number, length));
         }
     }
