@@ -115,7 +115,8 @@ impl Generator {
         }
     }
 
-    /// The clock of `signal`, in nanoseconds since the epoch: the earliest time that the next batch may hold.
+    /// The clock of `signal`, in nanoseconds since the epoch: that of the tenant which is furthest behind. Items of the
+    /// next batch are around it: a log may be anywhere in a span of one of the newest traces.
     pub fn now(&self, signal: Signal) -> u64 {
         let clocks = self.tenants.iter().map(|tenant| match signal {
             Signal::Logs => tenant.logs.now(),

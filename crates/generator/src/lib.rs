@@ -21,6 +21,8 @@ mod traces;
 mod wire;
 mod words;
 
-pub use config::{GeneratorConfig, PODS_MAX, ROUTES_MAX, SERVICES_MAX};
+pub use config::{
+    GeneratorConfig, METRIC_INTERVAL_MAX, PODS_MAX, ROUTES_MAX, SERVICES_MAX, START_UNIX_NANO_MAX,
+};
 pub use generator::Generator;
 pub use words::{ABSENT_WORD, COMMON_WORD, RARE_WORD};

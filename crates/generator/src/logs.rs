@@ -98,9 +98,11 @@ impl LogStream {
         }
     }
 
-    /// Time of the next record.
+    /// Time of the next record that is in no span.
     pub(crate) fn now(&self) -> u64 {
-        self.start + (self.emitted as f64 * self.nanos_per_log) as u64
+        // Conversions of doubles saturate too.
+        self.start
+            .saturating_add((self.emitted as f64 * self.nanos_per_log) as u64)
     }
 
     pub(crate) fn batch(

@@ -94,7 +94,9 @@ impl Plans {
         Trace {
             number,
             template,
-            start: self.start + (number as f64 * self.nanos_per_trace) as u64,
+            start: self
+                .start
+                .saturating_add((number as f64 * self.nanos_per_trace) as u64),
             failed: crate::random::unit(mix(word, 2)) < self.error_ratio,
             root_nanos,
             seed: word,
@@ -117,11 +119,17 @@ impl Trace<'_> {
     }
 
     pub(crate) fn span_start(&self, step: usize) -> u64 {
-        self.start + (self.root_nanos * f64::from(self.template.steps[step].start)) as u64
+        self.after(self.template.steps[step].start)
     }
 
     pub(crate) fn span_end(&self, step: usize) -> u64 {
-        self.start + (self.root_nanos * f64::from(self.template.steps[step].end)) as u64
+        self.after(self.template.steps[step].end)
+    }
+
+    /// A moment of the trace, as a fraction of its root's duration.
+    fn after(&self, fraction: f32) -> u64 {
+        self.start
+            .saturating_add((self.root_nanos * f64::from(fraction)) as u64)
     }
 
     pub(crate) fn span_fails(&self, step: usize) -> bool {

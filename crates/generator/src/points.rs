@@ -89,7 +89,8 @@ impl PointStream {
     pub(crate) fn now(&self) -> u64 {
         // Pods were started at different times, so their readers fire at different moments of the interval.
         let phase = scale(mix(0x30, self.pod as u64), self.interval as usize) as u64;
-        self.start + self.sweep * self.interval + phase
+        let elapsed = self.sweep.saturating_mul(self.interval);
+        self.start.saturating_add(elapsed).saturating_add(phase)
     }
 
     /// Distinct time series.
@@ -106,7 +107,9 @@ impl PointStream {
             let scope_metrics = wire.open(2);
             wire.bytes(1, &service.scope);
             let pod_end = self.pods[self.pod + 1];
-            let time = self.now() + self.random.below(READ_JITTER_NANOS) as u64;
+            let time = self
+                .now()
+                .saturating_add(self.random.below(READ_JITTER_NANOS) as u64);
             while left > 0 && self.next < pod_end {
                 left -= self.metric(plans, time, left.min(pod_end - self.next), wire);
             }

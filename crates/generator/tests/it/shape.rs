@@ -1,8 +1,9 @@
 //! Items are counted exactly, are valid, and have the stated number of attributes.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use cupola_generator::ndjson;
+use cupola_generator::{Generator, GeneratorConfig, START_UNIX_NANO_MAX, ndjson};
 use cupola_telemetry::{Batch, Signal};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
@@ -92,6 +93,26 @@ fn ndjson_has_one_object_for_each_item() {
             text.lines()
                 .all(|line| line.starts_with('{') && line.ends_with('}'))
         );
+    }
+}
+
+#[test]
+fn no_configuration_makes_it_fail() {
+    let mut generator = Generator::new(GeneratorConfig {
+        services: 2,
+        pods: 2,
+        start_unix_nano: u64::MAX,
+        logs_per_second: f64::MIN_POSITIVE,
+        spans_per_second: 0.0,
+        metric_interval: Duration::MAX,
+        ..GeneratorConfig::default()
+    });
+    for signal in Signal::ALL {
+        // More points than there are series, so that the clock of metrics moves.
+        for _ in 0..3 {
+            assert_eq!(generator.batch(signal, 5_000).items(), 5_000);
+        }
+        assert!(generator.now(signal) >= START_UNIX_NANO_MAX);
     }
 }
 
