@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::catalog::{Catalog, CatalogEdit, CatalogState, ObjectCatalog, SegmentEntry};
 use crate::config::StoreConfig;
 use crate::engine::{
-    DataDirectory, QUARANTINE_DIRECTORY, count_rows, find_orphans, has_format, open_objects,
+    DataDirectory, Orphan, QUARANTINE_DIRECTORY, count_rows, find_orphans, has_format, open_objects,
 };
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_DIRECTORY, JournalFiles};
@@ -41,7 +41,8 @@ pub(crate) async fn check(config: StoreConfig, repair: bool) -> Result<DoctorRep
         rows: state.segments.values().map(|entry| entry.meta.rows).sum(),
         ..DoctorReport::default()
     };
-    check_orphans(&objects, &state, repair, &mut report).await?;
+    let orphans = find_orphans(&config, &objects, &state, directory.journal_id).await?;
+    check_orphans(&objects, orphans, repair, &mut report).await?;
     check_segments(&objects, &catalog, &state, repair, &mut report).await?;
     let flushed = state
         .flushed
@@ -57,20 +58,25 @@ pub(crate) async fn check(config: StoreConfig, repair: bool) -> Result<DoctorRep
 
 async fn check_orphans(
     objects: &Arc<dyn ObjectStore>,
-    state: &CatalogState,
+    orphans: Vec<Orphan>,
     repair: bool,
     report: &mut DoctorReport,
 ) -> Result<(), StoreError> {
-    for orphan in find_orphans(objects, state).await? {
-        if repair {
-            let removed = objects.delete(&orphan.location).await;
-            removed.map_err(|source| failed("remove", orphan.location.as_ref(), source))?;
+    for Orphan { object, is_old } in orphans {
+        let repaired = repair && is_old;
+        if repaired {
+            let removed = objects.delete(&object.location).await;
+            removed.map_err(|source| failed("remove", object.location.as_ref(), source))?;
         }
+        let age = match is_old {
+            true => "",
+            false => "; a file this young is left alone",
+        };
         report.problems.push(Problem {
             kind: ProblemKind::Orphan,
-            path: orphan.location.to_string(),
-            detail: format!("no manifest names this file of {} bytes", orphan.size),
-            repaired: repair,
+            path: object.location.to_string(),
+            detail: format!("no manifest names this file of {} bytes{age}", object.size),
+            repaired,
         });
     }
     Ok(())
@@ -167,7 +173,7 @@ fn check_journal(
     report: &mut DoctorReport,
 ) -> Result<(), StoreError> {
     let path = config.directory.join(JOURNAL_DIRECTORY);
-    let files = JournalFiles::list(config.file_system.as_ref(), &path)?;
+    let files = JournalFiles::list(config.file_system.as_ref(), &path, directory.journal_id)?;
     for (index, file) in files.files.iter().enumerate() {
         if files.is_flushed(index, flushed) {
             continue;

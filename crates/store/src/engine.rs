@@ -12,6 +12,7 @@ mod compact;
 mod directory;
 mod flush;
 mod open;
+mod orphans;
 mod quarantine;
 mod read;
 mod remove;
@@ -36,7 +37,8 @@ use uuid::Uuid;
 
 pub(crate) use background::Background;
 pub(crate) use directory::{DataDirectory, has_format};
-pub(crate) use open::{find_orphans, open, open_objects};
+pub(crate) use open::{open, open_objects};
+pub(crate) use orphans::{Orphan, find_orphans};
 pub(crate) use quarantine::QUARANTINE_DIRECTORY;
 pub(crate) use read::count_rows;
 

@@ -72,6 +72,9 @@ pub enum StoreError {
     },
     #[error("the file {path:?} cannot be understood: {reason}")]
     Corrupt { path: PathBuf, reason: String },
+    /// Parts of the directory cannot be of one store: going on could take data for flushed, or for nobody's.
+    #[error("{path:?} does not go with the rest of the store: {reason}")]
+    Inconsistent { path: PathBuf, reason: String },
     #[error("the object store URL {url:?} cannot be used")]
     ObjectStoreUrl {
         url: String,

@@ -32,7 +32,10 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
-    /// Makes the directory and its missing parents, durably.
+    /// Makes data of a file durable that another process may have written.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+    /// Makes the directory and its missing parents, durably; those that are there as well, for whoever made them may have
+    /// ended before that.
     fn create_directories(&self, path: &Path) -> io::Result<()>;
     /// Entries of a directory, in no order.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;

@@ -17,7 +17,7 @@ pub struct RecoveryReport {
     pub torn_bytes: u64,
     /// Places in the log whose checksum was wrong. Data was lost there.
     pub damaged: Vec<DamagedRecord>,
-    /// Files that no manifest names, removed.
+    /// Old files that no manifest names, removed.
     pub orphans_removed: u64,
 }
 
@@ -87,7 +87,7 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// A segment file that no manifest names. Harmless; repair removes it.
+    /// A segment file that no manifest names. Harmless; repair removes it when it is a day old.
     Orphan,
     /// A manifest names a segment that is not there. Repair takes it from the catalog.
     Missing,

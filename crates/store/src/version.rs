@@ -45,7 +45,7 @@ struct SegmentFile {
 impl Drop for SegmentFile {
     fn drop(&mut self) {
         if self.dropped.load(Ordering::Acquire) {
-            // Nobody listens when the store is closed: the file is an orphan then, removed at the next start.
+            // Nobody listens when the store is closed: the file is an orphan then, removed at a later start.
             let _ = self.garbage.send(self.path.clone());
         }
     }

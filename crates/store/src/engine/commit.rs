@@ -163,3 +163,52 @@ fn unnamed(state: &CatalogState, mut paths: Vec<String>) -> Vec<String> {
     paths.retain(|path| !state.segments.contains_key(path));
     paths
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::catalog::SegmentEntry;
+    use crate::schema::Table;
+    use crate::segment::SegmentMeta;
+
+    fn entry(path: &str, retained: &[u64]) -> Arc<SegmentEntry> {
+        Arc::new(SegmentEntry {
+            path: path.to_owned(),
+            tenant: "a".to_owned(),
+            table: Table::Logs,
+            hour: 0,
+            retained: retained.to_vec(),
+            meta: SegmentMeta::default(),
+        })
+    }
+
+    /// Merges `old` into `new`, and says something new about `kept`.
+    fn edit() -> CatalogEdit {
+        CatalogEdit {
+            removed: vec!["old".to_owned(), "kept".to_owned()],
+            added: vec![entry("new", &[]), entry("kept", &[1])],
+            ..CatalogEdit::default()
+        }
+    }
+
+    #[test]
+    fn a_change_is_known_again_when_it_was_made() {
+        let mut state = CatalogState::default();
+        for path in ["old", "kept"] {
+            state.segments.insert(path.to_owned(), entry(path, &[]));
+        }
+        assert!(!is_in(&state, &edit()));
+        state.apply(1, &edit());
+        assert!(is_in(&state, &edit()));
+    }
+
+    #[test]
+    fn a_change_that_did_not_come_about_leaves_only_its_own_files() {
+        assert_eq!(written_by(&edit()), ["new"]);
+        let mut state = CatalogState::default();
+        state.apply(1, &edit());
+        assert!(unnamed(&state, written_by(&edit())).is_empty());
+    }
+}

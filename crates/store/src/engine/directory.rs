@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::io::{Lock, TEMPORARY_DIRECTORY, write_durably};
-use crate::journal::JOURNAL_DIRECTORY;
+use crate::journal::{JOURNAL_DIRECTORY, has_files};
 
 /// Newest format of the data directory this version reads, and the one it makes.
 const DIRECTORY_FORMAT: u64 = 1;
@@ -63,6 +63,17 @@ impl DataDirectory {
         let (format, created) = match file_system.read(&path) {
             Ok(data) => (read_format(&path, &data, config)?, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let has_log = has_files(file_system, &journal_directory);
+                if has_log.map_err(failed("list", &journal_directory))? {
+                    return Err(StoreError::Inconsistent {
+                        path,
+                        reason: format!(
+                            "it is missing, and there are log files in {JOURNAL_DIRECTORY}/, which could not be read \
+                             without the name of their log that it holds. Put it back, or move {JOURNAL_DIRECTORY}/ \
+                             elsewhere"
+                        ),
+                    });
+                }
                 let format = Format {
                     format: DIRECTORY_FORMAT,
                     journal: Uuid::new_v4().to_string(),

@@ -1,20 +1,18 @@
-//! Opening a store: catalog, replay of the log, removal of what nobody names, start of the writer and the tasks.
+//! Opening a store: catalog, replay of the log, start of the writer and the tasks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
-use hashbrown::HashSet;
+use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
 
-use crate::catalog::{Catalog, CatalogError, CatalogState, ObjectCatalog};
+use crate::catalog::{Catalog, CatalogError, ObjectCatalog};
 use crate::columns;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
@@ -27,31 +25,23 @@ use crate::version::Version;
 
 use super::commit::Committed;
 use super::directory::DataDirectory;
-use super::flush::DATA_PREFIX;
+use super::orphans::{clear_temporary, find_orphans, remove_orphans};
 use super::tenant::Tenants;
 use super::{Background, Engine, QUARANTINE_DIRECTORY, memory_of};
 
-/// Orphans in a shared object store are removed when they are this old: another writer may be about to name them.
-const SHARED_ORPHAN_AGE: chrono::TimeDelta = chrono::TimeDelta::hours(24);
-
 /// The object store of a configuration; paths in it are below its prefix.
 pub(crate) fn open_objects(config: &StoreConfig) -> Result<Arc<dyn ObjectStore>, StoreError> {
-    let local = |root: PathBuf| -> Arc<dyn ObjectStore> {
-        Arc::new(DurableObjects::new(root, config.file_system.clone()))
-    };
-    let Some(text) = &config.object_store_url else {
-        return Ok(local(config.directory.clone()));
-    };
+    if let Some(root) = local_root(config) {
+        return Ok(Arc::new(DurableObjects::new(root, config.file_system.clone())));
+    }
+    let text = config.object_store_url.as_deref().unwrap_or_default();
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::ObjectStoreUrl {
-        url: text.clone(),
+        url: text.to_owned(),
         source,
     };
     let url = Url::parse(text).map_err(|error| failed(error.into()))?;
-    if url.scheme() == "file" {
-        let root = url
-            .to_file_path()
-            .map_err(|()| failed("it names no file".into()))?;
-        return Ok(local(root));
+    if config.is_local() {
+        return Err(failed("it names no file".into()));
     }
     let (store, prefix) = object_store::parse_url_opts(&url, config.object_store_options.iter().cloned())
         .map_err(|error| failed(error.into()))?;
@@ -59,6 +49,15 @@ pub(crate) fn open_objects(config: &StoreConfig) -> Result<Arc<dyn ObjectStore>,
         true => Arc::from(store),
         false => Arc::new(PrefixStore::new(store, prefix)),
     })
+}
+
+/// The directory that objects are in, where it is one of this machine.
+pub(super) fn local_root(config: &StoreConfig) -> Option<PathBuf> {
+    let Some(text) = &config.object_store_url else {
+        return Some(config.directory.clone());
+    };
+    let url = Url::parse(text).ok().filter(|_| config.is_local())?;
+    url.to_file_path().ok()
 }
 
 /// What replaying the log gives.
@@ -75,7 +74,10 @@ pub(crate) async fn open(
     let mut report = RecoveryReport::default();
     let directory = blocking({
         let config = config.clone();
-        move || DataDirectory::open(&config)
+        move || {
+            clear_temporary(&config);
+            DataDirectory::open(&config)
+        }
     })
     .await?;
     report.created = directory.created;
@@ -100,7 +102,8 @@ pub(crate) async fn open(
     let version = Version::of(&state, &journal_name, None, &garbage).map_err(CatalogError::from)?;
     report.segments = state.segments.len() as u64;
     report.manifest_version = state.version;
-    report.orphans_removed = remove_orphans(&config, &objects, &state).await?;
+    let orphans = find_orphans(&config, &objects, &state, directory.journal_id).await?;
+    report.orphans_removed = remove_orphans(&objects, orphans).await?;
     let counters = Arc::new(Counters::default());
     let flushed = version.flushed_sequence;
     let memtable = Arc::new(Memtable::new(version, &config, counters.clone(), seal_requests));
@@ -171,10 +174,9 @@ fn replay(
     memtable: &Memtable,
     mut report: RecoveryReport,
 ) -> Result<(Replay, RecoveryReport), StoreError> {
-    let files = JournalFiles::list(
-        config.file_system.as_ref(),
-        &config.directory.join(JOURNAL_DIRECTORY),
-    )?;
+    let directory = config.directory.join(JOURNAL_DIRECTORY);
+    let files = JournalFiles::list(config.file_system.as_ref(), &directory, journal)?;
+    files.make_durable(config.file_system.as_ref(), &directory)?;
     let mut last_sequence = flushed.max(
         files
             .first_sequence_max()
@@ -239,49 +241,6 @@ fn keep_damaged(config: &StoreConfig, path: &std::path::Path) {
         }
         _ => {}
     }
-}
-
-/// Segment files that the catalog does not name.
-pub(crate) async fn find_orphans(
-    objects: &Arc<dyn ObjectStore>,
-    state: &CatalogState,
-) -> Result<Vec<ObjectMeta>, StoreError> {
-    let known: HashSet<&str> = state.segments.keys().map(String::as_str).collect();
-    let failed = |source| StoreError::ObjectStore {
-        action: "list",
-        path: DATA_PREFIX.to_owned(),
-        source,
-    };
-    let prefix = Path::from(DATA_PREFIX);
-    let mut found = objects.list(Some(&prefix));
-    let mut orphans = Vec::new();
-    while let Some(object) = found.try_next().await.map_err(failed)? {
-        if !known.contains(object.location.as_ref()) {
-            orphans.push(object);
-        }
-    }
-    Ok(orphans)
-}
-
-async fn remove_orphans(
-    config: &StoreConfig,
-    objects: &Arc<dyn ObjectStore>,
-    state: &CatalogState,
-) -> Result<u64, StoreError> {
-    let now = chrono::DateTime::from_timestamp_nanos(config.clock.now_unix_nano());
-    let mut removed = 0;
-    for orphan in find_orphans(objects, state).await? {
-        if config.object_store_url.is_some() && now - orphan.last_modified < SHARED_ORPHAN_AGE {
-            continue;
-        }
-        match objects.delete(&orphan.location).await {
-            Ok(()) => removed += 1,
-            Err(error) => {
-                tracing::warn!(path = %orphan.location, %error, "could not remove an orphaned file")
-            }
-        }
-    }
-    Ok(removed)
 }
 
 async fn blocking<T: Send + 'static>(

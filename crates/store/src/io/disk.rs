@@ -4,12 +4,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use hashbrown::HashSet;
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Entry, FileSystem, Lock, Metadata, WritableFile};
+
+/// Directories whose names this process has made durable.
+static DURABLE: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+/// How many of them it remembers; the rest is made durable again.
+const DURABLE_MAX: usize = 65_536;
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -91,25 +99,44 @@ impl FileSystem for Disk {
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        DURABLE.lock().remove(path);
         fs::remove_dir(path)
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
     fn create_directories(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
+        let exists = path.is_dir();
+        if exists && DURABLE.lock().contains(path) {
             return Ok(());
         }
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let parent = path.parent().map(|parent| match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        });
+        if let Some(parent) = parent.filter(|parent| *parent != Path::new(".")) {
             self.create_directories(parent)?;
         }
-        match fs::create_dir(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-            Err(error) => return Err(error),
+        if !exists {
+            match fs::create_dir(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+                Err(error) => return Err(error),
+            }
         }
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_directory(parent),
-            _ => self.sync_directory(Path::new(".")),
+        match parent.map_or(Ok(()), |parent| self.sync_directory(parent)) {
+            // Of a directory that only others may look into: they made it.
+            Err(error) if exists && error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
         }
+        let mut durable = DURABLE.lock();
+        if durable.len() >= DURABLE_MAX {
+            durable.clear();
+        }
+        durable.insert(path.to_owned());
+        Ok(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {

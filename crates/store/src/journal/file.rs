@@ -18,6 +18,7 @@ pub(super) struct OpenFile {
     pub(super) path: PathBuf,
     pub(super) file: Box<dyn WritableFile>,
     pub(super) seed: u32,
+    pub(super) first_sequence: u64,
     /// Everything before is synced.
     pub(super) bytes: u64,
 }
@@ -31,8 +32,9 @@ pub(super) struct WriteFailure {
 impl OpenFile {
     pub(super) fn append(&mut self, data: &[u8]) -> Result<u64, WriteFailure> {
         if let Err(error) = self.file.write_all(data) {
-            // Cut what was written of it; only after a full disk is the rest of the file beyond doubt.
-            let cut = self.file.truncate(self.bytes);
+            // Cut what was written of it, for good: some of its records may be whole. Only after a full disk is the rest
+            // of the file beyond doubt.
+            let cut = self.file.truncate(self.bytes).and_then(|()| self.file.sync());
             return Err(WriteFailure {
                 usable: cut.is_ok() && is_storage_full(&error),
                 error,

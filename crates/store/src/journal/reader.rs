@@ -50,8 +50,13 @@ pub(crate) struct FileScan {
 }
 
 impl JournalFiles {
-    /// Lists the files and reads their headers. A missing directory has none.
-    pub(crate) fn list(file_system: &dyn FileSystem, directory: &Path) -> Result<JournalFiles, StoreError> {
+    /// Lists the files and reads their headers. A missing directory has none. A file of another log is an error: its
+    /// numbers say nothing about the records of this one.
+    pub(crate) fn list(
+        file_system: &dyn FileSystem,
+        directory: &Path,
+        journal: Uuid,
+    ) -> Result<JournalFiles, StoreError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Io {
@@ -86,6 +91,18 @@ impl JournalFiles {
                     supported: JOURNAL_FORMAT.into(),
                 });
             }
+            if let Some(found) = header
+                .map(|header| header.journal)
+                .filter(|found| *found != journal)
+            {
+                return Err(StoreError::Inconsistent {
+                    path,
+                    reason: format!(
+                        "it is a file of the log {found}, and this is the log {journal}; move it elsewhere, or put back \
+                         the file FORMAT that names its log"
+                    ),
+                });
+            }
             files.push(JournalFile {
                 number,
                 path,
@@ -94,6 +111,32 @@ impl JournalFiles {
         }
         files.sort_by_key(|file| file.number);
         Ok(JournalFiles { files })
+    }
+
+    /// Makes durable what can be read of the files: the end of the last one may be known to the machine alone, and what
+    /// later files are said to follow on must not disappear again.
+    pub(crate) fn make_durable(
+        &self,
+        file_system: &dyn FileSystem,
+        directory: &Path,
+    ) -> Result<(), StoreError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io {
+                action: "sync",
+                path,
+                source,
+            }
+        };
+        for file in &self.files {
+            file_system.sync_file(&file.path).map_err(failed(&file.path))?;
+        }
+        file_system.sync_directory(directory).map_err(failed(directory))
+    }
+
+    /// The first sequence number of the oldest file; `None` without files, or when its header is torn or damaged.
+    pub(crate) fn first_sequence(&self) -> Option<u64> {
+        self.files.first()?.first_sequence
     }
 
     /// The number of the next file to begin.

@@ -240,6 +240,7 @@ impl Writer {
             return false;
         }
         let written = self.write(&group);
+        self.count_files();
         self.shared.failing.store(written.is_err(), Ordering::Relaxed);
         if let Err(error) = written {
             self.refuse(group, error);
@@ -333,7 +334,7 @@ impl Writer {
                     self.file = Some(file);
                 } else {
                     add(&self.counters.journal_poisoned, 1);
-                    self.retire(file);
+                    self.give_up(file);
                 }
                 Err(failure.error)
             }
@@ -356,23 +357,50 @@ impl Writer {
             let _ = file_system.remove(&path);
             return Err(error);
         }
-        self.shared.open_files.store(1, Ordering::Relaxed);
         Ok(OpenFile {
             path,
             file,
+            first_sequence: self.sequence,
             seed: checksum_seed(self.config.journal, number),
             bytes: FILE_HEADER_BYTES as u64,
         })
+    }
+
+    /// Leaves a file whose last records were refused. They may be on the disk all the same, and a start would take them
+    /// for good: a later file that begins with their numbers makes them void, before their senders send them again.
+    fn give_up(&mut self, file: OpenFile) {
+        let begun = self.begin_file().and_then(|mut next| {
+            next.file.sync()?;
+            Ok(next)
+        });
+        let next = match begun {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(%error, "could not begin the next log file, trying again with the next batch");
+                return self.retire(file);
+            }
+        };
+        self.file = Some(next);
+        // Nothing of it is needed, and a disk that fails for long would fill up with such files.
+        let is_void = file.first_sequence == self.sequence;
+        if !is_void || self.config.file_system.remove(&file.path).is_err() {
+            self.retire(file);
+        }
     }
 
     fn close_file(&mut self) {
         if let Some(file) = self.file.take() {
             self.retire(file);
         }
+        self.count_files();
+    }
+
+    fn count_files(&self) {
+        let open = u64::from(self.file.is_some());
+        self.shared.open_files.store(open, Ordering::Relaxed);
     }
 
     fn retire(&self, file: OpenFile) {
-        self.shared.open_files.store(0, Ordering::Relaxed);
         self.shared.closed.lock().push_back(ClosedFile {
             path: file.path,
             last_sequence: self.sequence - 1,

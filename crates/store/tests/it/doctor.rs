@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cupola_store::io::{FileSystem, WritableFile};
 use cupola_store::{ProblemKind, Store, StoreError};
 
-use crate::rows::{log_numbers, logs, open, quiet};
+use crate::rows::{HOUR, Stopped, log_numbers, logs, open, quiet};
 use crate::simulated::{Simulated, Survival};
 
 fn segments(disk: &Simulated) -> Vec<PathBuf> {
@@ -106,4 +106,54 @@ async fn a_start_removes_orphans() {
     assert_eq!(report.orphans_removed, 1);
     assert!(!disk.paths().contains(&orphan));
     assert_eq!(log_numbers(&store, "a").await.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_young_orphan_is_left_alone() {
+    let disk = three_segments_and_a_log().await;
+    let orphan = segments(&disk)[0].with_file_name("orphan.parquet");
+    disk.create(&orphan).unwrap();
+    let mut config = quiet(Arc::new(disk.clone()));
+    // Files of this disk are from 1970.
+    config.clock = Arc::new(Stopped(HOUR));
+    let report = Store::check(config.clone(), true).await.unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert!(!report.problems[0].repaired);
+    let (_, report) = Store::open(config).await.unwrap();
+    assert_eq!(report.orphans_removed, 0);
+    assert!(disk.paths().contains(&orphan));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_of_a_lost_catalog_are_not_taken_for_orphans() {
+    let manifests = |disk: &Simulated, from: &str| {
+        let mut manifests = disk.paths();
+        let from = Path::new("/data/manifest").join(from);
+        manifests.retain(|path| path.starts_with("/data/manifest") && *path >= from);
+        manifests
+    };
+    for (lost, has_log) in [("", true), ("", false), ("00000000000000000003", true)] {
+        let disk = three_segments_and_a_log().await;
+        if !has_log {
+            open(quiet(Arc::new(disk.clone())))
+                .await
+                .shutdown()
+                .await
+                .unwrap();
+        }
+        let kept = segments(&disk);
+        for path in manifests(&disk, lost) {
+            disk.remove(&path).unwrap();
+        }
+        let disk = disk.reboot(Survival::Everything);
+        let opened = Store::open(quiet(Arc::new(disk.clone()))).await.map(|_| ());
+        let repaired = Store::check(quiet(Arc::new(disk.clone())), true)
+            .await
+            .map(|_| ());
+        for refused in [opened.unwrap_err(), repaired.unwrap_err()] {
+            assert!(matches!(refused, StoreError::Inconsistent { .. }), "{refused}");
+            assert!(refused.to_string().contains("manifests are missing"), "{refused}");
+        }
+        assert_eq!(segments(&disk), kept);
+    }
 }

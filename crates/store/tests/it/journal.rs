@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cupola_store::{AppendError, RecoveryReport, Store};
+use cupola_store::io::FileSystem;
+use cupola_store::{AppendError, RecoveryReport, Store, StoreError};
 
 use crate::rows::{log_numbers, logs, open, quiet};
 use crate::simulated::{Simulated, Survival};
@@ -214,7 +215,8 @@ async fn after_a_failed_write_nothing_is_claimed_lost_or_doubled() {
     let disk = Simulated::new();
     let store = open(quiet(Arc::new(disk.clone()))).await;
     store.append(logs("a", 0..10)).await.unwrap();
-    disk.fail_writes(2);
+    // A group, the header of the next file, and that of the one after it.
+    disk.fail_writes(3);
     for _ in 0..2 {
         let refused = store.append(logs("a", 10..20)).await.unwrap_err();
         assert!(matches!(refused, AppendError::Failed { .. }), "{refused}");
@@ -273,4 +275,91 @@ async fn concurrent_senders_share_syncs() {
     assert!(counters.journal_syncs <= 64);
     let (store, _) = recover(&disk.reboot(Survival::Nothing)).await;
     assert_eq!(log_numbers(&store, "a").await, (0..64).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_records_stay_refused_after_a_restart() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    store.append(logs("a", 0..10)).await.unwrap();
+    disk.fail_syncs(1);
+    store.append(logs("a", 10..20)).await.unwrap_err();
+    // The machine has the bytes all the same, and the process ends before anything else is sent.
+    let restarted = disk.restarted();
+    let (store, report) = recover(&restarted).await;
+    assert_eq!(report.damaged, []);
+    assert_eq!(log_numbers(&store, "a").await, (0..10).collect::<Vec<_>>());
+    store.append(logs("a", 10..20)).await.unwrap();
+    assert_eq!(log_numbers(&store, "a").await, (0..20).collect::<Vec<_>>());
+    let (store, _) = recover(&restarted.reboot(Survival::Nothing)).await;
+    assert_eq!(log_numbers(&store, "a").await, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_acknowledged_records_do_not_pile_up() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    store.append(logs("a", 0..10)).await.unwrap();
+    for _ in 0..10 {
+        disk.fail_syncs(1);
+        store.append(logs("a", 10..20)).await.unwrap_err();
+    }
+    assert_eq!(store.status().journal_files, 2);
+    let mut files = disk.paths();
+    files.retain(|path| path.starts_with("/data/journal"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    store.append(logs("a", 10..20)).await.unwrap();
+    let (store, _) = recover(&disk.reboot(Survival::Nothing)).await;
+    assert_eq!(log_numbers(&store, "a").await, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_start_has_shown_survives_a_power_loss() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    store.append(logs("a", 0..10)).await.unwrap();
+    // The process ends between the write of a group and its sync.
+    disk.crash_at(disk.operations() + 2);
+    store.append(logs("a", 10..20)).await.unwrap_err();
+    let restarted = disk.restarted();
+    let (store, _) = recover(&restarted).await;
+    let shown = log_numbers(&store, "a").await;
+    assert_eq!(shown, (0..20).collect::<Vec<_>>());
+    store.append(logs("a", 20..30)).await.unwrap();
+    let (store, report) = recover(&restarted.reboot(Survival::Nothing)).await;
+    assert_eq!(report.damaged, []);
+    assert_eq!(log_numbers(&store, "a").await, (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_file_of_another_directory_is_refused() {
+    let (disk, other) = (written().await, written().await);
+    let mut foreign = Vec::new();
+    other.edit(&log_file(&other), |data| foreign = data.clone());
+    let path = log_file(&disk).with_file_name("00000000000000000009.wal");
+    disk.create(&path).unwrap();
+    disk.edit(&path, |data| *data = foreign);
+    let refused = Store::open(quiet(Arc::new(disk.clone()))).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Inconsistent { .. }), "{refused}");
+    assert!(
+        refused.to_string().contains("00000000000000000009.wal"),
+        "{refused}"
+    );
+    disk.remove(&path).unwrap();
+    let (_, report) = recover(&disk).await;
+    assert_eq!(report.replayed_batches, BATCHES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_the_file_that_names_it_is_not_begun_anew() {
+    let disk = written().await;
+    let format = PathBuf::from("/data/FORMAT");
+    let text = disk.read(&format).unwrap();
+    disk.remove(&format).unwrap();
+    let refused = Store::open(quiet(Arc::new(disk.clone()))).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Inconsistent { .. }), "{refused}");
+    disk.create(&format).unwrap();
+    disk.edit(&format, |data| *data = text);
+    let (_, report) = recover(&disk).await;
+    assert_eq!(report.replayed_batches, BATCHES);
 }

