@@ -266,18 +266,35 @@ pub fn close(out: &mut Vec<u8>, start: usize) {
     if length < 0x80 {
         out[start - 1] = length as u8;
     } else {
-        close_long(out, start, length);
+        close_wide(out, start, 1);
     }
 }
 
-fn close_long(out: &mut Vec<u8>, start: usize, length: usize) {
-    let extra = varint_length(length as u64) - 1;
-    out.resize(out.len() + extra, 0);
-    out.copy_within(start..start + length, start + extra);
+/// Like [`open`], for contents whose length will likely take `width` bytes.
+#[inline]
+pub(crate) fn open_wide(out: &mut Vec<u8>, number: u32, width: usize) -> usize {
+    write_key(out, number, LENGTH);
+    out.resize(out.len() + width, 0);
+    out.len()
+}
+
+/// Closes what [`open_wide`] opened: writes the shortest length, moving the contents if it takes another width.
+pub(crate) fn close_wide(out: &mut Vec<u8>, start: usize, width: usize) {
+    let length = out.len() - start;
+    let needed = varint_length(length as u64);
+    let length_start = start - width;
+    if needed != width {
+        let contents = length_start + needed;
+        if needed > width {
+            out.resize(contents + length, 0);
+        }
+        out.copy_within(start..start + length, contents);
+        out.truncate(contents + length);
+    }
     let mut value = length;
-    for byte in &mut out[start - 1..start + extra] {
+    for byte in &mut out[length_start..length_start + needed] {
         *byte = value as u8 | 0x80;
         value >>= 7;
     }
-    out[start - 1 + extra] &= 0x7f;
+    out[length_start + needed - 1] &= 0x7f;
 }

@@ -13,7 +13,7 @@ use serde::de::{
 use crate::decode::{DecodeError, NESTING_MAX, Problem};
 use crate::output::{Output, Room};
 use crate::schema::{Field, Kind, Label, Message};
-use crate::wire::{self, VARINT_BYTES_MAX};
+use crate::wire::{self, VARINT_BYTES_MAX, varint_length};
 use scalar::{Form, Place, shortened};
 
 /// The canonical bytes of `body`, a `message` in JSON, and its number of items.
@@ -37,6 +37,7 @@ fn read_within(
 ) -> Result<(Bytes, usize), DecodeError> {
     let mut target = Target {
         out: Output::with_capacity(body.len() / 2, room).map_err(of_request)?,
+        envelope_width: varint_length(body.len() as u64 / 2),
         items: 0,
         path: Vec::new(),
         problem: None,
@@ -66,12 +67,17 @@ fn of_request(problem: Problem) -> DecodeError {
     }
 }
 
+/// Levels of a request that hold nearly all of it: telemetry of a resource, and of a scope.
+const ENVELOPES: usize = 2;
+
 /// Path of what is at no field.
 const REQUEST: &str = "request";
 
 /// Where values go, and where in the document we are.
 struct Target<'r, 'm> {
     out: Output<'r, 'm>,
+    /// Bytes that the length of a resource's or scope's telemetry likely takes: nearly all of the document, as a rule.
+    envelope_width: usize,
     items: usize,
     path: Vec<Step>,
     /// What we refused; `serde_json` carries only text.
@@ -343,14 +349,22 @@ fn read_message<'de, A: MapAccess<'de>>(
     depth: usize,
     map: A,
 ) -> Result<(), A::Error> {
-    let start = target.open(number)?;
+    let width = if depth < ENVELOPES {
+        target.envelope_width
+    } else {
+        1
+    };
+    target.reserve(2 * VARINT_BYTES_MAX)?;
+    let start = wire::open_wide(&mut target.out.bytes, number, width);
     MessageVisitor {
         target: &mut *target,
         message,
         depth: depth + 1,
     }
     .visit_map(map)?;
-    target.close(start)
+    target.reserve(VARINT_BYTES_MAX)?;
+    wire::close_wide(&mut target.out.bytes, start, width);
+    Ok(())
 }
 
 /// Reads one element of an array and writes it. A null is the default: an empty message, text or number.

@@ -361,6 +361,27 @@ fn errors_say_where() {
 }
 
 #[test]
+fn lengths_are_the_shortest_whatever_was_expected() {
+    // A document much longer than what it comes to, one that comes to nearly all of itself, and many small resources.
+    let text = "x".repeat(20_000);
+    let spaces = " ".repeat(100_000);
+    let record =
+        |text: &str| format!(r#"{{"scopeLogs":[{{"logRecords":[{{"body":{{"stringValue":"{text}"}}}}]}}]}}"#);
+    let bodies = [
+        format!(r#"{{"resourceLogs":[{}]{spaces}}}"#, record("a")),
+        format!(r#"{{"resourceLogs":[{}]}}"#, record(&text)),
+        format!(r#"{{"resourceLogs":[{}]}}"#, vec![record("a"); 500].join(",")),
+        format!(r#"{{"resourceLogs":[{},{}]}}"#, record("a"), record(&text)),
+        format!(r#"{{"resourceLogs":[{}]}}"#, record(&"\\u0000".repeat(500))),
+    ];
+    for body in bodies {
+        let batch = read(Signal::Logs, &body).unwrap();
+        // Prost writes the shortest.
+        assert!(batch.payload() == &normalised(Signal::Logs, batch.payload()).unwrap());
+    }
+}
+
+#[test]
 fn an_error_quotes_no_more_than_the_start_of_a_text() {
     let text = "\\u007f".repeat(100_000);
     let bodies = [

@@ -82,6 +82,7 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
         let abort = self.abort.clone();
         self.tracker.spawn(async move {
             tokio::select! {
+                biased;
                 _ = stream => {}
                 () = abort.cancelled() => {}
             }
