@@ -4,6 +4,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod ask;
 mod footprint;
 mod ingest;
 mod load;
@@ -11,6 +12,10 @@ mod query;
 mod report;
 mod server;
 mod victoria;
+
+/// The server's allocator, so that what is timed in this process is what the server does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(
@@ -30,6 +35,8 @@ enum Benchmark {
     Query(query::Options),
     /// Memory idle and under overload, time until ready, size of the binary.
     Footprint(footprint::Options),
+    /// Times statements over a data directory, in this process.
+    Ask(ask::Options),
 }
 
 #[tokio::main]
@@ -38,5 +45,6 @@ async fn main() -> Result<()> {
         Benchmark::Ingest(options) => ingest::run(options).await,
         Benchmark::Query(options) => query::run(options).await,
         Benchmark::Footprint(options) => footprint::run(options).await,
+        Benchmark::Ask(options) => ask::run(options).await,
     }
 }
