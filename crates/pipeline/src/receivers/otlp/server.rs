@@ -291,3 +291,19 @@ impl Body for ResponseBody {
         SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_are_waited_for_at_shutdown_and_end_when_it_does_not_wait_longer() {
+        let (tracker, abort) = (TaskTracker::new(), CancellationToken::new());
+        let tasks = Tasks::new(tracker.clone(), abort.clone());
+        tasks.execute(std::future::pending::<()>());
+        tracker.close();
+        assert_eq!(tracker.len(), 1);
+        abort.cancel();
+        tracker.wait().await;
+    }
+}
