@@ -1,8 +1,8 @@
 //! Compaction: many small segments of one tenant, table and window into few.
 //!
-//! A window is an hour. Files of similar size are merged when there are enough of them, so that a byte is rewritten a
-//! logarithmic number of times; a window that has settled is merged completely; the hours of a settled day become one
-//! window.
+//! A window is an hour, of series a day. Files of similar size are merged when there are enough of them, so that a byte is
+//! rewritten a logarithmic number of times; a window that has settled is merged as far as what is new in it is worth it;
+//! the hours of a settled day become one window.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ use super::read::segment_source;
 const TIER_FACTOR: u64 = 8;
 /// Sizes below are all of the first tier.
 const TIER_BYTES_MIN: u64 = 64 << 10;
+/// What is new in a settled window is merged with a file when it is at least one part in so many of it.
+const LATE_SHARE: u64 = 4;
 /// A merge takes at most two parts in so many of the memory budget.
 const MEMORY_SHARE: u64 = 8;
 const HOURS_PER_DAY: i64 = 24;
@@ -158,11 +160,7 @@ fn plan(version: &Version, unreadable: &HashSet<Path>, config: &CompactionConfig
                     continue;
                 }
                 let hour = segment.entry.hour;
-                if is_settled(
-                    hour.div_euclid(HOURS_PER_DAY) * HOURS_PER_DAY + HOURS_PER_DAY,
-                    config.settle,
-                    now,
-                ) {
+                if is_settled(day_end(hour), config.settle, now) {
                     days.entry(hour.div_euclid(HOURS_PER_DAY))
                         .or_default()
                         .push(segment.clone());
@@ -173,7 +171,7 @@ fn plan(version: &Version, unreadable: &HashSet<Path>, config: &CompactionConfig
             let settled = days.into_values().map(|inputs| (true, inputs));
             let open = hours
                 .into_iter()
-                .map(|(hour, inputs)| (is_settled(hour + 1, config.settle, now), inputs));
+                .map(|(hour, inputs)| (is_settled(window_end(table, hour), config.settle, now), inputs));
             for (complete, inputs) in settled.chain(open) {
                 for inputs in choose(inputs, complete, config) {
                     merges.push(Merge {
@@ -186,6 +184,19 @@ fn plan(version: &Version, unreadable: &HashSet<Path>, config: &CompactionConfig
         }
     }
     merges
+}
+
+/// The hour at which the day of an hour ends.
+fn day_end(hour: i64) -> i64 {
+    (hour.div_euclid(HOURS_PER_DAY) + 1) * HOURS_PER_DAY
+}
+
+/// The hour at which rows cease to come for this one. A series has the time at which its day begins.
+fn window_end(table: Table, hour: i64) -> i64 {
+    match table {
+        Table::Series => day_end(hour),
+        _ => hour + 1,
+    }
 }
 
 /// Whether a window that ends at this hour has been over for long enough.
@@ -220,8 +231,23 @@ fn choose(
         group.push(input);
     }
     chosen.push(group);
+    if complete {
+        chosen.iter_mut().for_each(leave_large);
+    }
     chosen.retain(|group| group.len() >= files_min);
     chosen
+}
+
+/// Leaves files out, by size in order, that are large beside all smaller ones: each late row would have them written again.
+fn leave_large(group: &mut Vec<Arc<Segment>>) {
+    let mut others: u64 = group.iter().map(|input| input.bytes).sum();
+    while let Some(largest) = group.last() {
+        others -= largest.bytes;
+        if others >= largest.bytes / LATE_SHARE {
+            return;
+        }
+        group.pop();
+    }
 }
 
 fn tier(bytes: u64) -> u32 {

@@ -83,3 +83,26 @@ async fn rows_of_many_hours_do_not_make_many_files() {
     assert_eq!(found.len(), 303);
     assert!(numbers.iter().all(|number| found.binary_search(number).is_ok()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_rows_do_not_have_a_settled_window_written_again_each_time() {
+    let mut config = quiet(Arc::new(Simulated::new()));
+    config.clock = Arc::new(Stopped(START + 27 * HOUR));
+    let store = open(config).await;
+    let rows = 60_000;
+    store.append(logs("a", 0..rows)).await.unwrap();
+    store.flush().await.unwrap();
+    store.compact().await.unwrap();
+    let (settled, before) = (store.status().segment_bytes, store.status().counters);
+    let late = 12;
+    for number in rows..rows + late {
+        store.append(logs("a", [number])).await.unwrap();
+        store.flush().await.unwrap();
+        store.compact().await.unwrap();
+    }
+    let written = store.status().counters.compacted_bytes_written - before.compacted_bytes_written;
+    assert!(written < 3 * settled, "{written} bytes written to {settled}");
+    let snapshot = store.snapshot(&tenant("a")).await.unwrap();
+    assert!(snapshot.table(Table::Logs).segments.len() <= 4);
+    assert_eq!(log_numbers(&store, "a").await.len() as u64, rows + late);
+}
