@@ -7,7 +7,7 @@ mod keys;
 mod promotion;
 mod tables;
 
-pub(crate) use keys::map_parts;
+pub(crate) use keys::{KEY_BYTES_MAX, map_parts};
 pub use keys::{KeyCounts, KeyStatistics, SetStatistics, TypeMask};
 pub use promotion::{ALWAYS_PROMOTED, PromotionProfile, PromotionProfiles};
 pub use tables::{attribute_map_type, base_fields, logical, map_field, physical};

@@ -13,7 +13,9 @@ use super::NESTED_BYTES_MAX;
 use super::buffers::{Arena, BoolColumn, NumberColumn, TextColumn};
 use super::nested::MapBuilder;
 use super::values::{describe, value_type};
-use crate::schema::{AttributeSet, PROMOTED_PER_SET_MAX, PromotedColumn, PromotionProfile, ValueType};
+use crate::schema::{
+    AttributeSet, KEY_BYTES_MAX, PROMOTED_PER_SET_MAX, PromotedColumn, PromotionProfile, ValueType,
+};
 
 /// Promoted columns of items that are made however sparse they are.
 pub(crate) const SPARSE_COLUMNS_MIN: usize = 4;
@@ -166,7 +168,7 @@ impl<'a> SetBuilder<'a> {
         if promoted.is_none() && self.set != AttributeSet::Item && self.keys.len() < PROMOTED_PER_SET_MAX {
             promoted = Some(value_type(value)).filter(|value_type| value_type.column_type().is_some());
         }
-        if key.is_empty() {
+        if !may_have_column(key) {
             promoted = None;
         }
         self.keys.push(KnownKey {
@@ -238,6 +240,11 @@ impl<'a> SetBuilder<'a> {
             map: Arc::new(self.rest.finish()),
         }
     }
+}
+
+/// A column named after nothing could not be told from the map, and segments do not count longer keys.
+pub(crate) fn may_have_column(key: &str) -> bool {
+    !key.is_empty() && key.len() <= KEY_BYTES_MAX
 }
 
 impl PromotedValues {

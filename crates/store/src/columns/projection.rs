@@ -11,7 +11,7 @@ use cupola_telemetry::view::{
 use cupola_telemetry::{Batch, Signal};
 use hashbrown::HashSet;
 
-use super::attributes::SPARSE_COLUMNS_MIN;
+use super::attributes::{SPARSE_COLUMNS_MIN, may_have_column};
 use super::values::value_type;
 use crate::schema::PROMOTED_PER_SET_MAX;
 
@@ -147,7 +147,7 @@ impl<'a> SetTotal<'a> {
         self.keys.clear();
         let mut nested = 0;
         for attribute in attributes {
-            let fits = value_type(&attribute.value).column_type().is_some() && !attribute.key.is_empty();
+            let fits = value_type(&attribute.value).column_type().is_some() && may_have_column(attribute.key);
             let first = self.keys.insert(attribute.key);
             let room = || self.columns.len() < PROMOTED_PER_SET_MAX || self.columns.contains(attribute.key);
             if fits && first && room() {

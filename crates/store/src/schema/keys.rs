@@ -1,7 +1,7 @@
 //! What is known about attribute keys: how often each occurs, with which types, in a column or in the map.
 //!
 //! Counted from finished chunks, so that the figures are exact whoever built the chunk. Bounded: beyond
-//! [`KEYS_TRACKED_MAX`] keys of a set the rest is not counted and `overflow` says so.
+//! [`KEYS_TRACKED_MAX`] keys of a set, or [`KEY_BYTES_MAX`] bytes of one, the rest is not counted and `overflow` says so.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,10 @@ use super::{AttributeSet, VALUE_TYPES, ValueType, promoted_column};
 
 /// Most keys of one attribute set that are counted.
 pub(crate) const KEYS_TRACKED_MAX: usize = 4096;
+
+/// Longest key that is counted, and so can get a column or be listed in the catalog: a sender chooses it, and each segment
+/// would repeat it there.
+pub(crate) const KEY_BYTES_MAX: usize = 256;
 
 /// A set of value types, one bit per tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -111,7 +115,7 @@ impl SetStatistics {
 
     fn entry(&mut self, key: &str) -> Option<&mut KeyCounts> {
         if !self.keys.contains_key(key) {
-            if self.keys.len() >= KEYS_TRACKED_MAX {
+            if self.keys.len() >= KEYS_TRACKED_MAX || key.len() > KEY_BYTES_MAX {
                 self.overflow = true;
                 return None;
             }

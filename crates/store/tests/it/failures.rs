@@ -4,11 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupola_store::{DeleteRequest, RetentionRule, Store, StoreConfig, StoreError, Table};
+use cupola_store::{
+    AttributeSet, Comparison, DeleteRequest, Literal, RetentionRule, RowFilter, Store, StoreConfig,
+    StoreError, Table,
+};
 use cupola_telemetry::Signal;
 
 use crate::crash::of_user;
-use crate::rows::{HOUR, START, log_numbers, logs, open, point_numbers, points, quiet, tenant};
+use crate::rows::{
+    HOUR, START, empty_logs, log_numbers, logs, open, point_numbers, points, quiet, tenant, text,
+};
 use crate::simulated::{Simulated, Survival};
 
 fn files(disk: &Simulated, directory: &str) -> Vec<PathBuf> {
@@ -153,4 +158,33 @@ async fn a_deletion_whose_answer_got_lost_takes_no_new_series_with_it() {
     for store in [&store, &open(eager(&disk.reboot(Survival::Nothing))).await] {
         assert_eq!(point_numbers(store, "a").await, (6..12).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_senders_choose_do_not_fill_the_catalog() {
+    let disk = Simulated::new();
+    let store = open(eager(&disk)).await;
+    let key = "k".repeat(100_000);
+    store
+        .append(empty_logs("a", 3, vec![text(&key, "value")]))
+        .await
+        .unwrap();
+    store.append(logs("a", 0..3)).await.unwrap();
+    store.flush().await.unwrap();
+    let mut manifest = 0;
+    for path in files(&disk, "/data/manifest") {
+        disk.edit(&path, |data| manifest += data.len());
+    }
+    assert!(manifest < 10_000, "{manifest} bytes");
+    let request = DeleteRequest {
+        tenant: tenant("a"),
+        filter: Some(RowFilter::Attribute {
+            set: AttributeSet::Resource,
+            key,
+            comparison: Comparison::Equal,
+            value: Literal::Text("value".to_owned()),
+        }),
+    };
+    assert_eq!(store.delete(request).await.unwrap().rows, 3);
+    assert_eq!(log_numbers(&store, "a").await, [0, 1, 2]);
 }
