@@ -9,7 +9,7 @@ use cupola_store::io::Disk;
 use cupola_store::{StoreConfig, Table};
 use futures::FutureExt;
 
-use crate::rows::{log_numbers, log_numbers_of, logs, open, point_numbers, points, quiet, tenant};
+use crate::rows::{log_numbers, log_numbers_of, logs, open, point_numbers, points, points_of, quiet, tenant};
 use crate::simulated::Simulated;
 
 const BATCHES: u64 = 150;
@@ -117,25 +117,28 @@ async fn a_reader_that_goes_away_takes_no_rows_with_it() {
     let store = open(quiet(Arc::new(Simulated::new()))).await;
     for batch in 0..20 {
         let numbers = batch * 10..batch * 10 + 10;
-        // Each batch has series of its own.
+        // Every point has a series of its own.
         store
-            .append(points_on_day("a", batch, numbers.clone()))
+            .append(points_of("a", numbers.clone(), u64::MAX))
             .await
             .unwrap();
         store.append(logs("a", numbers)).await.unwrap();
-        // Polled once: columns are being made, and whoever wanted them is gone.
-        drop(store.snapshot(&tenant("a")).now_or_never());
+        let tenant = tenant("a");
+        let snapshot = store.snapshot(&tenant);
+        match batch {
+            // The day is known from here on.
+            0 => drop(snapshot.await.unwrap()),
+            // Polled once: columns are being made, and whoever wanted them is gone.
+            _ => drop(snapshot.now_or_never()),
+        }
     }
-    let expected: Vec<u64> = (0..200).collect();
-    assert_eq!(log_numbers(&store, "a").await, expected);
-    assert_eq!(point_numbers(&store, "a").await.len(), 200);
-    store.flush().await.unwrap();
-    assert_eq!(point_numbers(&store, "a").await.len(), 200);
-}
-
-/// Points of one day each batch.
-fn points_on_day(tenant_name: &str, day: u64, numbers: std::ops::Range<u64>) -> cupola_telemetry::Batch {
-    points(tenant_name, numbers.map(|number| day * 86_400 + number))
+    for _ in 0..2 {
+        let snapshot = store.snapshot(&tenant("a")).await.unwrap();
+        assert_eq!(snapshot.table(Table::Samples).rows(), 200);
+        assert_eq!(snapshot.table(Table::Series).rows(), 200);
+        assert_eq!(log_numbers(&store, "a").await, (0..200).collect::<Vec<_>>());
+        store.flush().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
