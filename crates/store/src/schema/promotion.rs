@@ -11,6 +11,8 @@ use super::{AttributeSet, KeyCounts, KeyStatistics, PROMOTED_PER_SET_MAX, Promot
 const PROMOTE_ONE_IN: u64 = 20;
 /// A promoted attribute stays promoted while it is in at least one row out of this many.
 const DEMOTE_ONE_IN: u64 = 100;
+/// The profile is decided again when one row out of this many is new.
+const DECIDE_ONE_IN: u64 = 16;
 /// Rows after which the learned counts are halved.
 const LEARNED_ROWS_MAX: u64 = 1_000_000;
 
@@ -162,6 +164,8 @@ pub struct PromotionProfiles {
 #[derive(Debug)]
 struct Learned {
     statistics: KeyStatistics,
+    /// Rows counted when the profile was decided.
+    decided_rows: u64,
     profile: Arc<PromotionProfile>,
 }
 
@@ -171,6 +175,7 @@ impl Default for PromotionProfiles {
             tables: Table::ALL.map(|table| {
                 Mutex::new(Learned {
                     statistics: KeyStatistics::default(),
+                    decided_rows: 0,
                     profile: Arc::new(PromotionProfile::initial(table)),
                 })
             }),
@@ -192,7 +197,14 @@ impl PromotionProfiles {
         learned.statistics.merge(statistics);
         if learned.statistics.rows > LEARNED_ROWS_MAX {
             learned.statistics.age();
+            learned.decided_rows = 0;
         }
+        // A few rows among many change nothing; they come with every query that looks at the newest ones.
+        let rows = learned.statistics.rows;
+        if rows - learned.decided_rows < learned.decided_rows / DECIDE_ONE_IN {
+            return;
+        }
+        learned.decided_rows = rows;
         let profile = PromotionProfile::expect(table, &learned.statistics);
         if *learned.profile != profile {
             learned.profile = Arc::new(profile);
