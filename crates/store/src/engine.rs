@@ -30,6 +30,7 @@ use hashbrown::HashSet;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -97,6 +98,8 @@ pub(crate) struct Engine {
     unreadable: Mutex<HashSet<Path>>,
     /// Work that goes on although whoever asked for it is gone.
     tasks: TaskTracker,
+    /// Where the store was opened: it outlives the runtimes of those who ask.
+    pub(crate) runtime: Handle,
     closed: AtomicBool,
     /// Held while the store closes.
     closing: tokio::sync::Mutex<()>,
@@ -233,7 +236,7 @@ impl Engine {
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let done = self.tasks.spawn(work).await;
+        let done = self.tasks.spawn_on(work, &self.runtime).await;
         done.map_err(|_| StoreError::Background)?
     }
 

@@ -121,9 +121,9 @@ impl Store {
 
     /// Refuses new batches, stops background work, flushes, releases the data directory. Snapshots stay readable.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
-        let opened = self.opened.clone();
+        let (opened, runtime) = (self.opened.clone(), self.engine().runtime.clone());
         // To its end, whatever becomes of the caller: a second call finds it done.
-        let closed = tokio::spawn(async move { opened.engine.shutdown(&opened.background).await });
+        let closed = runtime.spawn(async move { opened.engine.shutdown(&opened.background).await });
         closed.await.map_err(|_| StoreError::Background)?
     }
 

@@ -7,6 +7,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -158,6 +159,7 @@ pub(crate) async fn open(
         flush_requested: Notify::new(),
         unreadable: Mutex::default(),
         tasks: TaskTracker::new(),
+        runtime: Handle::current(),
         closed: false.into(),
         closing: tokio::sync::Mutex::new(()),
         lock: Mutex::new(Some(directory.lock)),
