@@ -28,6 +28,9 @@ pub struct StoreConfig {
     pub object_store_url: Option<String>,
     /// Options of the object store by the names `object_store` knows (`aws_access_key_id`, `aws_endpoint`, …).
     pub object_store_options: Vec<(String, String)>,
+    /// For asking a directory that a server will open again: nothing is taken, flushed, merged or removed, and the log stays
+    /// as it is.
+    pub read_only: bool,
     /// What memtables and background work may hold. Above it appends are refused as [`crate::AppendError::Overloaded`].
     pub memory: MemoryBudget,
     /// The active memtable generation is frozen and flushed when it has taken this many bytes of OTLP, or an eighth of
@@ -68,6 +71,7 @@ impl StoreConfig {
             directory: directory.into(),
             object_store_url: None,
             object_store_options: Vec::new(),
+            read_only: false,
             memory: MemoryBudget::new(MEMORY_BYTES_DEFAULT),
             flush_bytes_max: 128 << 20,
             flush_interval: Duration::from_secs(30),

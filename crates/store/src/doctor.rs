@@ -10,19 +10,14 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::catalog::{Catalog, CatalogEdit, CatalogState, ObjectCatalog, SegmentEntry};
 use crate::config::StoreConfig;
 use crate::engine::{
-    DataDirectory, Orphan, QUARANTINE_DIRECTORY, count_rows, find_orphans, has_format, open_objects,
+    DataDirectory, Orphan, QUARANTINE_DIRECTORY, count_rows, find_orphans, open_objects, require_format,
 };
 use crate::error::StoreError;
 use crate::journal::{JOURNAL_DIRECTORY, JournalFiles};
 use crate::report::{DoctorReport, Problem, ProblemKind};
 
 pub(crate) async fn check(config: StoreConfig, repair: bool) -> Result<DoctorReport, StoreError> {
-    if !has_format(&config) {
-        return Err(StoreError::Corrupt {
-            path: config.directory.clone(),
-            reason: "there is no store in this directory".to_owned(),
-        });
-    }
+    require_format(&config)?;
     let directory = blocking({
         let config = config.clone();
         move || DataDirectory::open(&config)

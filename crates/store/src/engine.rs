@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub(crate) use background::Background;
-pub(crate) use directory::{DataDirectory, has_format};
+pub(crate) use directory::{DataDirectory, require_format};
 pub(crate) use open::{open, open_objects};
 pub(crate) use orphans::{Orphan, find_orphans};
 pub(crate) use quarantine::QUARANTINE_DIRECTORY;
@@ -249,7 +249,10 @@ impl Engine {
         }
         self.close();
         background.stop().await;
-        let flushed = self.flush().await;
+        let flushed = match self.config.read_only {
+            true => Ok(()),
+            false => self.flush().await.map(|_| ()),
+        };
         self.tasks.close();
         self.tasks.wait().await;
         background.clear_garbage().await;

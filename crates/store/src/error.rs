@@ -80,6 +80,14 @@ pub enum StoreError {
         url: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(
+        "the segments of the data directory {directory:?} are in {recorded}, but they are looked for in {given}"
+    )]
+    OtherObjects {
+        directory: PathBuf,
+        recorded: String,
+        given: String,
+    },
     #[error("could not {action} {path} of the object store")]
     ObjectStore {
         action: &'static str,
@@ -102,6 +110,8 @@ pub enum StoreError {
     Journal(#[from] AppendError),
     #[error("the store is shutting down")]
     Closed,
+    #[error("the store was opened for reading only")]
+    ReadOnly,
     #[error("background work ended without a result")]
     Background,
 }

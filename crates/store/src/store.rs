@@ -57,6 +57,9 @@ impl Store {
 
     /// Returns when the batch is durable and the next snapshot has it. A batch without items is taken and forgotten.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
+        if self.config().read_only {
+            return Err(AppendError::Closed);
+        }
         self.engine().append(batch).await
     }
 
@@ -86,13 +89,13 @@ impl Store {
 
     /// Writes everything appended before to segments.
     pub async fn flush(&self) -> Result<FlushReport, StoreError> {
-        let engine = self.engine().clone();
+        let engine = self.writable()?.clone();
         self.engine().complete(async move { engine.flush().await }).await
     }
 
     /// Merges segments until there is nothing left that is worth it.
     pub async fn compact(&self) -> Result<CompactionReport, StoreError> {
-        let engine = self.engine().clone();
+        let engine = self.writable()?.clone();
         self.engine()
             .complete(async move { engine.compact().await })
             .await
@@ -100,7 +103,7 @@ impl Store {
 
     /// Drops what the rules of the configuration name at this time. Rows that are in memory wait for the next run.
     pub async fn apply_retention(&self, now_unix_nano: i64) -> Result<DeletionReport, StoreError> {
-        let engine = self.engine().clone();
+        let engine = self.writable()?.clone();
         let work = async move { engine.apply_retention(now_unix_nano).await };
         self.engine().complete(work).await
     }
@@ -108,7 +111,7 @@ impl Store {
     /// Deletes durably: returns when no later snapshot has the rows, before and after a restart. Snapshots taken before
     /// keep them, and their files, until they are dropped.
     pub async fn delete(&self, request: DeleteRequest) -> Result<DeletionReport, StoreError> {
-        let engine = self.engine().clone();
+        let engine = self.writable()?.clone();
         self.engine()
             .complete(async move { engine.delete(request).await })
             .await
@@ -119,12 +122,20 @@ impl Store {
         self.engine().status()
     }
 
-    /// Refuses new batches, stops background work, flushes, releases the data directory. Snapshots stay readable.
+    /// Refuses new batches, stops background work, flushes unless reading only, releases the data directory. Snapshots stay
+    /// readable.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
         let (opened, runtime) = (self.opened.clone(), self.engine().runtime.clone());
         // To its end, whatever becomes of the caller: a second call finds it done.
         let closed = runtime.spawn(async move { opened.engine.shutdown(&opened.background).await });
         closed.await.map_err(|_| StoreError::Background)?
+    }
+
+    fn writable(&self) -> Result<&Arc<Engine>, StoreError> {
+        match self.config().read_only {
+            true => Err(StoreError::ReadOnly),
+            false => Ok(self.engine()),
+        }
     }
 
     fn engine(&self) -> &Arc<Engine> {

@@ -45,7 +45,7 @@ impl Background {
         let (removing, stop) = (CancellationToken::new(), CancellationToken::new());
         let removal = remove_garbage(engine.clone(), garbage, removing.clone());
         let mut workers = vec![tokio::spawn(seal(engine.clone(), seal_requests, stop.clone()))];
-        if engine.config.background {
+        if engine.config.background && !engine.config.read_only {
             workers.push(tokio::spawn(flush(engine.clone(), stop.clone())));
             workers.push(tokio::spawn(freeze(engine.clone(), stop.clone())));
             workers.push(tokio::spawn(compact(engine.clone(), stop.clone())));

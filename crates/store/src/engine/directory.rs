@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 use uuid::Uuid;
 
 use crate::config::StoreConfig;
@@ -14,24 +15,32 @@ use crate::journal::{JOURNAL_DIRECTORY, has_files};
 const DIRECTORY_FORMAT: u64 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
+/// How a directory that holds its segments itself says so.
+const OBJECTS_HERE: &str = "the directory itself";
+
 /// What the file `FORMAT` holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Format {
     format: u64,
     /// Names this directory's log in the catalog; a UUID.
     journal: String,
+    /// Where the segments are: a URL without credentials. Absent until somebody has found them there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objects: Option<String>,
 }
 
 /// A locked data directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DataDirectory {
     pub(crate) journal_id: Uuid,
     pub(crate) created: bool,
     pub(crate) lock: Arc<dyn Lock>,
+    format: Format,
 }
 
 impl DataDirectory {
-    /// Makes the directory if need be, locks it, reads or writes its format. Blocks.
+    /// Makes the directory if need be, locks it, reads or writes its format. Refuses a configuration that looks for the
+    /// segments elsewhere: with an empty catalog, the log would be flushed there and removed. Blocks.
     pub(crate) fn open(config: &StoreConfig) -> Result<DataDirectory, StoreError> {
         let (file_system, directory) = (config.file_system.as_ref(), &config.directory);
         let failed = |action: &'static str, path: &std::path::Path| {
@@ -77,11 +86,9 @@ impl DataDirectory {
                 let format = Format {
                     format: DIRECTORY_FORMAT,
                     journal: Uuid::new_v4().to_string(),
+                    objects: None,
                 };
-                let text = serde_json::to_vec(&format).expect("a number and a text");
-                let temporary = directory.join("FORMAT.part");
-                let _ = file_system.remove(&temporary);
-                write_durably(file_system, &path, &temporary, &text).map_err(failed("write", &path))?;
+                write_format(config, &format)?;
                 (format, true)
             }
             Err(error) => return Err(failed("read", &path)(error)),
@@ -90,12 +97,74 @@ impl DataDirectory {
             path,
             reason: error.to_string(),
         })?;
+        let given = objects_name(config)?;
+        if let Some(recorded) = format.objects.as_ref().filter(|recorded| **recorded != given) {
+            return Err(StoreError::OtherObjects {
+                directory: directory.clone(),
+                recorded: recorded.clone(),
+                given,
+            });
+        }
         Ok(DataDirectory {
             journal_id,
             created,
             lock: lock.into(),
+            format,
         })
     }
+
+    /// Remembers where the segments are, once that is certain: they were found there, or there is nothing yet that could
+    /// be elsewhere. Blocks.
+    pub(crate) fn record_objects(
+        &self,
+        config: &StoreConfig,
+        segments_known: bool,
+    ) -> Result<(), StoreError> {
+        if self.format.objects.is_some() || !(segments_known || has_no_log(config)) {
+            return Ok(());
+        }
+        let objects = Some(objects_name(config)?);
+        write_format(
+            config,
+            &Format {
+                objects,
+                ..self.format.clone()
+            },
+        )
+    }
+}
+
+/// Names the place of the segments without what may change or is secret: user, password, query.
+fn objects_name(config: &StoreConfig) -> Result<String, StoreError> {
+    let Some(text) = &config.object_store_url else {
+        return Ok(OBJECTS_HERE.to_owned());
+    };
+    let mut url = Url::parse(text).map_err(|error| StoreError::ObjectStoreUrl {
+        url: text.clone(),
+        source: error.into(),
+    })?;
+    // A URL that cannot have a user has none to remove.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn has_no_log(config: &StoreConfig) -> bool {
+    let files = config.file_system.list(&config.directory.join(JOURNAL_DIRECTORY));
+    files.is_ok_and(|files| files.is_empty())
+}
+
+fn write_format(config: &StoreConfig, format: &Format) -> Result<(), StoreError> {
+    let path = config.directory.join(FORMAT_FILE);
+    let temporary = config.directory.join("FORMAT.part");
+    let text = serde_json::to_vec(format).expect("a number and texts");
+    let _ = config.file_system.remove(&temporary);
+    write_durably(config.file_system.as_ref(), &path, &temporary, &text).map_err(|source| StoreError::Io {
+        action: "write",
+        path,
+        source,
+    })
 }
 
 fn read_format(path: &std::path::Path, data: &[u8], config: &StoreConfig) -> Result<Format, StoreError> {
@@ -139,10 +208,31 @@ fn remove_temporary(config: &StoreConfig) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether a store was made in this directory.
-pub(crate) fn has_format(config: &StoreConfig) -> bool {
-    config
-        .file_system
-        .metadata(&config.directory.join(FORMAT_FILE))
-        .is_ok()
+/// Refuses a directory in which no store was made: whoever only looks must not make one.
+pub(crate) fn require_format(config: &StoreConfig) -> Result<(), StoreError> {
+    let found = config.file_system.metadata(&config.directory.join(FORMAT_FILE));
+    found.map(|_| ()).map_err(|_| StoreError::Corrupt {
+        path: config.directory.clone(),
+        reason: "there is no store in this directory".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_the_segments_is_named_without_secrets() {
+        let name = |url: &str| {
+            let mut config = StoreConfig::new("/data");
+            config.object_store_url = Some(url.to_owned());
+            objects_name(&config).unwrap()
+        };
+        assert_eq!(
+            name("s3://key:secret@bucket/prefix/?token=secret#x"),
+            "s3://bucket/prefix"
+        );
+        assert_eq!(name("file:///srv/segments/"), name("file:///srv/segments"));
+        assert_ne!(name("s3://bucket/a"), name("s3://bucket/b"));
+    }
 }

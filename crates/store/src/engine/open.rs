@@ -25,7 +25,7 @@ use crate::status::Counters;
 use crate::version::Version;
 
 use super::commit::Committed;
-use super::directory::DataDirectory;
+use super::directory::{DataDirectory, require_format};
 use super::orphans::{clear_temporary, find_orphans, remove_orphans};
 use super::tenant::Tenants;
 use super::{Background, Engine, QUARANTINE_DIRECTORY, memory_of};
@@ -72,11 +72,16 @@ struct Replay {
 pub(crate) async fn open(
     config: StoreConfig,
 ) -> Result<(Arc<Engine>, Background, RecoveryReport), StoreError> {
+    if config.read_only {
+        require_format(&config)?;
+    }
     let mut report = RecoveryReport::default();
     let directory = blocking({
         let config = config.clone();
         move || {
-            clear_temporary(&config);
+            if !config.read_only {
+                clear_temporary(&config);
+            }
             DataDirectory::open(&config)
         }
     })
@@ -104,7 +109,17 @@ pub(crate) async fn open(
     report.segments = state.segments.len() as u64;
     report.manifest_version = state.version;
     let orphans = find_orphans(&config, &objects, &state, directory.journal_id).await?;
-    report.orphans_removed = remove_orphans(&objects, orphans).await?;
+    if !config.read_only {
+        report.orphans_removed = remove_orphans(&objects, orphans).await?;
+        let recorded = blocking({
+            let (config, directory, segments_known) = (config.clone(), directory.clone(), state.version > 0);
+            move || directory.record_objects(&config, segments_known)
+        });
+        // A full disk must not keep anybody from what is there.
+        if let Err(error) = recorded.await {
+            tracing::warn!(%error, "could not note where the segments are, trying again at the next start");
+        }
+    }
     let counters = Arc::new(Counters::default());
     let flushed = version.flushed_sequence;
     let memtable = Arc::new(Memtable::new(version, &config, counters.clone(), seal_requests));
@@ -137,7 +152,9 @@ pub(crate) async fn open(
         path: journal_directory,
         source,
     })?;
-    if let Err(error) = journal.remove_flushed(flushed) {
+    if !config.read_only
+        && let Err(error) = journal.remove_flushed(flushed)
+    {
         tracing::warn!(%error, "could not remove a flushed log file, trying again after the next flush");
     }
     let cores = std::thread::available_parallelism().map_or(2, usize::from);

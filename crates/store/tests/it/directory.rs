@@ -1,9 +1,11 @@
 //! The data directory: one process at a time, one format.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cupola_store::io::Disk;
-use cupola_store::{Store, StoreError};
+use cupola_store::{Store, StoreConfig, StoreError};
 
 use crate::rows::{log_numbers, logs, open, quiet};
 
@@ -82,4 +84,79 @@ async fn every_allowed_tenant_name_is_a_directory_of_its_own() {
         assert_eq!(log_numbers(&store, name).await, [number as u64], "{name}");
         assert!(directory.path().join("data").join(name).is_dir(), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_whose_segments_are_elsewhere_is_not_opened_without_them() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut right = quiet(Arc::new(Disk));
+    right.directory = directory.path().to_owned();
+    right.object_store_url = Some(format!("file://{}/", elsewhere.path().display()));
+    let store = open(right.clone()).await;
+    store.append(logs("a", 0..3)).await.unwrap();
+    store.flush().await.unwrap();
+    store.append(logs("a", 3..5)).await.unwrap();
+    drop(store);
+    // A slash more or less is the same place.
+    let url = right.object_store_url.as_mut().unwrap();
+    assert_eq!(url.pop(), Some('/'));
+    let store = open(right.clone()).await;
+    store.append(logs("a", 5..6)).await.unwrap();
+    drop(store);
+
+    let mut wrong = right.clone();
+    wrong.object_store_url = None;
+    let refused = loop {
+        match Store::open(wrong.clone()).await {
+            Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
+            other => break other.map(|_| ()).unwrap_err(),
+        }
+    };
+    assert!(matches!(refused, StoreError::OtherObjects { .. }), "{refused}");
+    let refused = Store::check(wrong, true).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OtherObjects { .. }), "{refused}");
+    assert_eq!(log_numbers(&open(right).await, "a").await, [0, 1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_opened_for_reading_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().to_owned();
+    let store = open(config.clone()).await;
+    store.append(logs("a", 0..3)).await.unwrap();
+    store.flush().await.unwrap();
+    store.append(logs("a", 3..5)).await.unwrap();
+    drop(store);
+    let reading = StoreConfig {
+        read_only: true,
+        background: true,
+        ..config.clone()
+    };
+    let before = files(directory.path());
+    let store = open(reading).await;
+    assert_eq!(log_numbers(&store, "a").await, [0, 1, 2, 3, 4]);
+    assert!(store.append(logs("a", 5..6)).await.is_err());
+    assert!(matches!(store.flush().await, Err(StoreError::ReadOnly)));
+    assert!(matches!(store.compact().await, Err(StoreError::ReadOnly)));
+    store.shutdown().await.unwrap();
+    assert_eq!(files(directory.path()), before);
+    assert_eq!(log_numbers(&open(config).await, "a").await, [0, 1, 2, 3, 4]);
+}
+
+/// Every file below a directory with its content, but for the lock, which names its holder.
+fn files(directory: &std::path::Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false if path.ends_with("LOCK") => {}
+            false => {
+                let content = std::fs::read(&path).unwrap();
+                found.insert(path, content);
+            }
+        }
+    }
+    found
 }
