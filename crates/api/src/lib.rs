@@ -34,8 +34,8 @@ pub use listener::StartError;
 pub use metrics::{MetricFamily, MetricKind, MetricsSource, PROMETHEUS_CONTENT_TYPE, PrometheusText};
 pub use model::{
     AttributeKey, AttributeKeyList, AttributeValue, AttributeValueList, Attributes, Column, LogPage,
-    LogRecord, RunningQuery, RunningQueryList, Service, ServiceEdge, ServiceList, ServiceMap, Span,
-    SpanEvent, SpanLink, SqlAnswer, SqlStats, Trace, TraceList, TraceSummary,
+    LogRecord, OtlpPorts, RunningQuery, RunningQueryList, Service, ServiceEdge, ServiceList, ServiceMap,
+    Span, SpanEvent, SpanLink, SqlAnswer, SqlStats, Trace, TraceList, TraceSummary,
 };
 pub use routes::openapi_json;
 pub use server::{ApiServer, RunningApi};

@@ -81,7 +81,6 @@ pub struct LogRecord {
     /// `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or empty when no severity was given.
     pub level: String,
     /// Text, or the structured body as the JSON it stands for; `null` when there is none.
-    #[schema(value_type = Object, nullable)]
     pub body: Value,
     pub event_name: String,
     pub trace_id: String,
@@ -234,7 +233,6 @@ pub struct SqlAnswer {
     /// One array per row, one value per column. 64-bit integers outside ±(2^53 − 1) are decimal strings; `NaN`,
     /// `Infinity` and `-Infinity` are strings; timestamps are RFC 3339 with nanoseconds; durations whole nanoseconds;
     /// fixed-size binary hexadecimal, other binary base64; maps and structs objects.
-    #[schema(value_type = Vec<Vec<Object>>)]
     pub rows: Vec<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stats: Option<SqlStats>,
@@ -262,4 +260,13 @@ pub struct RunningQuery {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RunningQueryList {
     pub queries: Vec<RunningQuery>,
+}
+
+/// Where the receivers beside the API take OTLP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OtlpPorts {
+    /// OTLP over gRPC; `null` when it is off.
+    pub grpc_port: Option<u16>,
+    /// OTLP over HTTP; `null` when it is off.
+    pub http_port: Option<u16>,
 }

@@ -1,7 +1,7 @@
 //! Starts the HTTP API and the protocol servers beside it, and stops them again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cupola_query::QueryEngine;
@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::config::ApiConfig;
 use crate::listener::{Listening, StartError, bind, serve_http};
 use crate::metrics::MetricsSource;
+use crate::model::OtlpPorts;
 use crate::own_metrics::OwnMetrics;
 use crate::security::HostPolicy;
 use crate::state::{AppState, Shared};
@@ -31,6 +32,7 @@ pub struct RunningApi {
     pub postgres_addr: Option<SocketAddr>,
     /// Arrow Flight SQL, unless switched off.
     pub flight_addr: Option<SocketAddr>,
+    otlp: Arc<OnceLock<OtlpPorts>>,
     stop: CancellationToken,
     servers: Vec<Listening>,
 }
@@ -54,10 +56,12 @@ impl ApiServer {
         };
         let own = Arc::new(OwnMetrics::default());
         let stop = CancellationToken::new();
+        let otlp = Arc::new(OnceLock::new());
         let mut running = RunningApi {
             addr: api.addr,
             postgres_addr: postgres.as_ref().map(|bound| bound.addr),
             flight_addr: flight.as_ref().map(|bound| bound.addr),
+            otlp: otlp.clone(),
             stop: stop.clone(),
             servers: Vec::new(),
         };
@@ -86,6 +90,7 @@ impl ApiServer {
             own,
             tails: Arc::new(Semaphore::new(config.tails_max)),
             stop,
+            otlp,
             openapi: routes::openapi_json(),
             started: Instant::now(),
             config,
@@ -98,6 +103,11 @@ impl ApiServer {
 }
 
 impl RunningApi {
+    /// Lets the status and the page say where telemetry is taken. Counts the first time.
+    pub fn announce_otlp(&self, ports: OtlpPorts) {
+        let _ = self.otlp.set(ports);
+    }
+
     /// Ends tails and statements under way, lets other answers end, and stops listening.
     pub async fn shutdown(mut self) {
         self.stop.cancel();

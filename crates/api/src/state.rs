@@ -1,6 +1,6 @@
 //! What the handlers of the HTTP API share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cupola_store::Store;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::config::ApiConfig;
 use crate::metrics::MetricsSource;
+use crate::model::OtlpPorts;
 use crate::own_metrics::OwnMetrics;
 
 /// Cheap to clone.
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) tails: Arc<Semaphore>,
     /// Cancelled at shutdown: ends the answers that have no end of their own.
     pub(crate) stop: CancellationToken,
+    /// Known once the receivers have started, which is after us.
+    pub(crate) otlp: Arc<OnceLock<OtlpPorts>>,
     pub(crate) openapi: String,
     pub(crate) started: Instant,
 }

@@ -5,6 +5,7 @@ import type {
   Instant,
   LogPage,
   LogRecord,
+  OtlpPorts,
   Service,
   Span,
   SpanStatus,
@@ -127,4 +128,8 @@ export function sqlResultOf(wire: Wire["SqlAnswer"]): SqlResult {
     elapsedMs: wire.stats?.elapsed_ms ?? 0,
     rowsScanned: wire.stats?.rows_scanned ?? 0,
   };
+}
+
+export function otlpPortsOf(wire: Wire["Status"]): OtlpPorts {
+  return { grpc: wire.otlp.grpc_port ?? null, http: wire.otlp.http_port ?? null };
 }

@@ -113,3 +113,11 @@ export interface SqlResult {
 export function dateOf(instant: Instant): Date {
   return new Date(Number(instant / 1_000_000n));
 }
+
+/** The ports at which the server takes OTLP; `null` where a protocol is off. */
+export interface OtlpPorts {
+  readonly grpc: number | null;
+  readonly http: number | null;
+}
+
+export const USUAL_OTLP_PORTS: OtlpPorts = { grpc: 4317, http: 4318 };

@@ -2,8 +2,8 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import type { Scope } from "../url/scope.ts";
 import { ApiError, request } from "./client.ts";
-import { logPageOf, serviceOf, sqlResultOf, traceOf, traceSummaryOf } from "./convert.ts";
-import type { LogPage, SqlResult } from "./models.ts";
+import { logPageOf, otlpPortsOf, serviceOf, sqlResultOf, traceOf, traceSummaryOf } from "./convert.ts";
+import { type LogPage, type SqlResult, USUAL_OTLP_PORTS } from "./models.ts";
 import { ofSameTenant } from "./placeholder.ts";
 import type { Wire } from "./wire.ts";
 
@@ -101,6 +101,21 @@ export function useLogs(scope: Scope, filter: LogFilter) {
       return logPageOf(
         await request<Wire["LogPage"]>("/api/v1/logs", { tenant: scope.tenant, params, signal }),
       );
+    },
+  });
+}
+
+/** Where the server takes telemetry; the usual ports where it does not say. */
+export function useOtlpPorts(tenant: string) {
+  return useQuery({
+    queryKey: [tenant, "otlp"],
+    queryFn: async ({ signal }) => {
+      try {
+        return otlpPortsOf(await request<Wire["Status"]>("/api/v1/status", { tenant, signal }));
+      } catch (error) {
+        if (error instanceof ApiError) return USUAL_OTLP_PORTS;
+        throw error;
+      }
     },
   });
 }

@@ -321,7 +321,7 @@ export interface components {
             /** @description `attributes` (default), `resource_attributes` or `scope_attributes`. */
             set?: string | null;
             /** @description Text, a number, or a boolean. */
-            value: Record<string, unknown>;
+            value: unknown;
         };
         /** @description Which rows of the asking tenant to remove: those that meet every condition given, or, with `all`, every row. */
         DeleteBody: {
@@ -378,7 +378,7 @@ export interface components {
         LogRecord: {
             attributes: Record<string, unknown>;
             /** @description Text, or the structured body as the JSON it stands for; `null` when there is none. */
-            body: Record<string, unknown> | null;
+            body: unknown;
             event_name: string;
             /** @description `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or empty when no severity was given. */
             level: string;
@@ -402,6 +402,19 @@ export interface components {
              */
             timestamp: string;
             trace_id: string;
+        };
+        /** @description Where the receivers beside the API take OTLP. */
+        OtlpPorts: {
+            /**
+             * Format: int32
+             * @description OTLP over gRPC; `null` when it is off.
+             */
+            grpc_port?: number | null;
+            /**
+             * Format: int32
+             * @description OTLP over HTTP; `null` when it is off.
+             */
+            http_port?: number | null;
         };
         /** @description A statement under way. */
         RunningQuery: {
@@ -523,7 +536,7 @@ export interface components {
              *     `Infinity` and `-Infinity` are strings; timestamps are RFC 3339 with nanoseconds; durations whole nanoseconds;
              *     fixed-size binary hexadecimal, other binary base64; maps and structs objects.
              */
-            rows: Record<string, unknown>[][];
+            rows: unknown[][];
             stats?: components["schemas"]["SqlStats"] | null;
         };
         /** @description Limits of one statement; they can only lower those of the server. */
@@ -579,6 +592,7 @@ export interface components {
         };
         /** @description The server and its store at this moment. */
         Status: {
+            otlp: components["schemas"]["OtlpPorts"];
             /** Format: int64 */
             queries_running: number;
             store: components["schemas"]["StoreNumbers"];

@@ -38,7 +38,6 @@ pub(super) struct DeleteAttribute {
     #[schema(example = "enduser.id")]
     key: String,
     /// Text, a number, or a boolean.
-    #[schema(value_type = Object)]
     value: serde_json::Value,
 }
 

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::model::OtlpPorts;
 use crate::state::AppState;
 
 /// The server and its store at this moment.
@@ -14,6 +15,7 @@ pub(super) struct Status {
     uptime_ms: u64,
     queries_running: u64,
     tails: u64,
+    otlp: OtlpPorts,
     store: StoreNumbers,
 }
 
@@ -46,6 +48,7 @@ pub(super) async fn read(State(state): State<AppState>) -> Json<Status> {
         uptime_ms: u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         queries_running: state.backend.running_count() as u64,
         tails: state.own.tails_active.load(std::sync::atomic::Ordering::Relaxed),
+        otlp: state.otlp.get().copied().unwrap_or_default(),
         store: StoreNumbers {
             tenants: store.tenants,
             segments: store.segments,

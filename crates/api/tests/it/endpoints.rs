@@ -1,5 +1,6 @@
 //! Traces, attributes, services, the service map and the status.
 
+use cupola_api::OtlpPorts;
 use serde_json::{Value, json};
 
 use crate::support::{Server, TRACE_HEX};
@@ -227,4 +228,11 @@ async fn the_status_tells_sizes_and_no_telemetry() {
     assert_eq!(status["store"]["segment_rows"], 4);
     assert!(status["store"]["unflushed_bytes"].as_u64().unwrap() > 0);
     assert_eq!(status["store"]["appended_items"], 9);
+    assert_eq!(status["otlp"], json!({"grpc_port": null, "http_port": null}));
+    server.api.announce_otlp(OtlpPorts {
+        grpc_port: None,
+        http_port: Some(4318),
+    });
+    let status = server.get("/api/v1/status").await.ok();
+    assert_eq!(status["otlp"], json!({"grpc_port": null, "http_port": 4318}));
 }
