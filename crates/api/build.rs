@@ -59,8 +59,7 @@ fn build(web: &Path, sources: &[PathBuf]) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    let lock = fingerprint(&[web.join("package-lock.json")]);
-    if stamp(&web.join("node_modules")).as_deref() != Some(&lock) {
+    if !is_installed(web) {
         run(
             web,
             npm(),
@@ -72,12 +71,23 @@ fn build(web: &Path, sources: &[PathBuf]) -> Result<(), String> {
                 "--fetch-retries=1",
             ],
         )?;
-        write_stamp(&web.join("node_modules"), &lock);
     }
     run(web, npm(), &["run", "build"])?;
     write_stamp(&web.join("dist"), &wanted);
     date_back(&web.join("dist/index.html"), &web.join("package.json"));
     Ok(())
+}
+
+/// npm notes what it has installed, whoever called it: after the list was last changed, it is all there.
+fn is_installed(web: &Path) -> bool {
+    let modified = |file: &str| std::fs::metadata(web.join(file)).and_then(|metadata| metadata.modified());
+    match (
+        modified("node_modules/.package-lock.json"),
+        modified("package-lock.json"),
+    ) {
+        (Ok(installed), Ok(listed)) => installed >= listed,
+        _ => false,
+    }
 }
 
 fn npm() -> &'static str {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::process::{command, output};
+use crate::process::{command, output, succeeds};
 use crate::report::Outcome;
 use crate::workspace;
 
@@ -47,6 +47,11 @@ const MACHINE_PATHS: &[&str] = &[
 
 pub(crate) fn check() -> Result<Outcome> {
     let root = workspace::root();
+    if !succeeds(&mut command("git", &["rev-parse", "--is-inside-work-tree"])) {
+        return Ok(Outcome::skipped(
+            "tidy: this is no git checkout, which says which files are ours",
+        ));
+    }
     // Tracked files and new ones that are not ignored.
     let listed = output(&mut command(
         "git",

@@ -32,8 +32,22 @@ pub(super) fn check() -> Result<Outcome> {
     script("web-check", &["run", "--silent", "check"])
 }
 
+/// Not into `web/dist`, which the build of the binary embeds and takes for its own.
 pub(super) fn build() -> Result<Outcome> {
-    script("web-build", &["run", "--silent", "build"])
+    let output = workspace::scratch().join("web");
+    let output = output.to_string_lossy();
+    script(
+        "web-build",
+        &[
+            "run",
+            "--silent",
+            "build",
+            "--",
+            "--emptyOutDir",
+            "--outDir",
+            &output,
+        ],
+    )
 }
 
 pub(super) fn test() -> Result<Outcome> {
