@@ -1,6 +1,7 @@
 //! Settings: what the command line, the environment, the configuration file and the defaults say together. The only
 //! place where they meet. Acts on nothing.
 
+mod check;
 pub(crate) mod file;
 mod flags;
 pub(crate) mod memory;
@@ -10,6 +11,7 @@ mod show;
 pub(crate) mod units;
 mod yaml;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub(crate) const DATA_DIRECTORY: &str = "cupola-data";
 /// Tenant of Cupola's own telemetry: apart from users' data, so that it neither shows among it nor is billed to them.
 pub(crate) const OWN_TENANT: &str = "cupola";
 const LOG_FILTER: &str = "info";
+/// Of the environment variables of Amazon S3, Google Cloud Storage and Azure.
+const PROVIDER_PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// Everything `serve` needs to know, checked.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) memory: MemoryPlan,
     pub(crate) own_tenant: Option<TenantId>,
     pub(crate) log: LogSettings,
+    /// Whether the command has a flag for each address, which a hint may name.
+    pub(crate) has_address_flags: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -72,17 +78,19 @@ pub(crate) struct StoreSettings {
     pub(crate) segment_bytes_target: Option<u64>,
     pub(crate) compaction_settle: Option<Duration>,
     pub(crate) retention: Vec<RetentionRule>,
+    /// The same rules as the file has them, which is how they are shown.
+    pub(crate) retention_given: Vec<file::Retention>,
     pub(crate) retention_interval: Option<Duration>,
 }
 
 impl Settings {
     /// Puts together flags (with the environment), file and defaults, in this order of precedence.
     pub(crate) fn resolve(flags: &ServeFlags, log: &LogFlags, file: File) -> Result<Settings, Failure> {
-        let memory_limit = flags
-            .memory_limit
-            .or(file.memory.limit)
-            .unwrap_or(memory::SHARE_DEFAULT);
-        let limit = memory::resolve(memory_limit);
+        let limit = match flags.memory_limit.or(file.memory.limit) {
+            Some(given) => memory::resolve(given),
+            // A share of a small machine may be too little; nobody has asked for so little.
+            None => memory::resolve(memory::SHARE_DEFAULT).max(memory::LIMIT_MIN),
+        };
         if limit < memory::LIMIT_MIN {
             return Err(
                 Failure::usage(format!("the memory limit of {} is too small", ByteSize(limit))).hint(
@@ -95,7 +103,7 @@ impl Settings {
         }
         let telemetry = file.service.telemetry;
         let health = file.extensions.health_check.unwrap_or_default();
-        Ok(Settings {
+        let settings = Settings {
             directory: flags
                 .data_dir
                 .clone()
@@ -128,7 +136,10 @@ impl Settings {
                     .or(telemetry.logs.encoding)
                     .unwrap_or(LogEncoding::Console),
             },
-        })
+            has_address_flags: true,
+        };
+        check::check(&settings)?;
+        Ok(settings)
     }
 
     /// The store's configuration, drawing on `memory`.
@@ -136,7 +147,11 @@ impl Settings {
         let mut config = StoreConfig::new(&self.directory);
         let given = &self.store;
         config.object_store_url.clone_from(&self.object_store_url);
-        config.object_store_options.clone_from(&self.object_store_options);
+        // The later ones count: what is written down goes before what the environment says.
+        config.object_store_options = provider_options(std::env::vars_os());
+        config
+            .object_store_options
+            .extend(self.object_store_options.iter().cloned());
         // A generation is flushed while the next one fills: several must fit, with the columns made of them.
         let fitting = usize::try_from(self.memory.store / 8).unwrap_or(usize::MAX);
         config.flush_bytes_max = given
@@ -164,6 +179,17 @@ impl Settings {
     }
 }
 
+/// Credentials and the like in the variables that a provider's own tools read, as options of the object store.
+fn provider_options(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
+    let texts = environment
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts
+        .filter(|(name, _)| PROVIDER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect()
+}
+
 fn set<T>(target: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *target = given;
@@ -182,9 +208,11 @@ fn store_settings(flags: &ServeFlags, file: file::StoreSection) -> Result<StoreS
         compaction_settle: file.compaction.settle.map(|span| span.0),
         retention: file
             .retention
-            .into_iter()
+            .iter()
+            .cloned()
             .map(retention::rule)
             .collect::<Result<_, _>>()?,
+        retention_given: file.retention,
         retention_interval: file.retention_interval.map(|span| span.0),
     })
 }
@@ -219,7 +247,7 @@ fn otlp_settings(flags: &ServeFlags, file: file::Receivers) -> OtlpSettings {
         ),
         grpc_message_bytes_max: grpc
             .and_then(|grpc| grpc.max_recv_msg_size_mib)
-            .map(|mebibytes| usize::try_from(mebibytes << 20).unwrap_or(usize::MAX)),
+            .map(|mebibytes| usize::try_from(mebibytes.saturating_mul(1 << 20)).unwrap_or(usize::MAX)),
         http_body_bytes_max: http
             .and_then(|http| http.max_request_body_size)
             .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
@@ -322,6 +350,58 @@ mod tests {
         assert_eq!(
             (settings.otlp.grpc.is_some(), settings.otlp.http.is_some()),
             (true, false)
+        );
+    }
+
+    #[test]
+    fn credentials_are_taken_from_the_variables_of_the_provider() {
+        let environment = [
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("PATH", "/bin"),
+            ("AZURE_CLIENT_ID", "a"),
+        ];
+        let options = provider_options(environment.map(|(name, value)| (name.into(), value.into())));
+        let expected = [("aws_access_key_id", "id"), ("azure_client_id", "a")];
+        assert_eq!(
+            options,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn the_default_is_enough_on_the_smallest_machine() {
+        assert!(resolve(ServeFlags::default(), "").memory.limit >= memory::LIMIT_MIN);
+    }
+
+    /// Shown and saved, a rule that has lost a filter would name rows it was never meant for, and they would be removed.
+    #[test]
+    fn retention_rules_are_shown_with_everything_that_narrows_them() {
+        let rules = [
+            "{keep: 3d, signal: logs, severity_min: trace, severity_max: debug}",
+            "{keep: 1500us, signal: traces, tenant: acme, service: \"a \\\"b\\\" \u{e9}\\t\"}",
+            "{keep: 90d, attributes: {http.response.status_code: 500, cache.hit: true, ratio: 0.5, big: 1e300, \
+             text: \"500\", \"a: b\": \"x # y\"}}",
+            "{keep: 2w, signal: metrics, resource_attributes: {k8s.namespace.name: \"true\", n: -1, f: 1.0}}",
+            "{keep: 1d}",
+        ];
+        let text = format!("store: {{retention: [{}]}}\n", rules.join(", "));
+        let settings = resolve(ServeFlags::default(), &text);
+        assert_eq!(settings.store.retention.len(), rules.len());
+        let again = resolve(ServeFlags::default(), &settings.show());
+        assert_eq!(
+            again.store.retention,
+            settings.store.retention,
+            "{}",
+            settings.show()
+        );
+        let lone = resolve(
+            ServeFlags::default(),
+            "store: {retention: [{keep: 1h, service: a}]}\n",
+        );
+        assert!(lone.store.retention[0].filter.is_some());
+        assert_eq!(
+            resolve(ServeFlags::default(), &lone.show()).store.retention,
+            lone.store.retention
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -13,11 +13,7 @@ use crate::own::{self, OwnLayer};
 
 /// Starts logging. With `own`, telemetry about Cupola itself goes there too.
 pub(crate) fn start(settings: &LogSettings, own: Option<OwnLayer>) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(|error| {
-        Failure::usage(format!("`{}` is not a log filter", settings.filter))
-            .caused_by(&error)
-            .hint("write for example info, debug, or cupola_store=debug,warn")
-    })?;
+    let filter = filter(&settings.filter)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.encoding {
         LogEncoding::Console => lines
@@ -30,4 +26,39 @@ pub(crate) fn start(settings: &LogSettings, own: Option<OwnLayer>) -> Result<(),
     // A second start in one process (a demo in a test) keeps the first subscriber.
     let _ = tracing_subscriber::registry().with(lines).with(own).try_init();
     Ok(())
+}
+
+/// Reads a filter. A bare word must be a level: the library takes any other for the name of a module, so that a slip such
+/// as `inof` would silence everything.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
+    let wrong = || Failure::usage(format!("`{text}` is not a log filter"));
+    let example = "write for example info, debug, or cupola_store=debug,warn";
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    if let Some(word) = words.find(|word| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err())
+    {
+        return Err(wrong().cause(format!("`{word}` is not a level")).hint(example));
+    }
+    EnvFilter::try_new(text).map_err(|error| wrong().caused_by(&error).hint(example))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_made_of_levels_and_of_modules_with_levels() {
+        for good in [
+            "info",
+            "off",
+            "WARN",
+            "cupola_store=debug,warn",
+            "cupola[append]=trace",
+            "",
+        ] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for wrong in ["inof", "verbose", "info,loud", "cupola=loud=1", "cupola=loud"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -106,7 +106,7 @@ pub(crate) struct Compaction {
 }
 
 /// The first rule that names a row decides how long it is kept.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retention {
     pub(crate) keep: TimeSpan,
@@ -146,7 +146,28 @@ pub(crate) enum Severity {
     Fatal,
 }
 
+impl SignalName {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            SignalName::Logs => "logs",
+            SignalName::Metrics => "metrics",
+            SignalName::Traces => "traces",
+        }
+    }
+}
+
 impl Severity {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Severity::Trace => "trace",
+            Severity::Debug => "debug",
+            Severity::Info => "info",
+            Severity::Warn => "warn",
+            Severity::Error => "error",
+            Severity::Fatal => "fatal",
+        }
+    }
+
     /// The least `SeverityNumber` of this name; three finer steps follow it.
     pub(crate) fn number(self) -> i64 {
         1 + 4 * self as i64
@@ -263,6 +284,11 @@ pub(crate) fn load(path: &Path) -> Result<File, Failure> {
         Failure::usage(format!("cannot read the configuration {}", path.display())).caused_by(&error)
     })?;
     parse(&text).map_err(|error| explain(path, &text, &error))
+}
+
+/// Nothing is said without a file.
+pub(crate) fn load_if_given(path: Option<&Path>) -> Result<File, Failure> {
+    path.map_or_else(|| Ok(File::default()), load)
 }
 
 fn parse(text: &str) -> Result<File, yaml::YamlError> {

@@ -1,12 +1,11 @@
 //! Settings written as a configuration file that means the same.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use cupola_store::RetentionRule;
-
 use super::Settings;
-use super::file::LogEncoding;
+use super::file::{LogEncoding, Retention, Scalar, Severity, SignalName};
 use super::units::{ByteSize, TimeSpan};
 
 pub(crate) fn yaml(settings: &Settings) -> String {
@@ -19,7 +18,11 @@ pub(crate) fn yaml(settings: &Settings) -> String {
     listener(&mut text, "postgres", settings.api.postgres_listen);
     listener(&mut text, "flight_sql", settings.api.flight_listen);
     if !settings.api.allowed_hosts.is_empty() {
-        let _ = writeln!(text, "  allowed_hosts: {:?}", settings.api.allowed_hosts);
+        let _ = writeln!(
+            text,
+            "  allowed_hosts: {}",
+            quoted_list(&settings.api.allowed_hosts)
+        );
     }
     let _ = write!(text, "memory:\n  limit: {}\n", ByteSize(settings.memory.limit));
     service(&mut text, settings);
@@ -43,8 +46,9 @@ fn otlp(text: &mut String, settings: &Settings) {
         if let Some(cors) = &otlp.cors {
             let _ = write!(
                 text,
-                "        cors:\n          allowed_origins: {:?}\n          allowed_headers: {:?}\n",
-                cors.allowed_origins, cors.allowed_headers
+                "        cors:\n          allowed_origins: {}\n          allowed_headers: {}\n",
+                quoted_list(&cors.allowed_origins),
+                quoted_list(&cors.allowed_headers)
             );
             if let Some(seconds) = cors.max_age {
                 let _ = writeln!(text, "          max_age: {seconds}");
@@ -55,15 +59,16 @@ fn otlp(text: &mut String, settings: &Settings) {
 
 fn store(text: &mut String, settings: &Settings) {
     let effective = settings.store_config(cupola_telemetry::memory::MemoryBudget::unlimited());
-    let _ = write!(text, "store:\n  directory: {:?}\n", settings.directory);
+    let directory = quoted(&settings.directory.to_string_lossy());
+    let _ = write!(text, "store:\n  directory: {directory}\n");
     if let Some(url) = &settings.object_store_url {
-        let _ = writeln!(text, "  object_store_url: {url:?}");
+        let _ = writeln!(text, "  object_store_url: {}", quoted(url));
     }
     if !settings.object_store_options.is_empty() {
         text.push_str("  object_store_options:\n");
         for (key, value) in &settings.object_store_options {
             let shown = if is_secret(key) { "(hidden)" } else { value };
-            let _ = writeln!(text, "    {key}: {shown:?}");
+            let _ = writeln!(text, "    {key}: {}", quoted(shown));
         }
     }
     let _ = writeln!(
@@ -95,27 +100,76 @@ fn store(text: &mut String, settings: &Settings) {
         "  retention_interval: {}",
         TimeSpan(effective.retention_interval)
     );
-    retention(text, &effective.retention);
+    retention(text, &settings.store.retention_given);
 }
 
-/// Filters are shown as the store understands them, which the file's shorter form cannot always say.
-fn retention(text: &mut String, rules: &[RetentionRule]) {
+/// Everything that narrows a rule is shown: without it the rule would remove other rows.
+fn retention(text: &mut String, rules: &[Retention]) {
     if rules.is_empty() {
         return;
     }
     text.push_str("  retention:\n");
-    for rule in rules {
-        let _ = writeln!(text, "    - keep: {}", TimeSpan(rule.keep));
-        if let Some(signal) = rule.signal {
-            let _ = writeln!(text, "      signal: {}", format!("{signal:?}").to_lowercase());
+    // Taken apart, so that a new part of a rule cannot be forgotten here.
+    for Retention {
+        keep,
+        signal,
+        tenant,
+        service,
+        severity_min,
+        severity_max,
+        attributes,
+        resource_attributes,
+    } in rules
+    {
+        let _ = writeln!(text, "    - keep: {keep}");
+        let words = [
+            ("signal", signal.map(SignalName::as_str)),
+            ("severity_min", severity_min.map(Severity::as_str)),
+            ("severity_max", severity_max.map(Severity::as_str)),
+        ];
+        for (key, word) in words {
+            if let Some(word) = word {
+                let _ = writeln!(text, "      {key}: {word}");
+            }
         }
-        if let Some(tenant) = &rule.tenant {
-            let _ = writeln!(text, "      tenant: {tenant:?}");
+        for (key, name) in [("tenant", tenant), ("service", service)] {
+            if let Some(name) = name {
+                let _ = writeln!(text, "      {key}: {}", quoted(name));
+            }
         }
-        if let Some(filter) = &rule.filter {
-            let _ = writeln!(text, "      # only rows with {filter:?}");
-        }
+        compared(text, "attributes", attributes);
+        compared(text, "resource_attributes", resource_attributes);
     }
+}
+
+fn compared(text: &mut String, set: &str, values: &BTreeMap<String, Scalar>) {
+    if values.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "      {set}:");
+    for (key, value) in values {
+        let value = match value {
+            Scalar::Bool(flag) => flag.to_string(),
+            Scalar::Int(number) => number.to_string(),
+            Scalar::Double(number) if number.is_nan() => ".nan".to_owned(),
+            Scalar::Double(number) if number.is_infinite() => {
+                if *number > 0.0 { ".inf" } else { "-.inf" }.to_owned()
+            }
+            // With a point or an exponent, so that it is read as a double again.
+            Scalar::Double(number) => format!("{number:?}"),
+            Scalar::Text(text) => quoted(text),
+        };
+        let _ = writeln!(text, "        {}: {value}", quoted(key));
+    }
+}
+
+/// A text of JSON is one of YAML.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn quoted_list(texts: &[String]) -> String {
+    serde_json::Value::from(texts.to_vec()).to_string()
 }
 
 fn listener(text: &mut String, name: &str, address: Option<SocketAddr>) {
@@ -129,7 +183,7 @@ fn service(text: &mut String, settings: &Settings) {
     text.push_str("service:\n  telemetry:\n");
     match &settings.own_tenant {
         Some(tenant) => {
-            let _ = writeln!(text, "    tenant: {:?}", tenant.as_str());
+            let _ = writeln!(text, "    tenant: {}", quoted(tenant.as_str()));
         }
         None => text.push_str("    enabled: false\n"),
     }
@@ -139,8 +193,8 @@ fn service(text: &mut String, settings: &Settings) {
     };
     let _ = write!(
         text,
-        "    logs:\n      level: {:?}\n      encoding: {encoding}\n",
-        settings.log.filter
+        "    logs:\n      level: {}\n      encoding: {encoding}\n",
+        quoted(&settings.log.filter)
     );
 }
 

@@ -124,13 +124,22 @@ impl fmt::Display for ByteSize {
 
 impl fmt::Display for TimeSpan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-            if millis >= size && millis.is_multiple_of(size) {
-                return write!(formatter, "{}{unit}", millis / size);
+        const UNITS: [(&str, u128); 7] = [
+            ("d", 86_400_000_000_000),
+            ("h", 3_600_000_000_000),
+            ("m", 60_000_000_000),
+            ("s", 1_000_000_000),
+            ("ms", 1_000_000),
+            ("us", 1_000),
+            ("ns", 1),
+        ];
+        let nanos = self.0.as_nanos();
+        for (unit, size) in UNITS {
+            if nanos >= size && nanos.is_multiple_of(size) {
+                return write!(formatter, "{}{unit}", nanos / size);
             }
         }
-        write!(formatter, "{millis}ms")
+        formatter.write_str("0s")
     }
 }
 
@@ -198,7 +207,7 @@ mod tests {
         for text in ["512MiB", "3GiB", "1000"] {
             assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
         }
-        for text in ["10s", "2h", "90d", "1500ms", "90m"] {
+        for text in ["10s", "2h", "90d", "1500ms", "90m", "1500us", "7ns", "0s"] {
             assert_eq!(text.parse::<TimeSpan>().unwrap().to_string(), text);
         }
     }

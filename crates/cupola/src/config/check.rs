@@ -1,0 +1,133 @@
+//! Whether settings make sense together: what `serve` could not work with is refused before anything starts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Settings;
+use crate::failure::Failure;
+use crate::logging;
+
+/// Merging fewer files than this would never end.
+const FILES_MERGED_MIN: usize = 2;
+
+pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
+    logging::filter(&settings.log.filter)?;
+    store(settings)?;
+    listeners(settings)
+}
+
+fn store(settings: &Settings) -> Result<(), Failure> {
+    let store = &settings.store;
+    let intervals = [
+        ("store.compaction.interval", store.compaction_interval),
+        ("store.retention_interval", store.retention_interval),
+    ];
+    for (key, interval) in intervals {
+        if interval == Some(Duration::ZERO) {
+            return Err(Failure::usage(format!("{key} is zero")).hint("write for example 15s or 10m"));
+        }
+    }
+    let sizes = [
+        (
+            "store.flush_bytes_max",
+            store.flush_bytes_max.map(|bytes| bytes as u64),
+        ),
+        ("store.wal_segment_bytes_max", store.wal_segment_bytes_max),
+        (
+            "store.compaction.segment_bytes_target",
+            store.segment_bytes_target,
+        ),
+    ];
+    for (key, size) in sizes {
+        if size == Some(0) {
+            return Err(Failure::usage(format!("{key} is zero")).hint("write for example 128MiB"));
+        }
+    }
+    if store
+        .compaction_files_min
+        .is_some_and(|files| files < FILES_MERGED_MIN)
+    {
+        return Err(Failure::usage(format!(
+            "store.compaction.files_min is less than {FILES_MERGED_MIN}"
+        )));
+    }
+    if let Some(url) = &settings.object_store_url {
+        url::Url::parse(url).map_err(|error| {
+            Failure::usage("the URL of the object store cannot be read")
+                .caused_by(&error)
+                .hint("write for example s3://bucket/prefix")
+        })?;
+    }
+    Ok(())
+}
+
+fn listeners(settings: &Settings) -> Result<(), Failure> {
+    let all = [
+        ("OTLP over gRPC", settings.otlp.grpc),
+        ("OTLP over HTTP", settings.otlp.http),
+        ("the API", Some(settings.api.listen)),
+        ("the PostgreSQL protocol", settings.api.postgres_listen),
+        ("Arrow Flight SQL", settings.api.flight_listen),
+        ("the health checks", settings.health),
+    ];
+    let on: Vec<(&str, SocketAddr)> = all
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?)))
+        .collect();
+    for (index, (name, address)) in on.iter().enumerate() {
+        if let Some((other, _)) = on[..index].iter().find(|(_, taken)| collide(*taken, *address)) {
+            return Err(Failure::usage(format!(
+                "{other} and {name} are to listen on the same address, {address}"
+            ))
+            .hint("give each a port of its own"));
+        }
+    }
+    Ok(())
+}
+
+/// Port 0 is any free one; an unspecified address takes the port on all of them.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{LogFlags, ServeFlags, Settings, yaml};
+    use crate::failure::EXIT_USAGE;
+
+    fn refused(text: &str) -> Option<String> {
+        let file = yaml::from_str(text).unwrap();
+        let failure = Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file).err()?;
+        assert_eq!(failure.exit_code(), EXIT_USAGE);
+        Some(failure.to_string())
+    }
+
+    #[test]
+    fn what_serve_cannot_work_with_is_refused_by_name() {
+        for (text, named) in [
+            ("service: {telemetry: {logs: {level: inof}}}", "`inof`"),
+            ("store: {compaction: {interval: 0s}}", "store.compaction.interval"),
+            (
+                "store: {compaction: {files_min: 1}}",
+                "store.compaction.files_min",
+            ),
+            ("store: {retention_interval: 0s}", "store.retention_interval"),
+            ("store: {flush_bytes_max: 0}", "store.flush_bytes_max"),
+            ("store: {object_store_url: bucket}", "object store"),
+            ("api: {endpoint: 4317}", "OTLP over gRPC and the API"),
+            ("api: {endpoint: \"0.0.0.0:4318\"}", "OTLP over HTTP and the API"),
+            ("api: {postgres: {endpoint: 4302}}", "Arrow Flight SQL"),
+        ] {
+            let failure = refused(text).unwrap_or_else(|| panic!("{text} is taken"));
+            assert!(failure.contains(named), "{text}: {failure}");
+        }
+    }
+
+    #[test]
+    fn one_port_may_be_used_on_two_addresses_and_any_free_one_by_all() {
+        assert_eq!(refused("api: {endpoint: \"127.0.0.2:4317\"}"), None);
+        assert_eq!(refused("api: {endpoint: 0, postgres: {endpoint: 0}}"), None);
+        assert_eq!(refused("api: {endpoint: 4301, postgres: {enabled: false}}"), None);
+    }
+}
