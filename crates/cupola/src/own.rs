@@ -75,17 +75,19 @@ pub(crate) fn is_kept(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() || !metadata.target().starts_with("cupola_store") || *metadata.level() <= Level::WARN
 }
 
-/// The layer that collects, and the end from which the recorder takes.
-pub(crate) fn channel() -> (OwnLayer, Collected) {
+/// The layer that collects, and the end from which the recorder takes; neither where own telemetry is off.
+pub(crate) fn channel(wanted: bool) -> (Option<OwnLayer>, Option<Collected>) {
+    if !wanted {
+        return (None, None);
+    }
     let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_ITEMS_MAX);
     let counts = std::sync::Arc::new(layer::Counts::default());
-    (
-        OwnLayer::new(sender, counts.clone()),
-        Collected {
-            items: receiver,
-            counts,
-        },
-    )
+    let layer = OwnLayer::new(sender, counts.clone());
+    let collected = Collected {
+        items: receiver,
+        counts,
+    };
+    (Some(layer), Some(collected))
 }
 
 pub(crate) fn now_unix_nano() -> u64 {

@@ -32,9 +32,9 @@ pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, file: File) -
     if log.log.is_none() {
         settings.log.filter = LOG_FILTER.to_owned();
     }
-    let (layer, collected) = own::channel();
-    logging::start(&settings.log, Some(layer))?;
-    let server = Server::start(&settings, Some(collected)).await?;
+    let (layer, collected) = own::channel(settings.own_tenant.is_some());
+    logging::start(&settings.log, layer)?;
+    let server = Server::start(&settings, collected).await?;
     let Some(otlp) = server.addresses.otlp_grpc else {
         let _ = server.shutdown().await;
         return Err(Failure::usage(

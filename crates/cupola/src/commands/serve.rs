@@ -8,13 +8,7 @@ use crate::{logging, own};
 
 pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
-    let (layer, collected) = match &settings.own_tenant {
-        Some(_) => {
-            let (layer, collected) = own::channel();
-            (Some(layer), Some(collected))
-        }
-        None => (None, None),
-    };
+    let (layer, collected) = own::channel(settings.own_tenant.is_some());
     logging::start(&settings.log, layer)?;
     let server = tokio::select! {
         started = Server::start(settings, collected) => started?,

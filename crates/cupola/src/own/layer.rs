@@ -210,7 +210,8 @@ mod tests {
     use super::*;
 
     fn record(work: impl FnOnce()) -> Vec<Item> {
-        let (layer, mut collected) = channel();
+        let (layer, collected) = channel(true);
+        let (layer, mut collected) = (layer.unwrap(), collected.unwrap());
         let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter_fn(is_kept)));
         tracing::subscriber::with_default(subscriber, work);
         std::iter::from_fn(|| collected.items.try_recv().ok()).collect()

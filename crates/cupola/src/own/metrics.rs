@@ -1,5 +1,5 @@
-//! The vitals: everything Cupola measures about itself, read when asked. One list feeds both `/metrics` and the own
-//! store, so that the two never disagree.
+//! The vitals: what receivers, store and memory are measured by, read when asked. One list feeds both `/metrics` and the
+//! own store, so that the two agree; what the API counts about itself stands in `/metrics` only.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};

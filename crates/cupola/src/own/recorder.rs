@@ -56,7 +56,7 @@ impl Recorder {
     /// Stores what is left.
     pub(crate) async fn shutdown(self) {
         self.stop.cancel();
-        // The task ends after one more round; a panic there loses own telemetry only.
+        // The task ends when the queue is empty; a panic there loses own telemetry only.
         let _ = self.task.await;
     }
 }
@@ -100,12 +100,21 @@ impl Work {
                 paused_until = now + PAUSE_AFTER_FAILURE;
             }
             if stopping {
+                self.store_rest().await;
                 return;
             }
         }
     }
 
-    /// `false` if the store refused something; that is gone.
+    /// Empties the queue, which holds no more than it has room for: what comes in meanwhile is not waited for.
+    async fn store_rest(&mut self) {
+        self.collected.items.close();
+        while !self.collected.items.is_empty() {
+            STORING.scope((), self.store_round(false)).await;
+        }
+    }
+
+    /// `false` if the store refused something; that is counted and gone.
     async fn store_round(&mut self, measure: bool) -> bool {
         while self.pending.len() < BATCH_ITEMS_MAX {
             match self.collected.items.try_recv() {
@@ -130,14 +139,16 @@ impl Work {
         if measure {
             batches.push(self.metrics());
         }
+        let mut stored = true;
         for batch in batches {
             let items = batch.items() as u64;
-            if self.store.append(batch).await.is_err() {
+            // A store that has refused one is not asked for the others.
+            stored = stored && self.store.append(batch).await.is_ok();
+            if !stored {
                 self.collected.counts.dropped.fetch_add(items, Ordering::Relaxed);
-                return false;
             }
         }
-        true
+        stored
     }
 
     fn logs(&self, logs: &[OwnLog]) -> Batch {
@@ -284,5 +295,82 @@ fn severity(level: Level) -> (i32, &'static str) {
         Level::INFO => (9, "INFO"),
         Level::DEBUG => (5, "DEBUG"),
         Level::TRACE => (1, "TRACE"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cupola_store::StoreConfig;
+    use cupola_telemetry::memory::MemoryBudget;
+
+    use super::super::QUEUE_ITEMS_MAX;
+    use super::*;
+    use crate::watch::MemoryState;
+
+    fn log() -> Item {
+        Item::Log(OwnLog {
+            time: now_unix_nano(),
+            level: Level::INFO,
+            target: "cupola",
+            body: "something happened".to_owned(),
+            attributes: Vec::new(),
+            ids: None,
+        })
+    }
+
+    fn span() -> Item {
+        Item::Span(OwnSpan {
+            ids: ([1; 16], [2; 8]),
+            parent: None,
+            name: "work",
+            target: "cupola",
+            start: now_unix_nano(),
+            end: now_unix_nano(),
+            failed: false,
+            attributes: Vec::new(),
+        })
+    }
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(StoreConfig::new(directory.path())).await.unwrap();
+        (directory, store)
+    }
+
+    /// Records `items` until the queue is empty; gives how many were dropped.
+    async fn record(store: &Store, items: Vec<Item>) -> u64 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_ITEMS_MAX);
+        items.into_iter().for_each(|item| sender.try_send(item).unwrap());
+        let counts = Arc::new(Counts::default());
+        let collected = Collected {
+            items: receiver,
+            counts: counts.clone(),
+        };
+        let memory = Arc::new(MemoryState::default());
+        let budgets = vec![("store", MemoryBudget::unlimited())];
+        let vitals = Arc::new(Vitals::new(1 << 30, memory, budgets, Some(counts.clone())));
+        let tenant = TenantId::parse("cupola").unwrap();
+        Recorder::start(store.clone(), tenant, collected, vitals)
+            .shutdown()
+            .await;
+        counts.dropped.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_whole_queue_is_stored_at_the_end() {
+        let (_directory, store) = store().await;
+        let dropped = record(&store, (0..QUEUE_ITEMS_MAX).map(|_| log()).collect()).await;
+        assert_eq!(dropped, 0);
+        // Besides the logs there are own metrics.
+        assert!(store.status().counters.appended_items >= QUEUE_ITEMS_MAX as u64);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn everything_that_the_store_refuses_is_counted() {
+        let (_directory, store) = store().await;
+        store.shutdown().await.unwrap();
+        let items = (0..10).flat_map(|_| [log(), span()]).collect();
+        let dropped = record(&store, items).await;
+        assert!(dropped >= 20, "{dropped}");
     }
 }
