@@ -212,13 +212,19 @@ impl<'t> Drawing<'t> {
                     .yellow(&cut(&line, self.width.saturating_sub(indent.len())))
             );
         }
-        let logs = self
+        let mut logs = self
             .trace
             .logs
             .iter()
             .filter(|log| log.span_id == span.span_id && !span.span_id.is_empty());
-        logs.take(LOGS_PER_SPAN_MAX)
+        logs.by_ref()
+            .take(LOGS_PER_SPAN_MAX)
             .for_each(|log| self.log(out, log, depth + 1));
+        let more = logs.count();
+        if more > 0 {
+            let line = format!("… and {more} more {}", if more == 1 { "log" } else { "logs" });
+            let _ = writeln!(out, "{indent}{}", self.paint.dim(&line));
+        }
     }
 
     fn log(&self, out: &mut String, log: &LogRecord, depth: usize) {
@@ -325,6 +331,24 @@ web GET /                                  100ms ▇▇▇▇▇▇▇▇▇▇�
       deadlock
 ";
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn logs_that_are_left_out_are_counted() {
+        let log = LogRecord {
+            span_id: "a".to_owned(),
+            body: "again".into(),
+            ..LogRecord::default()
+        };
+        let mut trace = Trace {
+            spans: vec![span("a", "", "web", "GET /", 0, 1)],
+            logs: vec![log.clone(); LOGS_PER_SPAN_MAX],
+            ..Trace::default()
+        };
+        assert!(!render(&trace, 80, Paint(false), false).contains("more"));
+        trace.logs.extend([log.clone(), log]);
+        let drawn = render(&trace, 80, Paint(false), false);
+        assert!(drawn.ends_with("  … and 2 more logs\n"), "{drawn}");
     }
 
     #[test]
