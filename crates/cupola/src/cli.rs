@@ -82,6 +82,9 @@ pub(crate) struct Target {
     /// A data directory that no server is using, instead of a running server.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Where the directory's segments are kept, if not in it.
+    #[arg(long, env = "CUPOLA_OBJECT_STORE_URL", value_name = "URL")]
+    pub(crate) object_store_url: Option<String>,
     /// Whose data.
     #[arg(long, env = "CUPOLA_TENANT", value_name = "TENANT", value_parser = tenant, default_value = "default")]
     pub(crate) tenant: TenantId,
@@ -166,9 +169,9 @@ pub(crate) struct TraceArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArguments {
-    /// The data directory; no server may be using it.
-    #[arg(long, env = "CUPOLA_DATA_DIR", default_value = crate::config::DATA_DIRECTORY, value_name = "DIR")]
-    pub(crate) data_dir: PathBuf,
+    /// The data directory; no server may be using it [default: ./cupola-data].
+    #[arg(long, env = "CUPOLA_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// Where segments are kept, if not in the data directory.
     #[arg(long, env = "CUPOLA_OBJECT_STORE_URL", value_name = "URL")]
     pub(crate) object_store_url: Option<String>,
@@ -219,6 +222,9 @@ pub(crate) struct GenerateArguments {
     /// Write straight into this data directory; no server may be using it.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Where the directory's segments are kept, if not in it.
+    #[arg(long, env = "CUPOLA_OBJECT_STORE_URL", value_name = "URL")]
+    pub(crate) object_store_url: Option<String>,
     /// What to make; several are made in turns.
     #[arg(
         long,
@@ -234,7 +240,7 @@ pub(crate) struct GenerateArguments {
     #[arg(long, default_value_t = 1_000)]
     pub(crate) batch: usize,
     /// Items of each signal in a second; as fast as possible without it.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// Time that the items cover, ending now unless --start is given.
     #[arg(long, default_value = "1h", value_name = "DURATION")]
@@ -272,6 +278,13 @@ pub(crate) enum FileFormat {
     Ndjson,
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("a number above 0 is needed, such as 1000".to_owned()),
+    }
+}
+
 fn tenant(text: &str) -> Result<TenantId, String> {
     TenantId::parse(text).map_err(|error| error.to_string())
 }
@@ -285,5 +298,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rate_is_a_number_above_nothing() {
+        assert_eq!((rate("2.5"), rate("1e-18")), (Ok(2.5), Ok(1e-18)));
+        for wrong in ["0", "-1", "NaN", "inf", "many"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
     }
 }

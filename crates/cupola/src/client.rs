@@ -1,17 +1,16 @@
 //! Asking a server over HTTP: a running one, or one made inside this process over a data directory, so that both give
 //! the same answers.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_api::{ApiConfig, ApiServer, ErrorBody, PrometheusText, RunningApi, TENANT_HEADER};
-use cupola_query::{QueryConfig, QueryEngine};
-use cupola_store::Store;
+use cupola_query::QueryEngine;
+use cupola_store::{Store, StoreConfig, StoreError};
 use cupola_telemetry::TenantId;
-use cupola_telemetry::memory::MemoryBudget;
 use reqwest::{Response, StatusCode};
 
+use crate::cli::URL_DEFAULT;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::server;
@@ -43,8 +42,12 @@ impl Client {
             return Err(Failure::usage(format!("`{url}` is not the address of a server"))
                 .hint("write for example --url http://127.0.0.1:4300"));
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
+        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        if parsed.is_some_and(|parsed| is_loopback(&parsed)) {
+            // No proxy of another machine reaches this one's loopback.
+            builder = builder.no_proxy();
+        }
+        let http = builder
             .build()
             .map_err(|error| Failure::new("cannot make an HTTP client").caused_by(&error))?;
         Ok(Client {
@@ -56,20 +59,26 @@ impl Client {
     }
 
     /// A data directory that nobody else has open.
-    pub(crate) async fn offline(
-        directory: &Path,
-        settings: &Settings,
-        tenant: TenantId,
-    ) -> Result<Self, Failure> {
-        if !directory.is_dir() {
+    pub(crate) async fn offline(settings: &Settings, tenant: TenantId) -> Result<Self, Failure> {
+        if !settings.directory.is_dir() {
             return Err(Failure::new(format!(
                 "there is no data directory {}",
-                directory.display()
+                settings.directory.display()
             )));
         }
-        let memory = MemoryBudget::new(usize::try_from(settings.memory.shared).unwrap_or(usize::MAX));
-        let (store, _) = server::open_store(settings, memory.clone()).await?;
-        let engine = QueryEngine::new(store.clone(), QueryConfig::default(), memory)
+        let budgets = server::budgets(settings);
+        let store = StoreConfig {
+            // Asking changes nothing: the log is left to the server that will open the directory next.
+            read_only: true,
+            ..settings.store_config(budgets.store)
+        };
+        let (store, _) = Store::open(store).await.map_err(|error| match error {
+            StoreError::Locked { .. } => server::store_failed(&error).hint(format!(
+                "or ask the running server instead, with --url {URL_DEFAULT}"
+            )),
+            error => server::store_failed(&error),
+        })?;
+        let engine = QueryEngine::new(store.clone(), server::query_config(settings), budgets.query)
             .map_err(|error| Failure::from_error(&error))?;
         let config = ApiConfig {
             postgres_listen: None,
@@ -148,6 +157,15 @@ impl Client {
             .cause(root_cause(error))
             .hint("start one with `cupola serve`, or name another with --url")
             .hint("or ask a data directory that no server is using, with --data-dir DIR")
+    }
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

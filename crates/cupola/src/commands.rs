@@ -15,46 +15,42 @@ use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::file::{self, File};
 use crate::config::{LogFlags, ServeFlags, Settings};
 use crate::failure::Failure;
-use crate::terminal;
+use crate::{output, terminal};
+
+/// Of a command on a data directory: its own answer is what counts, the store's routine is not part of it.
+const OFFLINE_LOG_FILTER: &str = "warn";
 
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
-    let file = match &cli.config {
-        Some(path) => file::load(path)?,
-        None => File::default(),
-    };
+    // Read by the commands that need it: a mistake there must not keep `version` or `tail` from working.
+    let config = cli.config.as_deref();
     let colour = terminal::colour_on_stdout(cli.color);
     match cli.command {
-        Command::Serve(flags) => serve::run(&Settings::resolve(&flags, &cli.log, file)?).await,
-        Command::Demo(arguments) => demo::run(&arguments, &cli.log, file).await,
-        Command::Generate(arguments) => generate::run(&arguments, &cli.log).await,
-        Command::Query(arguments) => query::run(&arguments, &cli.log).await,
+        Command::Serve(flags) => {
+            let file = file::load_if_given(config)?;
+            serve::run(&Settings::resolve(&flags, &cli.log, file)?).await
+        }
+        Command::Demo(arguments) => demo::run(&arguments, &cli.log, file::load_if_given(config)?).await,
+        Command::Generate(arguments) => generate::run(&arguments, &cli.log, config).await,
+        Command::Query(arguments) => query::run(&arguments, &cli.log, config).await,
         Command::Tail(arguments) => tail::run(&arguments, terminal::Paint(colour)).await,
-        Command::Trace(arguments) => trace::run(&arguments, &cli.log, terminal::Paint(colour)).await,
-        Command::Doctor(arguments) => doctor::run(&arguments, &cli.log).await,
+        Command::Trace(arguments) => trace::run(&arguments, &cli.log, config, terminal::Paint(colour)).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &cli.log, file::load_if_given(config)?).await,
         Command::Config {
             command: ConfigCommand::Check(flags),
-        } => configuration::check(cli.config.as_deref(), &flags, &cli.log, file),
+        } => configuration::check(config, &flags, &cli.log, file::load_if_given(config)?),
         Command::Config {
             command: ConfigCommand::Show(flags),
-        } => configuration::show(&flags, &cli.log, file),
-        Command::Version => {
-            println!("cupola {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        } => configuration::show(&flags, &cli.log, file::load_if_given(config)?),
+        Command::Version => output::print(&format!("cupola {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
 
-/// Settings of a command that works on a data directory without serving anybody.
-fn offline_settings(directory: &std::path::Path, log: &LogFlags) -> Result<Settings, Failure> {
-    let flags = ServeFlags {
-        data_dir: Some(directory.to_owned()),
-        ..ServeFlags::default()
-    };
-    let mut settings = Settings::resolve(&flags, log, File::default())?;
+/// Settings of a command that works on a data directory without serving anybody: those of `serve`, so that it finds the
+/// segments where `serve` puts them.
+fn offline_settings(flags: &ServeFlags, log: &LogFlags, mut file: File) -> Result<Settings, Failure> {
+    let level = &mut file.service.telemetry.logs.level;
+    level.get_or_insert_with(|| OFFLINE_LOG_FILTER.to_owned());
+    let mut settings = Settings::resolve(flags, log, file)?;
     settings.own_tenant = None;
-    if log.log.is_none() {
-        // A command's own answer is what counts; the store's routine is not part of it.
-        settings.log.filter = "warn".to_owned();
-    }
     Ok(settings)
 }

@@ -62,6 +62,11 @@ impl Failure {
         self.exit_code
     }
 
+    #[cfg(test)]
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     fn sources(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut source = error.source();
         while let Some(error) = source {
@@ -108,11 +113,26 @@ mod tests {
 
     #[test]
     fn sources_become_causes_once() {
-        let inner = std::io::Error::other("disk is on fire");
-        let failure = Failure::new("cannot write")
-            .caused_by(&inner)
-            .hint("call somebody");
+        /// Says what the error it wraps says.
+        #[derive(Debug)]
+        struct Wrapper(Box<dyn std::error::Error>);
+
+        impl fmt::Display for Wrapper {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        impl std::error::Error for Wrapper {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(self.0.as_ref())
+            }
+        }
+
+        let wrapped = || Wrapper(Box::new(Wrapper("disk is on fire".into())));
+        let failure = Failure::new("cannot write").caused_by(&wrapped());
         assert_eq!(failure.to_string(), "cannot write: disk is on fire");
         assert_eq!(failure.exit_code(), EXIT_FAILURE);
+        assert_eq!(Failure::from_error(&wrapped()).to_string(), "disk is on fire");
     }
 }

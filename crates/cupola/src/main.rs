@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod failure;
 mod logging;
+mod output;
 mod own;
 mod server;
 mod signals;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use cupola_api::{ApiServer, HealthServer, RunningApi, RunningHealth, StartError};
+use cupola_api::{ApiServer, HealthServer, OtlpPorts, RunningApi, RunningHealth, StartError};
 use cupola_export::Sink;
 use cupola_pipeline::receivers::otlp::{
     CorsConfig, GrpcConfig, HttpConfig, OtlpReceiver, OtlpReceiverConfig, ReceiverError, RunningReceiver,
@@ -45,10 +45,10 @@ pub(crate) struct Addresses {
 }
 
 /// Budgets made from the plan.
-struct Budgets {
+pub(crate) struct Budgets {
     ingest: MemoryBudget,
-    store: MemoryBudget,
-    query: MemoryBudget,
+    pub(crate) store: MemoryBudget,
+    pub(crate) query: MemoryBudget,
 }
 
 impl Server {
@@ -150,7 +150,7 @@ impl Server {
     }
 }
 
-fn budgets(settings: &Settings) -> Budgets {
+pub(crate) fn budgets(settings: &Settings) -> Budgets {
     let bytes = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
     let plan = &settings.memory;
     let shared = MemoryBudget::new(bytes(plan.shared));
@@ -177,10 +177,14 @@ async fn start_around(
         .await
         .map_err(|error| receiver_failed(&error, settings))?;
     vitals.set_receiver(receiver.stats().clone());
+    api.announce_otlp(OtlpPorts {
+        grpc_port: receiver.grpc_addr.map(|address| address.port()),
+        http_port: receiver.http_addr.map(|address| address.port()),
+    });
     Ok((api, receiver))
 }
 
-fn query_config(settings: &Settings) -> QueryConfig {
+pub(crate) fn query_config(settings: &Settings) -> QueryConfig {
     let mut config = QueryConfig {
         spill_directory: Some(settings.directory.join(SPILL_DIRECTORY)),
         ..QueryConfig::default()
@@ -230,10 +234,7 @@ fn receiver_config(settings: &OtlpSettings) -> OtlpReceiverConfig {
 }
 
 /// Opens the store, or says what is in the way.
-pub(crate) async fn open_store(
-    settings: &Settings,
-    memory: MemoryBudget,
-) -> Result<(Store, RecoveryReport), Failure> {
+async fn open_store(settings: &Settings, memory: MemoryBudget) -> Result<(Store, RecoveryReport), Failure> {
     Store::open(settings.store_config(memory))
         .await
         .map_err(|error| store_failed(&error))
@@ -243,9 +244,10 @@ pub(crate) async fn open_store(
 pub(crate) fn store_failed(error: &StoreError) -> Failure {
     let failure = Failure::from_error(error);
     match error {
-        StoreError::Locked { .. } => failure
-            .hint("ask the running server instead, with --url http://127.0.0.1:4300")
-            .hint("or choose another directory with --data-dir"),
+        StoreError::Locked { .. } => failure.hint("choose another directory with --data-dir"),
+        StoreError::OtherObjects { .. } => failure
+            .hint("give what `serve` is given: --object-store-url, or --config with store.object_store_url")
+            .hint("moved on purpose, with `data` and `manifest`? write the new place into the file FORMAT"),
         StoreError::NewerFormat { .. } => {
             failure.hint("start it with the version that wrote it, or a newer one")
         }
@@ -319,9 +321,10 @@ fn bind_hints(
     match source.kind() {
         std::io::ErrorKind::AddrInUse => failure
             .hint("another process uses this port: another Cupola, or an OpenTelemetry Collector?")
-            .hint(format!(
-                "stop it, or choose another port with {flag} 127.0.0.1:PORT"
-            )),
+            .hint(match settings.has_address_flags {
+                true => format!("stop it, or choose another port with {flag} 127.0.0.1:PORT"),
+                false => "stop it, or take any free ports with --free-ports".to_owned(),
+            }),
         std::io::ErrorKind::PermissionDenied => failure.hint(format!(
             "ports below 1024 need a privilege; choose a higher one with {flag}"
         )),
@@ -345,4 +348,25 @@ fn flag_of(address: SocketAddr, settings: &Settings) -> &'static str {
         .into_iter()
         .find(|(of, _)| *of == Some(address))
         .map_or("a flag", |(_, flag)| flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::File;
+    use crate::config::{LogFlags, ServeFlags};
+
+    #[test]
+    fn a_taken_port_is_hinted_at_with_a_flag_that_the_command_has() {
+        let mut settings =
+            Settings::resolve(&ServeFlags::default(), &LogFlags::default(), File::default()).unwrap();
+        let taken = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+        let hint = |settings: &Settings| {
+            let failure = bind_hints(Failure::new(""), settings.api.listen, &taken, settings);
+            failure.hints().last().cloned().unwrap()
+        };
+        assert!(hint(&settings).contains("--api 127.0.0.1:PORT"));
+        settings.has_address_flags = false;
+        assert!(hint(&settings).ends_with("--free-ports"));
+    }
 }

@@ -16,7 +16,7 @@ use crate::config::{LogFlags, OptionalEndpoint, ServeFlags, Settings};
 use crate::failure::Failure;
 use crate::server::{Addresses, Server};
 use crate::signals::StopSignals;
-use crate::{logging, own};
+use crate::{logging, output, own};
 use shop::Shop;
 
 /// The SDK complains at every failed export, the HTTP stack at every closed connection; neither helps here.
@@ -24,25 +24,33 @@ const LOG_FILTER: &str =
     "warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off,h2=off,hyper=off";
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 
-pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, file: File) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, mut file: File) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
+    let level = &mut file.service.telemetry.logs.level;
+    level.get_or_insert_with(|| LOG_FILTER.to_owned());
     // Kept until the end: dropping it removes the directory.
     let (directory, _temporary) = directory(arguments)?;
     let mut settings = Settings::resolve(&flags(arguments, directory), log, file)?;
-    if log.log.is_none() {
-        settings.log.filter = LOG_FILTER.to_owned();
-    }
+    settings.has_address_flags = false;
     let (layer, collected) = own::channel(settings.own_tenant.is_some());
     logging::start(&settings.log, layer)?;
-    let server = Server::start(&settings, collected).await?;
-    let Some(otlp) = server.addresses.otlp_grpc else {
-        let _ = server.shutdown().await;
-        return Err(Failure::usage(
-            "the demo sends OTLP over gRPC, which the configuration switches off",
-        ));
+    let server = tokio::select! {
+        started = Server::start(&settings, collected) => started?,
+        _ = signals.asked() => return Ok(()),
     };
-    let shop = Shop::start(otlp, &TENANTS, arguments.users).await?;
-    greet(&server.addresses, &settings, arguments);
+    let started = tokio::select! {
+        started = open_shop(&server, arguments) => started.map(Some),
+        _ = signals.asked() => Ok(None),
+    };
+    let shop = match started {
+        Ok(Some(shop)) => shop,
+        // What stopped us matters more than how the server stopped.
+        not_started => {
+            let _ = server.shutdown().await;
+            return not_started.map(|_| ());
+        }
+    };
+    output::print(&greeting(&server.addresses, &settings, arguments))?;
     let wait = async {
         match arguments.run_for {
             Some(span) => tokio::time::sleep(span.0).await,
@@ -54,11 +62,19 @@ pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, file: File) -
         _ = signals.asked() => {}
     }
     signals.exit_on_next();
-    println!("\nstopping the shop, then Cupola");
+    output::print("\nstopping the shop, then Cupola\n")?;
     let handled = shop.stop().await;
     server.shutdown().await?;
-    println!("{handled} requests were handled; good bye");
-    Ok(())
+    output::print(&format!("{handled} requests were handled; good bye\n"))
+}
+
+async fn open_shop(server: &Server, arguments: &DemoArguments) -> Result<Shop, Failure> {
+    let Some(otlp) = server.addresses.otlp_grpc else {
+        return Err(Failure::usage(
+            "the demo sends OTLP over gRPC, which the configuration switches off",
+        ));
+    };
+    Shop::start(otlp, &TENANTS, arguments.users).await
 }
 
 fn directory(arguments: &DemoArguments) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
@@ -88,37 +104,43 @@ fn flags(arguments: &DemoArguments, directory: PathBuf) -> ServeFlags {
     flags
 }
 
-fn greet(addresses: &Addresses, settings: &Settings, arguments: &DemoArguments) {
+fn greeting(addresses: &Addresses, settings: &Settings, arguments: &DemoArguments) -> String {
     let url = format!("http://{}", addresses.api);
     let at = if url == crate::cli::URL_DEFAULT {
         String::new()
     } else {
         format!(" --url {url}")
     };
-    println!("Cupola is running, with a shop of five services that sends it telemetry.");
-    println!();
-    println!("  web page     {url}");
-    println!(
-        "  tenants      {} (and `cupola` for Cupola itself)",
-        TENANTS.join(", ")
-    );
-    println!("  data         {}", settings.directory.display());
-    println!();
-    println!("Things to try in another terminal:");
-    println!();
-    println!("  cupola tail --tenant acme{at}");
-    println!("  cupola tail spans --tenant acme --errors{at}");
-    println!("  cupola query --tenant acme{at} \\");
-    println!(
-        "    \"SELECT service_name, count(*) AS spans, avg(duration) AS mean FROM spans GROUP BY 1 ORDER BY 2 DESC\""
-    );
-    println!(
-        "  cupola query --tenant acme{at} \"SELECT trace_id, name FROM spans WHERE status_code = 'error' LIMIT 5\""
-    );
-    println!("  cupola trace --tenant acme{at} TRACE_ID");
-    println!();
-    match arguments.run_for {
-        Some(span) => println!("It stops by itself after {span}."),
-        None => println!("Ctrl-C stops it."),
-    }
+    let program = program();
+    let tenant = TENANTS[0];
+    let end = match arguments.run_for {
+        Some(span) => format!("It stops by itself after {span}."),
+        None => "Ctrl-C stops it.".to_owned(),
+    };
+    format!(
+        "Cupola is running, with a shop of five services that sends it telemetry.
+
+  web page     {url}/?tenant={tenant}
+  tenants      {tenants} (and `cupola` for Cupola itself)
+  data         {data}
+
+Things to try in another terminal:
+
+  {program} tail --tenant {tenant}{at}
+  {program} tail spans --tenant {tenant} --errors{at}
+  {program} query --tenant {tenant}{at} \\
+    \"SELECT service_name, count(*) AS spans, avg(duration) AS mean FROM spans GROUP BY 1 ORDER BY 2 DESC\"
+  {program} query --tenant {tenant}{at} \"SELECT trace_id, name FROM spans WHERE status_code = 'error' LIMIT 5\"
+  {program} trace --tenant {tenant}{at} TRACE_ID
+
+{end}
+",
+        tenants = TENANTS.join(", "),
+        data = settings.directory.display(),
+    )
+}
+
+/// What to type to run this program again: how it was called, which after `cargo run` is a path.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "cupola".to_owned())
 }

@@ -1,22 +1,29 @@
 //! `cupola doctor`: checks a data directory, repairs it if asked to, and says what it found.
 
+use std::fmt::Write as _;
+
 use cupola_store::{DoctorReport, ProblemKind, Store};
 use cupola_telemetry::memory::MemoryBudget;
 
 use crate::cli::DoctorArguments;
-use crate::config::LogFlags;
+use crate::config::file::File;
+use crate::config::{LogFlags, ServeFlags};
 use crate::failure::Failure;
-use crate::{logging, server};
+use crate::{logging, output, server};
 
-pub(crate) async fn run(arguments: &DoctorArguments, log: &LogFlags) -> Result<(), Failure> {
-    let mut settings = super::offline_settings(&arguments.data_dir, log)?;
-    settings.object_store_url.clone_from(&arguments.object_store_url);
+pub(crate) async fn run(arguments: &DoctorArguments, log: &LogFlags, file: File) -> Result<(), Failure> {
+    let flags = ServeFlags {
+        data_dir: arguments.data_dir.clone(),
+        object_store_url: arguments.object_store_url.clone(),
+        ..ServeFlags::default()
+    };
+    let settings = super::offline_settings(&flags, log, file)?;
     logging::start(&settings.log, None)?;
     // Opening would make the directory; a checker must not.
-    if !arguments.data_dir.is_dir() {
+    if !settings.directory.is_dir() {
         return Err(Failure::new(format!(
             "there is no data directory {}",
-            arguments.data_dir.display()
+            settings.directory.display()
         ))
         .hint("name one with --data-dir DIR"));
     }
@@ -27,9 +34,9 @@ pub(crate) async fn run(arguments: &DoctorArguments, log: &LogFlags) -> Result<(
     if arguments.json {
         let json = serde_json::to_string_pretty(&report)
             .map_err(|error| Failure::new("cannot write the report").caused_by(&error))?;
-        println!("{json}");
+        output::print(&format!("{json}\n"))?;
     } else {
-        print(&report);
+        output::print(&text(&report))?;
     }
     let left = report
         .problems
@@ -55,9 +62,9 @@ fn is_harmful(kind: ProblemKind) -> bool {
     !matches!(kind, ProblemKind::Orphan | ProblemKind::TornLog)
 }
 
-fn print(report: &DoctorReport) {
-    println!(
-        "{} segments with {} rows, {} records in {} log files, manifest {}",
+fn text(report: &DoctorReport) -> String {
+    let mut text = format!(
+        "{} segments with {} rows, {} records in {} log files, manifest {}\n",
         report.segments, report.rows, report.journal_records, report.journal_files, report.manifest_version
     );
     for problem in &report.problems {
@@ -69,9 +76,10 @@ fn print(report: &DoctorReport) {
             ProblemKind::TornLog => "torn log",
         };
         let done = if problem.repaired { " (repaired)" } else { "" };
-        println!("{what}: {}: {}{done}", problem.path, problem.detail);
+        let _ = writeln!(text, "{what}: {}: {}{done}", problem.path, problem.detail);
     }
     if report.is_healthy() {
-        println!("nothing is wrong");
+        text.push_str("nothing is wrong\n");
     }
+    text
 }

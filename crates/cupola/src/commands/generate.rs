@@ -2,6 +2,7 @@
 
 mod destination;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cupola_generator::{Generator, GeneratorConfig};
@@ -13,14 +14,21 @@ use crate::failure::Failure;
 use crate::own::now_unix_nano;
 use destination::Destination;
 
-pub(crate) async fn run(arguments: &GenerateArguments, log: &LogFlags) -> Result<(), Failure> {
+/// A run that would take longer is a mistake.
+const RUN_TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+pub(crate) async fn run(
+    arguments: &GenerateArguments,
+    log: &LogFlags,
+    file: Option<&Path>,
+) -> Result<(), Failure> {
     if arguments.batch == 0 || arguments.signals.is_empty() {
         return Err(Failure::usage(
             "there is nothing to make: --batch and --signals must not be empty",
         ));
     }
-    let mut destination = Destination::open(arguments, log).await?;
     let mut generator = Generator::new(config(arguments)?);
+    let mut destination = Destination::open(arguments, log, file).await?;
     let started = Instant::now();
     let made = make(arguments, &mut generator, &mut destination).await;
     // What was written is closed properly even if not all of it was.
@@ -71,7 +79,7 @@ async fn make(
             destination.take(batch).await?;
         }
         of_each += count as u64;
-        if let Some(rate) = arguments.rate.filter(|rate| *rate > 0.0) {
+        if let Some(rate) = arguments.rate {
             tokio::time::sleep_until(started + Duration::from_secs_f64(of_each as f64 / rate)).await;
         }
     }
@@ -88,8 +96,8 @@ fn config(arguments: &GenerateArguments) -> Result<GeneratorConfig, Failure> {
     let given = given.transpose()?;
     // Made at a rate, items are of the moment in which they are made.
     let span = match arguments.rate {
-        Some(rate) if rate > 0.0 => Duration::from_secs_f64(arguments.items as f64 / rate),
-        _ => arguments.span.0,
+        Some(rate) => run_time(arguments.items, rate)?,
+        None => arguments.span.0,
     };
     let span_nanos = u64::try_from(span.as_nanos()).unwrap_or(now);
     let start = given.unwrap_or(if arguments.rate.is_some() {
@@ -113,9 +121,34 @@ fn config(arguments: &GenerateArguments) -> Result<GeneratorConfig, Failure> {
     Ok(config)
 }
 
+/// How long making so many items at this rate takes.
+fn run_time(items: u64, rate: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(items as f64 / rate)
+        .ok()
+        .filter(|time| *time <= RUN_TIME_MAX)
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "{items} items at {rate} in a second take more than a year"
+            ))
+            .hint("give fewer --items or a higher --rate")
+        })
+}
+
 /// The interval at which as many points as asked for cover the span.
 fn metric_interval(config: &GeneratorConfig, points: u64, span: Duration) -> Duration {
     let series = Generator::new(config.clone()).series() * config.tenants.len();
     let sweeps = (points as f64 / series.max(1) as f64).max(1.0);
     span.div_f64(sweeps).max(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_an_end() {
+        assert_eq!(run_time(100, 50.0).unwrap(), Duration::from_secs(2));
+        assert!(run_time(100_000, 1e-18).is_err());
+        assert!(run_time(u64::MAX, 1e-300).is_err());
+    }
 }

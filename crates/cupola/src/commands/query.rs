@@ -1,36 +1,51 @@
 //! `cupola query`: one statement, its answer as a table, JSON, NDJSON or CSV.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
+use std::path::Path;
 
-use cupola_api::SqlAnswer;
+use cupola_api::{ErrorDetail, SqlAnswer};
 use futures::StreamExt as _;
 
 use super::table;
 use crate::cli::{Format, QueryArguments, Target};
 use crate::client::Client;
-use crate::config::LogFlags;
+use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
-use crate::{logging, terminal};
+use crate::{logging, output, terminal};
 
-pub(crate) async fn run(arguments: &QueryArguments, log: &LogFlags) -> Result<(), Failure> {
+/// Of a JSON answer this much is looked at for the error that may end it.
+const TAIL_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) async fn run(
+    arguments: &QueryArguments,
+    log: &LogFlags,
+    config: Option<&Path>,
+) -> Result<(), Failure> {
     let sql = statement(&arguments.sql)?;
-    let client = connect(&arguments.target, log).await?;
+    let client = connect(&arguments.target, log, config).await?;
     let answered = answer(&client, &sql, arguments).await;
     // A data directory is closed properly whatever the answer was.
     let closed = client.close().await;
     answered.and(closed)
 }
 
-/// The server or data directory that `target` names.
-pub(crate) async fn connect(target: &Target, log: &LogFlags) -> Result<Client, Failure> {
-    match &target.data_dir {
-        Some(directory) => {
-            let settings = super::offline_settings(directory, log)?;
-            logging::start(&settings.log, None)?;
-            Client::offline(directory, &settings, target.tenant.clone()).await
-        }
-        None => Client::online(&target.url, target.tenant.clone()),
-    }
+/// The server or data directory that `target` names. Only a directory needs the configuration: it says where segments are.
+pub(crate) async fn connect(
+    target: &Target,
+    log: &LogFlags,
+    config: Option<&Path>,
+) -> Result<Client, Failure> {
+    let Some(directory) = &target.data_dir else {
+        return Client::online(&target.url, target.tenant.clone());
+    };
+    let flags = ServeFlags {
+        data_dir: Some(directory.clone()),
+        object_store_url: target.object_store_url.clone(),
+        ..ServeFlags::default()
+    };
+    let settings = super::offline_settings(&flags, log, file::load_if_given(config)?)?;
+    logging::start(&settings.log, None)?;
+    Client::offline(&settings, target.tenant.clone()).await
 }
 
 fn statement(argument: &str) -> Result<String, Failure> {
@@ -53,36 +68,84 @@ async fn answer(client: &Client, sql: &str, arguments: &QueryArguments) -> Resul
     };
     let response = client.sql(sql, accept, timeout).await?;
     if arguments.format != Format::Table {
-        return copy(response).await;
+        return copy(response, arguments.format).await;
     }
     let answer: SqlAnswer = response
         .json()
         .await
         .map_err(|error| Failure::new("cannot read the answer").caused_by(&error))?;
-    print!("{}", table::render(&answer, terminal::width()));
-    match answer.error {
-        Some(error) => Err(Failure::new(error.message).cause("the statement failed after its first rows")),
-        None => Ok(()),
+    output::print(&table::render(&answer, terminal::width()))?;
+    answer.error.map_or(Ok(()), |error| Err(failed_late(error)))
+}
+
+async fn copy(response: reqwest::Response, format: Format) -> Result<(), Failure> {
+    let mut body = response.bytes_stream();
+    let mut tail = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| Failure::new("the answer broke off").caused_by(&error))?;
+        keep_tail(&mut tail, &chunk);
+        if !output::write(&chunk)? {
+            return Ok(());
+        }
+    }
+    if tail.last().is_some_and(|byte| *byte != b'\n') {
+        output::write(b"\n")?;
+    }
+    // The other formats have no place for an error: their answers break off.
+    match late_error(&tail) {
+        Some(error) if format == Format::Json => Err(failed_late(error)),
+        _ => Ok(()),
     }
 }
 
-async fn copy(response: reqwest::Response) -> Result<(), Failure> {
-    let mut output = std::io::stdout();
-    let mut body = response.bytes_stream();
-    let mut last = None;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| Failure::new("the answer broke off").caused_by(&error))?;
-        last = chunk.last().copied().or(last);
-        match output.write_all(&chunk) {
-            Ok(()) => {}
-            // Whoever reads us has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(Failure::new("cannot write the answer").caused_by(&error)),
+fn keep_tail(tail: &mut Vec<u8>, chunk: &[u8]) {
+    tail.extend_from_slice(chunk);
+    if tail.len() > 2 * TAIL_BYTES_MAX {
+        tail.drain(..tail.len() - TAIL_BYTES_MAX);
+    }
+}
+
+/// The error that ends a JSON answer in place of `stats`. Inside a text its quotes would be escaped.
+fn late_error(tail: &[u8]) -> Option<ErrorDetail> {
+    let text = String::from_utf8_lossy(tail);
+    let (_, error) = text.trim_end().rsplit_once("],\"error\":")?;
+    serde_json::from_str(error.strip_suffix('}')?).ok()
+}
+
+fn failed_late(error: ErrorDetail) -> Failure {
+    let failure = Failure::new(error.message).cause("the statement failed after its first rows");
+    match error.hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_at_the_end_of_an_answer_is_found_and_one_in_a_row_is_not() {
+        let found = |text: &str| late_error(text.as_bytes()).map(|error| error.message);
+        let failed =
+            r#"{"columns":[],"rows":[[1]],"error":{"code":"query_failed","message":"divide by zero"}}"#;
+        assert_eq!(found(failed), Some("divide by zero".to_owned()));
+        assert_eq!(found(&format!("{failed}\n")), Some("divide by zero".to_owned()));
+        assert_eq!(
+            found(r#"{"columns":[],"rows":[["],\"error\":{}}"]],"stats":{}}"#),
+            None
+        );
+        let row = r#"{"rows":[[{"a":[],"error":{"code":"c","message":"m"}}]],"stats":{"rows":1}}"#;
+        assert_eq!(found(row), None);
+    }
+
+    #[test]
+    fn only_the_end_of_an_answer_is_kept() {
+        let mut tail = Vec::new();
+        for number in 0..1_000_u32 {
+            keep_tail(&mut tail, &number.to_le_bytes().repeat(100));
+            assert!(tail.len() <= 2 * TAIL_BYTES_MAX + 400);
         }
+        assert!(tail.ends_with(&999_u32.to_le_bytes()));
     }
-    if last.is_some_and(|byte| byte != b'\n') {
-        let _ = output.write_all(b"\n");
-    }
-    let _ = output.flush();
-    Ok(())
 }

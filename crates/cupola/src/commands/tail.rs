@@ -7,6 +7,7 @@ use super::waterfall::duration;
 use crate::cli::{TailArguments, TailSignal};
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::output;
 use crate::signals::StopSignals;
 use crate::terminal::{Paint, printable};
 
@@ -17,7 +18,11 @@ const SERVICE_WIDTH: usize = 16;
 pub(crate) async fn run(arguments: &TailArguments, paint: Paint) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
     let client = Client::online(&arguments.url, arguments.tenant.clone())?;
-    let response = client.get("/api/v1/tail", &parameters(arguments)).await?;
+    let asked = parameters(arguments);
+    let response = tokio::select! {
+        _ = signals.asked() => return Ok(()),
+        response = client.get("/api/v1/tail", &asked) => response?,
+    };
     let mut body = response.bytes_stream();
     let mut events = Events::default();
     let mut left = arguments.lines.unwrap_or(u64::MAX);
@@ -35,9 +40,7 @@ pub(crate) async fn run(arguments: &TailArguments, paint: Paint) -> Result<(), F
                 break;
             }
             if let Some(line) = show(&name, &data, arguments.json, paint) {
-                use std::io::Write as _;
-                // Whoever reads us has seen enough.
-                if writeln!(std::io::stdout(), "{line}").is_err() {
+                if !output::write(format!("{line}\n").as_bytes())? {
                     return Ok(());
                 }
                 left -= 1;

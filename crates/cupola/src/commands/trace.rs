@@ -1,5 +1,7 @@
 //! `cupola trace`: one trace as a waterfall.
 
+use std::path::Path;
+
 use cupola_api::Trace;
 use cupola_telemetry::TraceId;
 
@@ -8,22 +10,25 @@ use crate::cli::TraceArguments;
 use crate::client::Client;
 use crate::config::LogFlags;
 use crate::failure::Failure;
+use crate::output;
 use crate::terminal::{self, Paint};
 
-pub(crate) async fn run(arguments: &TraceArguments, log: &LogFlags, paint: Paint) -> Result<(), Failure> {
+pub(crate) async fn run(
+    arguments: &TraceArguments,
+    log: &LogFlags,
+    config: Option<&Path>,
+    paint: Paint,
+) -> Result<(), Failure> {
     let id = TraceId::parse(arguments.id.trim()).map_err(|error| {
         Failure::usage(format!("`{}` is not a trace id", arguments.id))
             .caused_by(&error)
             .hint("a trace id has 32 hexadecimal digits; find some with `cupola query \"SELECT trace_id FROM spans\"`")
     })?;
-    let client = query::connect(&arguments.target, log).await?;
+    let client = query::connect(&arguments.target, log, config).await?;
     let fetched = fetch(&client, &id.to_string()).await;
     let closed = client.close().await;
-    let trace = fetched?;
-    print!(
-        "{}",
-        waterfall::render(&trace, terminal::width(), paint, arguments.attributes)
-    );
+    let drawn = waterfall::render(&fetched?, terminal::width(), paint, arguments.attributes);
+    output::print(&drawn)?;
     closed
 }
 

@@ -279,7 +279,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 }
 
 /// Reads and checks the file.
-pub(crate) fn load(path: &Path) -> Result<File, Failure> {
+fn load(path: &Path) -> Result<File, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::usage(format!("cannot read the configuration {}", path.display())).caused_by(&error)
     })?;

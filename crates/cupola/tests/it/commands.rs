@@ -7,7 +7,7 @@ use cupola_telemetry::encode::{LogsEncoder, TracesEncoder};
 use cupola_telemetry::{Batch, TenantId};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::{Server, cupola, eventually, run, succeed};
+use crate::support::{Server, cupola, eventually, run, signal, succeed};
 
 const TIME: u64 = 1_767_225_600_000_000_000;
 const TRACE: [u8; 16] = *b"0123456789abcdef";
@@ -176,6 +176,16 @@ async fn tail_shows_what_arrives_and_matches() {
         child.wait().await.unwrap().success(),
         "it stops after the lines it was asked for"
     );
+}
+
+#[tokio::test]
+async fn tail_can_be_stopped_before_the_server_answers() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut child = cupola(&["tail", "--url", &url]).spawn().unwrap();
+    let _connection = silent.accept().await.unwrap();
+    signal("INT", child.id().unwrap()).await;
+    assert!(child.wait().await.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

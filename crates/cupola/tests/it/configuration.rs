@@ -88,6 +88,24 @@ async fn a_value_of_the_wrong_kind_is_named_with_its_line() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_stops_only_what_needs_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "no: such section\n");
+    let version = cupola(&["version"])
+        .env("CUPOLA_CONFIG", &file)
+        .output()
+        .await
+        .unwrap();
+    assert!(version.status.success());
+    let check = cupola(&["config", "check"])
+        .env("CUPOLA_CONFIG", &file)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(check.status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
     let output = run(&["config", "check", "--memory-limit", "1MiB"]).await;
     assert_eq!(output.status.code(), Some(2));

@@ -1,33 +1,57 @@
-//! `cupola demo`: the shop runs, its telemetry arrives for each tenant, Ctrl-C or the clock stops it.
+//! `cupola demo`: the shop runs, its telemetry arrives for each tenant, Ctrl-C stops it.
 
-use crate::support::{run, succeed};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::support::{cupola, eventually, signal, succeed, try_sql};
+
+const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+/// How many services the longest trace goes through.
+const LONGEST: &str =
+    "SELECT count(DISTINCT service_name) FROM spans GROUP BY trace_id ORDER BY 1 DESC LIMIT 1";
+const REQUESTS: &str = "SELECT count(*) FROM metrics WHERE name = 'http.server.request.duration'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_runs_and_its_telemetry_is_found() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().to_str().unwrap();
-    let output = run(&[
+    let arguments = [
         "demo",
-        "--for",
-        "12s",
         "--free-ports",
         "--data-dir",
         directory,
         "--memory-limit",
         "1GiB",
-    ])
-    .await;
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{shown}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(
-        shown.contains("Cupola is running") && shown.contains("Things to try"),
-        "{shown}"
-    );
-    for tenant in ["acme", "globex", "initech"] {
+    ];
+    let mut demo = cupola(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let page = loop {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if let Some(page) = line.trim().strip_prefix("web page") {
+            break page.trim().to_owned();
+        }
+    };
+    let url = page.strip_suffix("/?tenant=acme").unwrap().to_owned();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for tenant in TENANTS {
+        let one = async |sql: &str| {
+            let rows = try_sql(&http, &url, tenant, sql).await.unwrap();
+            rows.first().and_then(|row| row[0].as_i64()).unwrap_or(0)
+        };
+        eventually("an order and metrics of each tenant", || async {
+            one(LONGEST).await == 5 && one(REQUESTS).await > 0
+        })
+        .await;
+    }
+    signal("INT", demo.id().unwrap()).await;
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push(line);
+    }
+    assert!(demo.wait().await.unwrap().success(), "{said:?}");
+    assert!(said.last().unwrap().ends_with("good bye"), "{said:?}");
+    for tenant in TENANTS {
         let query = async |sql: &str| {
             let csv = succeed(&[
                 "query",
@@ -49,13 +73,11 @@ async fn the_demo_runs_and_its_telemetry_is_found() {
             "{tenant}"
         );
         // The same trace goes through all of them, over HTTP headers and the queue.
-        let longest =
-            query("SELECT count(DISTINCT service_name) FROM spans GROUP BY trace_id ORDER BY 1 DESC LIMIT 1")
-                .await;
+        let longest = query(LONGEST).await;
         assert_eq!(longest, ["5"], "{tenant}");
         let linked = query("SELECT count(*) FROM logs JOIN spans ON logs.span_id = spans.span_id").await;
         assert!(linked[0].parse::<u64>().unwrap() > 0, "{tenant}");
-        let metrics = query("SELECT count(*) FROM metrics WHERE name = 'http.server.request.duration'").await;
+        let metrics = query(REQUESTS).await;
         assert!(metrics[0].parse::<u64>().unwrap() > 0, "{tenant}");
     }
 }

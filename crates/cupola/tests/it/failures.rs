@@ -6,6 +6,7 @@ use crate::support::{Server, cupola, normalized, run};
 async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    let cause = std::net::TcpListener::bind(&address).unwrap_err().to_string();
     let data = tempfile::tempdir().unwrap();
     let output = cupola(&[
         "serve",
@@ -31,9 +32,9 @@ async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
     .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        normalized(&output.stderr, &[(&address, "ADDRESS")]),
+        normalized(&output.stderr, &[(&address, "ADDRESS"), (&cause, "CAUSE")]),
         "error: cannot listen on ADDRESS for OTLP/HTTP\n\
-         \x20 cause: Address already in use (os error 98)\n\
+         \x20 cause: CAUSE\n\
          \x20 hint: another process uses this port: another Cupola, or an OpenTelemetry Collector?\n\
          \x20 hint: stop it, or choose another port with --otlp-http 127.0.0.1:PORT\n"
     );
@@ -44,19 +45,20 @@ async fn a_data_directory_in_use_is_left_alone() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path()).await;
     let directory = data.path().to_str().unwrap();
-    for command in [
-        vec!["query", "SELECT 1", "--data-dir", directory],
-        vec!["doctor", "--data-dir", directory],
+    for (command, instead) in [
+        (vec!["query", "SELECT 1", "--data-dir", directory], "--url http"),
+        (vec!["generate", "--data-dir", directory], "--endpoint http"),
+        (
+            vec!["doctor", "--data-dir", directory],
+            "another directory with --data-dir",
+        ),
     ] {
         let output = run(&command).await;
         assert_eq!(output.status.code(), Some(1), "{command:?}");
         let shown = String::from_utf8(output.stderr).unwrap();
         assert!(shown.starts_with("error: the data directory"), "{shown}");
         assert!(shown.contains("in use by another process"), "{shown}");
-        assert!(
-            shown.contains("hint: ask the running server instead, with --url"),
-            "{shown}"
-        );
+        assert!(shown.lines().last().unwrap().contains(instead), "{shown}");
     }
     assert_eq!(
         server.count("default", "SELECT count(*) FROM logs").await,
@@ -73,15 +75,38 @@ async fn a_server_that_does_not_answer_is_named() {
         .local_addr()
         .unwrap();
     let url = format!("http://{free}");
+    let cause = std::net::TcpStream::connect(free).unwrap_err().to_string();
     let output = run(&["query", "SELECT 1", "--url", &url]).await;
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        normalized(&output.stderr, &[(&url, "URL")]),
+        normalized(&output.stderr, &[(&url, "URL"), (&cause, "CAUSE")]),
         "error: no server answers at URL\n\
-         \x20 cause: Connection refused (os error 111)\n\
+         \x20 cause: CAUSE\n\
          \x20 hint: start one with `cupola serve`, or name another with --url\n\
          \x20 hint: or ask a data directory that no server is using, with --data-dir DIR\n"
     );
+}
+
+#[tokio::test]
+async fn generated_telemetry_without_a_server_fails_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("http://{free}");
+    let cause = std::net::TcpStream::connect(free).unwrap_err().to_string();
+    let output = run(&["generate", "--endpoint", &url]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        normalized(&output.stderr, &[(&url, "URL"), (&cause, "CAUSE")]),
+        "error: no server answers at URL\n\
+         \x20 cause: CAUSE\n\
+         \x20 hint: start one with `cupola serve`, or name another with --endpoint\n"
+    );
+    let output = run(&["generate", "--output", "/nowhere", "--rate", "1e-18"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(shown.contains("more than a year"), "{shown}");
 }
 
 #[tokio::test]

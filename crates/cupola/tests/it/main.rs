@@ -10,6 +10,8 @@ mod disk_full;
 mod failures;
 mod fixture;
 mod ledger;
+mod offline;
+mod output;
 mod own_telemetry;
 mod serve;
 mod support;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use cupola_generator::{Generator, GeneratorConfig};
 use cupola_telemetry::TenantId;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::{Server, by_first, eventually};
 
@@ -128,9 +130,21 @@ async fn health_and_metrics_tell_the_state() {
 async fn a_second_signal_ends_the_process_at_once() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::start(data.path()).await;
+    // A request that does not end keeps the drain waiting.
+    let address = server.otlp_http.trim_start_matches("http://");
+    let mut half_sent = TcpStream::connect(address).await.unwrap();
+    let head = "POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
+                content-length: 1000\r\nexpect: 100-continue\r\n\r\n";
+    half_sent.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    half_sent.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100", "the server waits for the body");
     server.signal("INT").await;
+    eventually("the drain to begin", || async {
+        server.log().contains("shutting down: taking no more")
+    })
+    .await;
     server.signal("INT").await;
     let status = server.wait().await;
-    // The drain may have been quicker than the second signal.
-    assert!(matches!(status.code(), Some(0 | 130)), "{status:?}");
+    assert_eq!(status.code(), Some(130), "{}", server.log());
 }

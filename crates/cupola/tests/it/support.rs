@@ -137,7 +137,11 @@ impl Server {
             otlp_grpc: url("otlp_grpc"),
             health: url("health"),
             lines,
-            http: reqwest::Client::builder().timeout(PATIENCE).build().unwrap(),
+            http: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .no_proxy()
+                .build()
+                .unwrap(),
         })
     }
 
@@ -160,11 +164,17 @@ impl Server {
     }
 
     pub(crate) async fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
-            .status()
-            .await;
-        assert!(status.unwrap().success());
+        signal(name, self.pid()).await;
+    }
+
+    /// One number of `/metrics`, 0 if it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let response = self.http.get(format!("{}/metrics", self.api)).send().await;
+        let text = response.unwrap().text().await.unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// `kill -9`.
@@ -240,6 +250,14 @@ pub(crate) async fn try_sql(
         return Err(answer["error"].to_string());
     }
     serde_json::from_value(answer["rows"].clone()).map_err(|error| format!("{error}: {answer}"))
+}
+
+pub(crate) async fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .await;
+    assert!(status.unwrap().success());
 }
 
 /// Waits until `condition` holds.

@@ -67,6 +67,11 @@ impl Shop {
         users: usize,
     ) -> Result<Shop, Failure> {
         let channel = channel(otlp)?;
+        // All of it is on this machine, which no proxy reaches.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(|error| Failure::new("cannot make an HTTP client for the demo").caused_by(&error))?;
         let handled = Arc::new(AtomicU64::new(0));
         let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let service = |name: &'static str, peers: &[(&'static str, SocketAddr)], queue| {
@@ -76,7 +81,7 @@ impl Shop {
             Ok::<_, Failure>(Arc::new(Service {
                 name,
                 instruments: instruments.collect::<Result<_, Failure>>()?,
-                http: reqwest::Client::new(),
+                http: http.clone(),
                 peers: peers
                     .iter()
                     .map(|(peer, address)| (*peer, format!("http://{address}")))
@@ -111,6 +116,7 @@ impl Shop {
         for tenant in tenants {
             for _ in 0..users {
                 shop.tasks.spawn(users::act(
+                    http.clone(),
                     tenant,
                     format!("http://{storefront}"),
                     shop.stop.clone(),

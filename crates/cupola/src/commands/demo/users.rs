@@ -12,8 +12,12 @@ const USERS_PER_TENANT: u32 = 400;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One visitor after the other, until `stop`.
-pub(crate) async fn act(tenant: &'static str, storefront: String, stop: CancellationToken) {
-    let http = reqwest::Client::new();
+pub(crate) async fn act(
+    http: reqwest::Client,
+    tenant: &'static str,
+    storefront: String,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let (user, looks, buys, items, pause) = {
             let mut random = rand::rng();

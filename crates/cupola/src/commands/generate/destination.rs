@@ -10,18 +10,23 @@ use std::time::Duration;
 use cupola_export::Sink;
 use cupola_export::otlp::{OtlpConfig, OtlpSink};
 use cupola_generator::ndjson;
-use cupola_store::Store;
+use cupola_store::{Store, StoreError};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Batch, Signal, TenantId};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::cli::{FileFormat, GenerateArguments};
-use crate::config::LogFlags;
+use crate::config::units::MemoryLimit;
+use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
 use crate::{logging, server};
 
 /// Requests under way at one time.
 const REQUESTS_MAX: usize = 8;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that restarts is back by then; for a longer outage nobody wants to wait without a word.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(30);
 /// A store whose memory is full flushes; waiting this often is enough for any disk.
 const STORE_ATTEMPTS_MAX: usize = 600;
 
@@ -35,19 +40,19 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    pub(crate) async fn open(arguments: &GenerateArguments, log: &LogFlags) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        arguments: &GenerateArguments,
+        log: &LogFlags,
+        config: Option<&Path>,
+    ) -> Result<Self, Failure> {
         if let Some(endpoint) = &arguments.endpoint {
-            return open_endpoint(endpoint, arguments);
+            return open_endpoint(endpoint, arguments).await;
         }
         if let Some(directory) = &arguments.output {
             return Files::open(directory, arguments.format).map(Destination::Files);
         }
         if let Some(directory) = &arguments.data_dir {
-            let settings = super::super::offline_settings(directory, log)?;
-            logging::start(&settings.log, None)?;
-            let memory = MemoryBudget::new(usize::try_from(arguments.memory_limit.0).unwrap_or(usize::MAX));
-            let (store, _) = server::open_store(&settings, memory).await?;
-            return Ok(Destination::Store(store));
+            return open_store(directory, arguments, log, config).await;
         }
         Err(Failure::usage("it is not said where the telemetry goes")
             .hint("to a server: --endpoint http://127.0.0.1:4317")
@@ -86,7 +91,30 @@ impl Destination {
     }
 }
 
-fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<Destination, Failure> {
+async fn open_store(
+    directory: &Path,
+    arguments: &GenerateArguments,
+    log: &LogFlags,
+    config: Option<&Path>,
+) -> Result<Destination, Failure> {
+    let flags = ServeFlags {
+        data_dir: Some(directory.to_owned()),
+        object_store_url: arguments.object_store_url.clone(),
+        memory_limit: Some(MemoryLimit::Bytes(arguments.memory_limit.0)),
+        ..ServeFlags::default()
+    };
+    let settings = super::super::offline_settings(&flags, log, file::load_if_given(config)?)?;
+    logging::start(&settings.log, None)?;
+    let memory = MemoryBudget::new(usize::try_from(settings.memory.store).unwrap_or(usize::MAX));
+    match Store::open(settings.store_config(memory)).await {
+        Ok((store, _)) => Ok(Destination::Store(store)),
+        Err(error @ StoreError::Locked { .. }) => Err(server::store_failed(&error)
+            .hint("or send to the running server instead, with --endpoint http://127.0.0.1:4317")),
+        Err(error) => Err(server::store_failed(&error)),
+    }
+}
+
+async fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<Destination, Failure> {
     let usage = |error: &dyn std::error::Error| Failure::usage(error.to_string());
     let protocol = arguments
         .protocol
@@ -97,11 +125,34 @@ fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<Destin
         .compression
         .parse()
         .map_err(|error: cupola_export::otlp::OtlpConfigError| usage(&error))?;
+    config.retry.max_elapsed_time = RETRY_TIME_MAX;
     let sink = OtlpSink::new(config).map_err(|error| usage(&error))?;
+    // Asked for once before the sink, which would try again for a while in silence.
+    reach(endpoint).await?;
     Ok(Destination::Endpoint {
         sink: Arc::new(sink),
         requests: JoinSet::new(),
     })
+}
+
+async fn reach(endpoint: &str) -> Result<(), Failure> {
+    let parsed = url::Url::parse(endpoint).ok();
+    let address = parsed
+        .as_ref()
+        .and_then(|url| Some((url.host()?, url.port_or_known_default()?)));
+    // The sink has taken it as an address.
+    let Some((host, port)) = address else {
+        return Ok(());
+    };
+    let connecting = TcpStream::connect(format!("{host}:{port}"));
+    let failure = Failure::new(format!("no server answers at {endpoint}"));
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(failure
+            .caused_by(&error)
+            .hint("start one with `cupola serve`, or name another with --endpoint")),
+        Err(_) => Err(failure.cause("the connection took too long")),
+    }
 }
 
 async fn send(sink: &OtlpSink, batch: Batch) -> Result<(), Failure> {
