@@ -102,6 +102,32 @@ describe("a visitor", () => {
     await page.getByRole("button", { name: "Run" }).click();
     await page.getByRole("alert").waitFor();
     expect(await page.getByRole("alert").innerText()).toContain("servce_name");
+    // Going back brings back the statement of that address, without the answer to another.
+    await page.goBack();
+    await expect.poll(() => statement.inputValue()).toContain("now() - interval '1 hour'");
+    expect(await page.getByRole("alert").count()).toBe(0);
+  });
+
+  test("keeps what was shown when the server falls silent, and never shows it as another's", async () => {
+    const { page } = session;
+    await open(`/logs?tenant=${cupola.tenant}`, "ol[aria-label^=Logs] li button");
+    await page.route("**/api/v1/logs?*", (route) => route.abort());
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await page.getByRole("alert").waitFor();
+    expect(await page.locator("ol[aria-label^=Logs] > li").count()).toBeGreaterThan(0);
+    await page.getByLabel("Tenant").fill("nobody");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/tenant=nobody/);
+    expect(await page.locator("ol[aria-label^=Logs] > li").count()).toBe(0);
+    await page.unroute("**/api/v1/logs?*");
+  });
+
+  test("is told why a tenant cannot be one", async () => {
+    const { page } = session;
+    await page.goto(`${cupola.url}/services?tenant=${cupola.tenant}`);
+    await page.getByLabel("Tenant").fill("no such/tenant");
+    await page.getByText("Not a tenant").waitFor();
+    expect(await seriousFaults(page)).toEqual([]);
   });
 
   test("sees how to send telemetry where there is none", async () => {
