@@ -4,6 +4,7 @@
 //! Without it every row that was among the best for a moment is read with all its columns: within a segment rows are
 //! sorted by service and time, so "newest first" meets ever newer rows.
 
+mod bound;
 mod exec;
 mod locate;
 mod rule;

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod files;
+mod indexes;
 mod provider;
 mod pruning;
 mod pushdown;

@@ -10,6 +10,7 @@ mod merge;
 mod meta;
 mod properties;
 mod sort;
+mod words;
 mod write;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ pub use filter::{Comparison, Literal, RowFilter};
 pub(crate) use layout::write_value;
 pub use merge::{SegmentSource, merge, read};
 pub use meta::{AttributeKeys, PromotedKey, RestKey, SegmentMeta};
+pub use words::{WORD_BLOCK_BYTES, WordIndex, for_each_word, may_have_word, word_block, word_hash};
 pub use write::write;
 
 use crate::schema::Table;

@@ -130,7 +130,8 @@ impl ExecutionPlan for LateMaterializeExec {
         let materialize = self.materialize.clone();
         let rows = async move {
             let located: Vec<RecordBatch> = located.try_collect().await?;
-            materialize.plan(&places(&located)?)?.execute(0, context)
+            let partitions = context.session_config().target_partitions();
+            materialize.plan(&places(&located)?, partitions)?.execute(0, context)
         };
         let stream = futures::stream::once(rows).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(
@@ -142,12 +143,12 @@ impl ExecutionPlan for LateMaterializeExec {
 
 impl Materialize {
     /// Reads the rows at these places, all columns, and sorts them again.
-    fn plan(&self, places: &Places) -> Result<Arc<dyn ExecutionPlan>> {
+    fn plan(&self, places: &Places, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self
             .source
             .files
             .iter()
-            .filter_map(|files| select_files(files, places))
+            .filter_map(|files| select_files(files, places, partitions))
             .collect();
         let mut chunks = Vec::new();
         for (index, part) in self.source.chunks.iter().enumerate() {
@@ -178,9 +179,9 @@ impl Materialize {
     }
 }
 
-/// The files of a part that have wanted rows, reading those only.
-fn select_files(part: &FilePart, places: &Places) -> Option<FilePart> {
-    let mut selected: Vec<PartitionedFile> = Vec::new();
+/// The files of a part that have wanted rows, reading those only, the rows of each file by several partitions.
+fn select_files(part: &FilePart, places: &Places, partitions: usize) -> Option<FilePart> {
+    let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.max(1)];
     for (path, segment) in part.segments.iter() {
         let Some(rows) = places.get(path) else {
             continue;
@@ -191,13 +192,18 @@ fn select_files(part: &FilePart, places: &Places) -> Option<FilePart> {
             .find(|file| file.object_meta.location == segment.path)?;
         let mut file = file.clone();
         file.range = None;
-        selected.push(file.with_extension(ParquetRowSelection::new(selection(rows, segment.rows))));
+        let share = rows.len().div_ceil(groups.len());
+        for (group, rows) in groups.iter_mut().zip(rows.chunks(share.max(1))) {
+            let rows = ParquetRowSelection::new(selection(rows, segment.rows));
+            group.push(file.clone().with_extension(rows));
+        }
     }
-    if selected.is_empty() {
+    groups.retain(|group| !group.is_empty());
+    if groups.is_empty() {
         return None;
     }
     let config = FileScanConfigBuilder::from(part.plain.clone())
-        .with_file_groups(vec![FileGroup::new(selected)])
+        .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
         .build();
     Some(FilePart {
         config,

@@ -24,6 +24,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
+use super::bound::newest_rows;
 use super::exec::{LateMaterializeExec, Materialize};
 use crate::scan::{SnapshotSource, snapshot_source};
 
@@ -127,6 +128,7 @@ impl Scan {
     fn locating(
         &self,
         needed: &BTreeSet<usize>,
+        newest: Option<Arc<dyn PhysicalExpr>>,
         config: &Arc<ConfigOptions>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let mut expressions = Vec::new();
@@ -150,7 +152,12 @@ impl Scan {
             config,
         ));
         let columns = expressions.len();
-        let Some(source) = self.source.projected(&ProjectionExprs::new(expressions))? else {
+        let narrowed = match newest {
+            Some(newest) => self.source.narrowed(newest, config)?,
+            None => None,
+        };
+        let source = narrowed.as_ref().unwrap_or(&self.source);
+        let Some(source) = source.projected(&ProjectionExprs::new(expressions))? else {
             return Ok(None);
         };
         let plan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(source);
@@ -210,7 +217,11 @@ fn materialize_late(
     if needed.len() == scan.source.output.fields().len() {
         return Ok(None);
     }
-    let Some(input) = scan.locating(&needed, config)? else {
+    let newest = match &scan.filter {
+        Some(_) => None,
+        None => newest_rows(&scan.source, sort.expr(), fetch),
+    };
+    let Some(input) = scan.locating(&needed, newest, config)? else {
         return Ok(None);
     };
     let located: Arc<dyn ExecutionPlan> = Arc::new(sort.clone()).replace_children(vec![input], RECOMPUTE)?;

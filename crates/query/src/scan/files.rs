@@ -7,12 +7,14 @@ use chrono::DateTime;
 use cupola_store::Segment;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
 };
 use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::ObjectMeta;
 
+use super::indexes::Candidate;
 use super::statistics;
 use crate::adapter::AdapterFactory;
 
@@ -21,17 +23,21 @@ pub(super) fn file_scan(
     url: &ObjectStoreUrl,
     source: &ParquetSource,
     adapter: &AdapterFactory,
-    segments: &[Arc<Segment>],
+    segments: &[Candidate],
     schema: &SchemaRef,
     projection: Option<Vec<usize>>,
     partitions: usize,
 ) -> Result<FileScanConfig> {
-    let mut newest_first: Vec<&Arc<Segment>> = segments.iter().collect();
-    newest_first.sort_by_key(|segment| std::cmp::Reverse(segment.max_timestamp));
+    let mut newest_first: Vec<&Candidate> = segments.iter().collect();
+    newest_first.sort_by_key(|(segment, _)| std::cmp::Reverse(segment.max_timestamp));
     let groups = partitions.clamp(1, segments.len().max(1));
     let mut file_groups = vec![Vec::new(); groups];
-    for (index, segment) in newest_first.into_iter().enumerate() {
-        file_groups[index % groups].push(file(segment, schema));
+    for (index, (segment, selection)) in newest_first.into_iter().enumerate() {
+        let file = file(segment, schema);
+        file_groups[index % groups].push(match selection {
+            Some(rows) => file.with_extension(ParquetRowSelection::new(rows.clone())),
+            None => file,
+        });
     }
     Ok(FileScanConfigBuilder::new(url.clone(), Arc::new(source.clone()))
         .with_file_groups(file_groups.into_iter().map(FileGroup::new).collect())

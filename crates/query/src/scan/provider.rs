@@ -19,6 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::chunks::ChunkPart;
 use super::files::file_scan;
+use super::indexes::Wanted;
 use super::reader::SegmentReaderFactory;
 use super::source::{FilePart, SnapshotSource};
 use super::{pruning, statistics};
@@ -69,7 +70,6 @@ impl TableProvider for SnapshotTable {
             .with_parquet_file_reader_factory(Arc::new(self.readers.clone()));
         parquet = parquet
             .with_enable_page_index(true)
-            .with_bloom_filter_on_read(true)
             .with_pushdown_filters(false);
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         let partitions = state.config().target_partitions();
@@ -78,9 +78,13 @@ impl TableProvider for SnapshotTable {
         for part in &self.table.parts {
             let snapshot = self.snapshot.table(part.table);
             let segments = pruning::prune(&snapshot.segments, part, predicate.as_ref(), schema);
+            let wanted = Wanted::of(predicate.as_ref(), part);
+            let segments = wanted.candidates(segments, &self.readers).await;
+            // What they could say is known already.
+            let parquet = parquet.clone().with_bloom_filter_on_read(!wanted.asks_ids());
             let by_path: HashMap<_, _> = segments
                 .iter()
-                .map(|segment| (segment.path.to_string(), Arc::clone(segment)))
+                .map(|(segment, _)| (segment.path.to_string(), Arc::clone(segment)))
                 .collect();
             let adapter = AdapterFactory {
                 part: Arc::clone(part),
@@ -139,6 +143,7 @@ impl TableProvider for SnapshotTable {
                 self.exact_statistics().to_inexact()
             },
             fetch: None,
+            metadata: Arc::clone(&self.readers.cache),
             metrics: datafusion::datasource::physical_plan::FileSource::metrics(&parquet).clone(),
         };
         let plan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(source);

@@ -67,7 +67,8 @@ impl MetadataCache {
         self.entries.lock().reservation.bytes()
     }
 
-    fn get(&self, path: &Path) -> Option<Arc<ParquetMetaData>> {
+    /// What is known without reading.
+    pub(crate) fn get(&self, path: &Path) -> Option<Arc<ParquetMetaData>> {
         let mut entries = self.entries.lock();
         entries.clock += 1;
         let now = entries.clock;
@@ -131,6 +132,20 @@ impl fmt::Debug for MetadataCache {
 pub(crate) struct SegmentReaderFactory {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) cache: Arc<MetadataCache>,
+}
+
+impl SegmentReaderFactory {
+    /// Footer and page index of a segment.
+    pub(crate) async fn metadata(&self, path: &Path, bytes: u64) -> ParquetResult<Arc<ParquetMetaData>> {
+        let mut reader = SegmentReader {
+            store: Arc::clone(&self.store),
+            cache: Arc::clone(&self.cache),
+            path: path.clone(),
+            bytes,
+            bytes_scanned: Count::new(),
+        };
+        reader.get_metadata(None).await
+    }
 }
 
 impl ParquetFileReaderFactory for SegmentReaderFactory {

@@ -32,6 +32,7 @@ use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 
 use super::chunks::{ChunkPart, ChunkScan};
 use super::pushdown::{self, FilterForPart};
+use super::reader::MetadataCache;
 use crate::adapter::SegmentsByPath;
 use crate::tables::Part;
 
@@ -62,6 +63,8 @@ pub(crate) struct SnapshotSource {
     /// Of all rows, before the predicate.
     pub(crate) statistics: Statistics,
     pub(crate) fetch: Option<usize>,
+    /// Page indexes of segments that were read before.
+    pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) metrics: ExecutionPlanMetricsSet,
 }
 
@@ -114,6 +117,16 @@ impl SnapshotSource {
             Arc::clone(&self.output),
             batches,
         )))
+    }
+
+    /// The same scan of fewer rows: those that pass one more filter over its output, or also others.
+    pub(crate) fn narrowed(
+        &self,
+        filter: Arc<dyn PhysicalExpr>,
+        options: &ConfigOptions,
+    ) -> Result<Option<SnapshotSource>> {
+        let narrowed = self.try_pushdown_filters(vec![filter], options)?.updated_node;
+        Ok(narrowed.and_then(|source| source.downcast_ref::<SnapshotSource>().cloned()))
     }
 
     /// Applies `change` to every file scan; `None` when any cannot be changed.

@@ -319,7 +319,7 @@ impl<'a> Output<'a> {
         self.writes += 1;
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            None => SegmentWriter::new(self.layout, &batch, self.options)?,
+            None => SegmentWriter::new(self.layout, &batch, self.options)?.with_words(),
         };
         writer.write(&batch)?;
         if writer.bytes_estimate() >= self.options.segment_bytes_max {

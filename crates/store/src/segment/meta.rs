@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use serde::{Deserialize, Serialize};
 
+use super::words::WordIndex;
 use crate::schema::{AttributeSet, KeyCounts, KeyStatistics, PromotedColumn, TypeMask, ValueType, column};
 
 /// Most keys of one set listed as being in the map; beyond, `rest_overflow`.
@@ -32,6 +33,9 @@ pub struct SegmentMeta {
     /// Largest `series_id` of a `series` segment.
     #[serde(default)]
     pub max_series_id: Option<u64>,
+    /// Of `body`; merged segments of logs have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordIndex>,
 }
 
 /// Where the keys of one attribute set are.
@@ -209,6 +213,7 @@ impl MetaBuilder {
             services: self.services.into_iter().collect(),
             services_overflow: self.services_overflow,
             max_series_id: self.max_series_id,
+            words: None,
         }
     }
 }

@@ -21,6 +21,10 @@ const DICTIONARY_DISTINCT_PERCENT_MAX: usize = 60;
 /// Rows of a page: the unit the page index can skip.
 const PAGE_ROWS_MAX: usize = 16_384;
 
+/// Bytes of a page of text or ids, before compression. Whoever reads a hundred rows here and there decodes a page of each
+/// column for each of them.
+const PAGE_BYTES_MAX: usize = 256 << 10;
+
 /// Columns that are the same or nothing most of the time get statistics and a dictionary, ids and times neither.
 pub(crate) fn properties(
     table: Table,
@@ -34,6 +38,7 @@ pub(crate) fn properties(
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(options.row_group_rows_max))
         .set_data_page_row_count_limit(PAGE_ROWS_MAX)
+        .set_data_page_size_limit(PAGE_BYTES_MAX)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("cupola ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_sorting_columns(sorting_columns(table, schema))

@@ -9,6 +9,7 @@ use super::layout::Layout;
 use super::meta::MetaBuilder;
 use super::properties::properties;
 use super::sort::{SortKey, sort};
+use super::words::{WORD_ROWS, WordIndex, WordIndexBuilder};
 use super::{EncodedSegment, SegmentError, SegmentOptions, hour_of};
 use crate::schema::{KeyStatistics, PromotionProfile, Table};
 
@@ -74,6 +75,7 @@ pub(crate) struct SegmentWriter {
     table: Table,
     writer: ArrowWriter<Vec<u8>>,
     meta: MetaBuilder,
+    words: Option<WordIndexBuilder>,
 }
 
 impl SegmentWriter {
@@ -91,11 +93,21 @@ impl SegmentWriter {
             table,
             writer,
             meta: MetaBuilder::default(),
+            words: None,
         })
+    }
+
+    /// With an index of the words of bodies, where the table has bodies.
+    pub(crate) fn with_words(mut self) -> SegmentWriter {
+        self.words = (self.table == Table::Logs).then(WordIndexBuilder::default);
+        self
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), SegmentError> {
         self.meta.observe(batch);
+        if let Some(words) = &mut self.words {
+            words.observe(batch);
+        }
         self.writer.write(batch).map_err(|source| SegmentError::Parquet {
             table: self.table,
             source,
@@ -107,13 +119,23 @@ impl SegmentWriter {
         self.writer.bytes_written() + self.writer.in_progress_size()
     }
 
-    pub(crate) fn finish(self) -> Result<EncodedSegment, SegmentError> {
+    pub(crate) fn finish(mut self) -> Result<EncodedSegment, SegmentError> {
         let table = self.table;
-        let bytes = self
-            .writer
-            .into_inner()
-            .map_err(|source| SegmentError::Parquet { table, source })?;
-        let meta = self.meta.finish(table.attribute_sets(), bytes.len() as u64);
+        let failed = |source| SegmentError::Parquet { table, source };
+        let mut word_index = None;
+        if let Some(words) = self.words.take() {
+            let section = words.finish();
+            self.writer.flush().map_err(failed)?;
+            word_index = Some(WordIndex {
+                offset: self.writer.bytes_written() as u64,
+                bytes: section.len() as u64,
+                rows: WORD_ROWS as u32,
+            });
+            self.writer.write_all(&section).map_err(|error| failed(error.into()))?;
+        }
+        let bytes = self.writer.into_inner().map_err(failed)?;
+        let mut meta = self.meta.finish(table.attribute_sets(), bytes.len() as u64);
+        meta.words = word_index;
         let hour = hour_of(meta.min_timestamp);
         Ok(EncodedSegment {
             hour,
