@@ -1,6 +1,6 @@
 //! The engine: everything an open store shares, and the one way its parts are changed.
 //!
-//! Locks are taken in this order, each possibly alone: `maintenance` (one of compaction, retention, deletion at a time),
+//! Locks are taken in this order, each possibly alone: `closing` (one shutdown), `maintenance` (one of compaction, retention, deletion at a time),
 //! `flushing` (one flush at a time), the gate of a tenant and signal (one seal at a time), `committed` (one commit at a
 //! time).
 //!

@@ -25,6 +25,7 @@ use super::Engine;
 
 /// Where segments are, below the prefix of the object store.
 pub(crate) const DATA_PREFIX: &str = "data";
+pub(crate) const SEGMENT_EXTENSION: &str = "parquet";
 /// Tables written at the same time.
 const TABLES_MAX: usize = 2;
 /// Files put at the same time.
@@ -259,7 +260,7 @@ fn paths(entries: &[Arc<SegmentEntry>]) -> Vec<String> {
 fn segment_path(tenant: &TenantId, table: Table, hour: i64) -> String {
     let time = chrono::DateTime::from_timestamp(hour.saturating_mul(3600), 0).unwrap_or_default();
     let (hour, id) = (time.format("%Y-%m-%dT%H"), Uuid::now_v7());
-    format!("{DATA_PREFIX}/{tenant}/{table}/{hour}/{id}.parquet")
+    format!("{DATA_PREFIX}/{tenant}/{table}/{hour}/{id}.{SEGMENT_EXTENSION}")
 }
 
 /// The tables a signal is kept in.

@@ -195,7 +195,9 @@ fn replay(
 ) -> Result<(Replay, RecoveryReport), StoreError> {
     let directory = config.directory.join(JOURNAL_DIRECTORY);
     let files = JournalFiles::list(config.file_system.as_ref(), &directory, journal)?;
-    files.make_durable(config.file_system.as_ref(), &directory)?;
+    if !config.read_only {
+        files.make_durable(config.file_system.as_ref(), &directory)?;
+    }
     let mut last_sequence = flushed.max(
         files
             .first_sequence_max()

@@ -20,7 +20,7 @@ use crate::error::StoreError;
 use crate::io::TEMPORARY_DIRECTORY;
 use crate::journal::{JOURNAL_DIRECTORY, JournalFiles};
 
-use super::flush::DATA_PREFIX;
+use super::flush::{DATA_PREFIX, SEGMENT_EXTENSION};
 use super::open::local_root;
 
 /// Orphans are removed when they are this old: another writer may be about to name them, or somebody about to put a
@@ -82,13 +82,15 @@ fn refuse_lost_catalog(
     files: &JournalFiles,
 ) -> Result<(), StoreError> {
     let first = files.first_sequence();
+    let lost = |orphan: &&Orphan| {
+        let is_segment = orphan.object.location.extension() == Some(SEGMENT_EXTENSION);
+        is_segment && (orphan.is_old || config.is_local())
+    };
+    let lost = orphans.iter().filter(lost).count();
     let reason = if let Some(first) = first.filter(|first| *first > flushed.saturating_add(1)) {
         format!("the log begins with record {first}, and the catalog knows of records up to {flushed} only")
-    } else if version == 0
-        && first != Some(1)
-        && orphans.iter().any(|orphan| orphan.is_old || config.is_local())
-    {
-        format!("it is empty, and {} segment files are there", orphans.len())
+    } else if version == 0 && first != Some(1) && lost > 0 {
+        format!("it is empty, and {lost} segment files are there")
     } else {
         return Ok(());
     };

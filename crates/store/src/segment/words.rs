@@ -16,7 +16,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::schema::ValueType;
 
-
 const BODY: &str = "body";
 const BODY_TYPE: &str = "body_type";
 /// Rows that share a filter.
@@ -118,7 +117,9 @@ pub(super) struct WordIndexBuilder {
 
 impl WordIndexBuilder {
     pub(super) fn observe(&mut self, batch: &RecordBatch) {
-        let bodies = batch.column_by_name(BODY).and_then(|array| array.as_string_view_opt());
+        let bodies = batch
+            .column_by_name(BODY)
+            .and_then(|array| array.as_string_view_opt());
         let types = batch
             .column_by_name(BODY_TYPE)
             .and_then(|array| array.as_primitive_opt::<Int8Type>());
@@ -198,7 +199,10 @@ mod tests {
 
     #[test]
     fn words_are_runs_of_letters_digits_and_underscores() {
-        assert_eq!(words("GET /cart/42: Time_Out!"), ["get", "cart", "42", "time_out"]);
+        assert_eq!(
+            words("GET /cart/42: Time_Out!"),
+            ["get", "cart", "42", "time_out"]
+        );
         assert_eq!(words("“Größe” → ÜBER 5"), ["größe", "über", "5"]);
         assert!(words(" -- ").is_empty());
     }
@@ -218,7 +222,9 @@ mod tests {
             may_have_word(&bytes[at..at + WORD_BLOCK_BYTES], hash)
         };
         assert!((0..20_000).all(|number| may_have(&format!("word{number}"))));
-        let wrong = (0..20_000).filter(|number| may_have(&format!("other{number}"))).count();
+        let wrong = (0..20_000)
+            .filter(|number| may_have(&format!("other{number}")))
+            .count();
         assert!(wrong < 600, "{wrong} of 20,000 words that are not there");
     }
 }

@@ -131,7 +131,9 @@ impl SegmentWriter {
                 bytes: section.len() as u64,
                 rows: WORD_ROWS as u32,
             });
-            self.writer.write_all(&section).map_err(|error| failed(error.into()))?;
+            self.writer
+                .write_all(&section)
+                .map_err(|error| failed(error.into()))?;
         }
         let bytes = self.writer.into_inner().map_err(failed)?;
         let mut meta = self.meta.finish(table.attribute_sets(), bytes.len() as u64);

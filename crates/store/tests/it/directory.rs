@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cupola_store::io::Disk;
-use cupola_store::{Store, StoreConfig, StoreError};
+use cupola_store::{AppendError, Store, StoreConfig, StoreError};
 
 use crate::rows::{log_numbers, logs, open, quiet};
+use crate::simulated::Simulated;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_stores_cannot_have_one_directory() {
@@ -159,4 +160,44 @@ fn files(directory: &std::path::Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_let_go_when_nobody_works_in_it_any_more() {
+    let disk = Simulated::new();
+    let mut config = quiet(Arc::new(disk.clone()));
+    config.compaction.files_min = 2;
+    let store = open(config.clone()).await;
+    for batch in 0..2 {
+        store.append(logs("a", batch * 5..batch * 5 + 5)).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    disk.hold_names_below(Some("/data/data"));
+    let merging = tokio::spawn({
+        let store = store.clone();
+        async move { store.compact().await }
+    });
+    let held = disk.clone();
+    tokio::task::spawn_blocking(move || held.wait_for_held())
+        .await
+        .unwrap();
+    // Neither does whoever asked for it wait, nor whoever closes the store.
+    merging.abort();
+    let closing = tokio::spawn({
+        let store = store.clone();
+        async move { store.shutdown().await }
+    });
+    // A batch without items is taken and forgotten.
+    while !matches!(store.append(logs("a", [])).await, Err(AppendError::Closed)) {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        let refused = Store::open(config.clone()).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    }
+    disk.hold_names_below(None);
+    closing.await.unwrap().unwrap();
+    let (store, report) = Store::open(config).await.unwrap();
+    assert_eq!((report.segments, report.orphans_removed), (1, 0));
+    assert_eq!(log_numbers(&store, "a").await, (0..10).collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use cupola_store::io::{Entry, FileSystem, Lock, Metadata, WritableFile};
@@ -24,6 +24,8 @@ pub(crate) enum Survival {
 #[derive(Debug, Clone)]
 pub(crate) struct Simulated {
     disk: Arc<Mutex<Disk>>,
+    /// Something about [`Disk::held`] has changed.
+    changed: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +51,9 @@ struct Disk {
     failing_names: Option<PathBuf>,
     /// Names in this directory cannot be made durable.
     failing_directory_syncs: Option<PathBuf>,
+    /// Files wait for their names below this directory; so many do.
+    held: Option<PathBuf>,
+    waiting: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -61,7 +66,14 @@ struct Content {
 
 impl Simulated {
     pub(crate) fn new() -> Simulated {
-        Simulated { disk: Arc::default() }
+        Simulated::of(Disk::default())
+    }
+
+    fn of(disk: Disk) -> Simulated {
+        Simulated {
+            disk: Arc::new(Mutex::new(disk)),
+            changed: Arc::default(),
+        }
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -96,6 +108,35 @@ impl Simulated {
 
     pub(crate) fn fail_writes(&self, count: u32) {
         self.disk().failing_writes = count;
+    }
+
+    /// From now on files wait for their names below this directory.
+    pub(crate) fn hold_names_below(&self, directory: Option<&str>) {
+        self.disk().held = directory.map(PathBuf::from);
+        self.changed.notify_all();
+    }
+
+    /// Returns when a file waits for its name. Blocks.
+    pub(crate) fn wait_for_held(&self) {
+        let is_waiting = self.changed.wait_while(self.disk(), |disk| disk.waiting == 0);
+        drop(is_waiting);
+    }
+
+    /// Waits until files get names there.
+    fn wait_to_name(&self, path: &Path) -> MutexGuard<'_, Disk> {
+        let is_held = |disk: &Disk| disk.held.as_deref().is_some_and(|held| path.starts_with(held));
+        let mut disk = self.disk();
+        if !is_held(&disk) {
+            return disk;
+        }
+        disk.waiting += 1;
+        self.changed.notify_all();
+        let mut disk = self
+            .changed
+            .wait_while(disk, |disk| is_held(disk))
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        disk.waiting -= 1;
+        disk
     }
 
     /// From now on no file gets a name in this directory.
@@ -155,17 +196,15 @@ impl Simulated {
                 },
             );
         }
-        Simulated {
-            disk: Arc::new(Mutex::new(Disk {
-                durable_names: names.clone(),
-                names,
-                durable_directories: kept.clone(),
-                directories: kept,
-                files,
-                next_file: disk.next_file,
-                ..Disk::default()
-            })),
-        }
+        Simulated::of(Disk {
+            durable_names: names.clone(),
+            names,
+            durable_directories: kept.clone(),
+            directories: kept,
+            files,
+            next_file: disk.next_file,
+            ..Disk::default()
+        })
     }
 
     /// A copy, as if the process had ended and the machine gone on.
@@ -176,17 +215,15 @@ impl Simulated {
     /// The same disk for another process: what was not synced is there and still not durable.
     pub(crate) fn restarted(&self) -> Simulated {
         let disk = self.disk();
-        Simulated {
-            disk: Arc::new(Mutex::new(Disk {
-                names: disk.names.clone(),
-                durable_names: disk.durable_names.clone(),
-                directories: disk.directories.clone(),
-                durable_directories: disk.durable_directories.clone(),
-                files: disk.files.clone(),
-                next_file: disk.next_file,
-                ..Disk::default()
-            })),
-        }
+        Simulated::of(Disk {
+            names: disk.names.clone(),
+            durable_names: disk.durable_names.clone(),
+            directories: disk.directories.clone(),
+            durable_directories: disk.durable_directories.clone(),
+            files: disk.files.clone(),
+            next_file: disk.next_file,
+            ..Disk::default()
+        })
     }
 
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
@@ -418,7 +455,7 @@ impl FileSystem for Simulated {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.wait_to_name(to);
         disk.changing()?;
         disk.has_parent(to)?;
         disk.may_name(to)?;
