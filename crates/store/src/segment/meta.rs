@@ -13,6 +13,8 @@ use crate::schema::{AttributeSet, KeyCounts, KeyStatistics, PromotedColumn, Type
 pub(crate) const REST_KEYS_MAX: usize = 512;
 /// Most service names listed; beyond, `services_overflow`.
 pub(crate) const SERVICES_MAX: usize = 256;
+/// Longest service name listed.
+const SERVICE_BYTES_MAX: usize = 256;
 
 /// Facts about one segment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -190,7 +192,7 @@ impl MetaBuilder {
             if self.services.contains(name) {
                 continue;
             }
-            if self.services.len() >= SERVICES_MAX {
+            if self.services.len() >= SERVICES_MAX || name.len() > SERVICE_BYTES_MAX {
                 self.services_overflow = true;
                 continue;
             }

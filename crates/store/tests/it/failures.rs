@@ -161,12 +161,17 @@ async fn a_deletion_whose_answer_got_lost_takes_no_new_series_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_senders_choose_do_not_fill_the_catalog() {
+async fn names_that_senders_choose_do_not_fill_the_catalog() {
     let disk = Simulated::new();
     let store = open(eager(&disk)).await;
     let key = "k".repeat(100_000);
     store
         .append(empty_logs("a", 3, vec![text(&key, "value")]))
+        .await
+        .unwrap();
+    let service = "s".repeat(100_000);
+    store
+        .append(empty_logs("b", 1, vec![text("service.name", &service)]))
         .await
         .unwrap();
     store.append(logs("a", 0..3)).await.unwrap();
@@ -176,6 +181,13 @@ async fn keys_that_senders_choose_do_not_fill_the_catalog() {
         disk.edit(&path, |data| manifest += data.len());
     }
     assert!(manifest < 10_000, "{manifest} bytes");
+    let snapshot = store.snapshot(&tenant("b")).await.unwrap();
+    assert!(
+        snapshot.table(Table::Logs).segments[0]
+            .meta
+            .may_have_service(&service)
+    );
+    drop(snapshot);
     let request = DeleteRequest {
         tenant: tenant("a"),
         filter: Some(RowFilter::Attribute {
