@@ -65,8 +65,22 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+/// Whether the letter that ends before `at`, a boundary of letters, is of a word.
+fn is_word_before(text: &str, at: usize) -> bool {
+    match at.checked_sub(1).map(|before| text.as_bytes()[before]) {
+        None => false,
+        Some(byte) if byte.is_ascii() => is_word(char::from(byte)),
+        Some(_) => text[..at].chars().next_back().is_some_and(is_word),
+    }
+}
+
+/// Whether the letter that begins at `at`, a boundary of letters, is of a word.
+fn is_word_at(text: &str, at: usize) -> bool {
+    match text.as_bytes().get(at) {
+        None => false,
+        Some(byte) if byte.is_ascii() => is_word(char::from(*byte)),
+        Some(_) => text[at..].chars().next().is_some_and(is_word),
+    }
 }
 
 /// How common a byte is in text, roughly: letters by their frequency in English, digits in between.
@@ -104,7 +118,7 @@ impl Words {
     }
 
     pub(crate) fn are_in(&self, text: &str) -> bool {
-        self.ascii.iter().all(|word| word.is_in(text.as_bytes()))
+        self.ascii.iter().all(|word| word.is_in(text))
             && self.other.iter().all(|word| {
                 text.split(|character| !is_word(character))
                     .any(|token| token.to_lowercase() == *word)
@@ -113,21 +127,24 @@ impl Words {
 }
 
 impl AsciiWord {
-    fn is_in(&self, text: &[u8]) -> bool {
+    fn is_in(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
         let length = self.lower.len();
         let mut from = self.rare_at;
-        while from < text.len() {
-            let Some(at) = memchr::memchr2(self.rare.0, self.rare.1, &text[from..]) else {
+        while from < bytes.len() {
+            let Some(at) = memchr::memchr2(self.rare.0, self.rare.1, &bytes[from..]) else {
                 return false;
             };
             let start = from + at - self.rare_at;
             let end = start + length;
-            if end > text.len() {
+            if end > bytes.len() {
                 return false;
             }
-            let whole = (start == 0 || !is_word_byte(text[start - 1]))
-                && (end == text.len() || !is_word_byte(text[end]));
-            if whole && text[start..end].eq_ignore_ascii_case(&self.lower) {
+            // What equals an ASCII word begins and ends between letters.
+            if bytes[start..end].eq_ignore_ascii_case(&self.lower)
+                && !is_word_before(text, start)
+                && !is_word_at(text, end)
+            {
                 return true;
             }
             from += at + 1;
@@ -155,6 +172,11 @@ mod tests {
             ("über", "ÜBER allem", true),
             ("a", "ä a", true),
             ("a", "äa", false),
+            ("a", "aä", false),
+            ("timeout", "“timeout”", true),
+            ("timeout", "a\u{a0}timeout\u{a0}b", true),
+            ("timeout", "…timeout — again", true),
+            ("timeout", "時timeout", false),
             ("connection_reset", "peer: connection_reset", true),
             ("a-b", "b then a", true),
         ] {
