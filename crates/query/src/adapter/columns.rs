@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use super::{Adapter, Expression};
 use crate::functions::attributes::{AssembleAttributes, AttributeKind, AttributeLookup, ColumnText, Prefer};
 use crate::functions::ids::HexText;
-use crate::functions::level::{EnumName, NamedNumber, StatusSeverity};
+use crate::functions::level::{EnumName, NamedNumber, SeverityRank, StatusSeverity};
 use crate::functions::nested::{ReadableList, readable_type};
 use crate::functions::text::BodyText;
 use crate::tables::ColumnSource;
@@ -124,7 +124,10 @@ impl Adapter {
     /// What `level_rank` of a level column is.
     pub(super) fn level_rank(&self, source: &ColumnSource) -> Result<Expression> {
         match source {
-            ColumnSource::Named(name, NamedNumber::Level) => self.physical_as(name, &DataType::Int32),
+            ColumnSource::Named(name, NamedNumber::Level) => {
+                let severity = self.physical_as(name, &DataType::Int32)?;
+                Ok(self.call(SeverityRank, vec![severity], DataType::Int32))
+            }
             _ => self.status_severity(),
         }
     }

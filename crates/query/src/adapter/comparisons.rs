@@ -13,7 +13,9 @@ use datafusion::physical_expr::expressions::{
 use super::columns::literal;
 use super::{Adapter, Expression};
 use crate::functions::ids::id_bytes;
-use crate::functions::level::{LevelRank, NamedNumber, SEVERITY_ERROR, SEVERITY_INFO, STATUS_ERROR};
+use crate::functions::level::{
+    LEVEL_WIDTH, LevelRank, NamedNumber, SEVERITY_ERROR, SEVERITY_INFO, SEVERITY_MAX, STATUS_ERROR,
+};
 use crate::functions::support::literal_text;
 use crate::tables::ColumnSource;
 
@@ -47,6 +49,9 @@ impl Adapter {
                 Some(ColumnSource::Named(name, NamedNumber::StatusLevel)) => {
                     self.status_comparison(name, op, constant.value())
                 }
+                Some(ColumnSource::Named(name, NamedNumber::Level)) => {
+                    self.severity_comparison(name, op, constant.value())
+                }
                 _ => None,
             });
         }
@@ -56,10 +61,47 @@ impl Adapter {
         let Some((name, value)) = stored_constant(source, op, constant.value()) else {
             return Ok(None);
         };
-        Ok(self.physical_column(name).map(|(column, data_type)| {
-            let value = value.cast_to(data_type).unwrap_or(value);
-            Arc::new(BinaryExpr::new(column, op, literal(value))) as Expression
+        // A number that the column cannot hold has to be compared as text: it may be the text of none.
+        Ok(self.physical_column(name).and_then(|(column, data_type)| {
+            let value = value.cast_to(data_type).ok().filter(|value| !value.is_null())?;
+            Some(Arc::new(BinaryExpr::new(column, op, literal(value))) as Expression)
         }))
+    }
+
+    /// `level_rank(level) op constant` of log records, as comparisons of the severity number: these are what statistics
+    /// are of. Where there is no level it is false and not null, which only a result and no filter can tell.
+    fn severity_comparison(&self, name: &str, op: Operator, constant: &ScalarValue) -> Option<Expression> {
+        let ScalarValue::Int32(Some(constant)) = constant else {
+            return None;
+        };
+        let (column, found) = self.physical_column(name)?;
+        if *found != DataType::Int32 {
+            return None;
+        }
+        // The severities from which the rank is at least `least`.
+        let from = |least: i32| match least {
+            ..=1 => 1,
+            least if least > SEVERITY_MAX => SEVERITY_MAX + 1,
+            least => (least - 2) / LEVEL_WIDTH * LEVEL_WIDTH + LEVEL_WIDTH + 1,
+        };
+        let next = from(constant.saturating_add(1));
+        let (low, high) = match op {
+            Operator::GtEq => (from(*constant), SEVERITY_MAX + 1),
+            Operator::Gt => (next, SEVERITY_MAX + 1),
+            Operator::Lt => (1, from(*constant)),
+            Operator::LtEq => (1, next),
+            Operator::Eq => (from(*constant), next),
+            _ => return None,
+        };
+        let compare = |op, bound| -> Expression {
+            let bound = literal(ScalarValue::Int32(Some(bound)));
+            Arc::new(BinaryExpr::new(Arc::clone(&column), op, bound))
+        };
+        Some(Arc::new(BinaryExpr::new(
+            compare(Operator::GtEq, low),
+            Operator::And,
+            compare(Operator::Lt, high),
+        )))
     }
 
     /// `level_rank(level) op constant` of spans, whose level is one of two.

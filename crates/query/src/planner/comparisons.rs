@@ -11,16 +11,15 @@ use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF, binary_expr, lit};
 
-use crate::functions::level::{LevelRank, level_floor};
+use crate::functions::level::{LEVEL_WIDTH, LevelRank, level_floor};
 use crate::functions::support::literal_text;
 use crate::tables::metadata;
 
-/// How many severity numbers a level has.
-const LEVEL_WIDTH: i32 = 4;
 const DAY_NANOS: i128 = 86_400_000_000_000;
 
 /// The comparisons in expressions that were not planned from SQL text, or whose constants came later as parameters.
@@ -47,6 +46,7 @@ impl FunctionRewrite for ComparisonRewrite {
                     }
                 })
             }
+            Expr::InList(list) => rewrite_membership(list, schema)?,
             _ => None,
         };
         Ok(match rewritten {
@@ -99,6 +99,37 @@ pub(super) fn rewrite_comparison(
         return Ok(upper.map(|text| binary_expr(column.clone(), op, lit(text.to_ascii_lowercase()))));
     }
     Ok(None)
+}
+
+/// What `level IN ('warn', …)` and `trace_id IN ('…', …)` are planned as: what `=` means, for each.
+fn rewrite_membership(list: &InList, schema: &DFSchema) -> Result<Option<Expr>> {
+    let op = if list.negated {
+        Operator::NotEq
+    } else {
+        Operator::Eq
+    };
+    let mut terms = Vec::with_capacity(list.list.len());
+    let mut any = false;
+    for element in &list.list {
+        // Nothing else is like null in a list.
+        let Expr::Literal(value, _) = element else {
+            return Ok(None);
+        };
+        if value.is_null() {
+            return Ok(None);
+        }
+        let rewritten = rewrite_comparison(&list.expr, op, element, schema)?;
+        any |= rewritten.is_some();
+        terms.push(rewritten.unwrap_or_else(|| binary_expr((*list.expr).clone(), op, element.clone())));
+    }
+    if !any {
+        return Ok(None);
+    }
+    Ok(if list.negated {
+        conjunction(terms)
+    } else {
+        disjunction(terms)
+    })
 }
 
 fn compare_level(column: &Expr, op: Operator, name: &str) -> Result<Expr> {

@@ -1,6 +1,6 @@
 //! `level_rank(level)`: the least severity number of a level, so that levels compare by severity.
 //!
-//! `level >= 'warn'` is planned as `level_rank(level) >= 13`; in a scan `level_rank(level)` is `severity_number` itself.
+//! `level >= 'warn'` is planned as `level_rank(level) >= 13`; in a scan that is a comparison of `severity_number`.
 
 use std::sync::Arc;
 

@@ -28,15 +28,19 @@ pub(crate) enum NamedNumber {
 
 /// The level names, each beginning at `4 * index + 1` of `severity_number`.
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
+/// How many severity numbers a level has.
+pub(crate) const LEVEL_WIDTH: i32 = 4;
+/// The largest severity number; larger ones and 0 have no level.
+pub(crate) const SEVERITY_MAX: i32 = LEVEL_WIDTH * LEVELS.len() as i32;
 
-/// The level of a severity number.
-pub(crate) fn level_of(severity_number: i64) -> Option<&'static str> {
-    let index = usize::try_from(severity_number - 1).ok()? / 4;
+/// The level of a severity number (OpenTelemetry logs data model, "Severity fields").
+pub fn level_of(severity_number: i64) -> Option<&'static str> {
+    let index = usize::try_from(severity_number.checked_sub(1)?).ok()? / LEVEL_WIDTH as usize;
     LEVELS.get(index).copied()
 }
 
 /// The least severity number of a level; `warning`, `err`, `critical` and the like are understood, in any case.
-pub(crate) fn level_floor(name: &str) -> Option<i32> {
+pub fn level_floor(name: &str) -> Option<i32> {
     let name = name.trim().to_ascii_lowercase();
     let name = match name.as_str() {
         "warning" => "warn",
@@ -48,7 +52,7 @@ pub(crate) fn level_floor(name: &str) -> Option<i32> {
     LEVELS
         .iter()
         .position(|level| *level == name)
-        .and_then(|index| i32::try_from(4 * index + 1).ok())
+        .and_then(|index| Some(LEVEL_WIDTH * i32::try_from(index).ok()? + 1))
 }
 
 impl NamedNumber {
@@ -106,6 +110,16 @@ impl NamedNumber {
         let number = name.parse::<i64>().ok().filter(|_| has_digits)?;
         (self.name(number).is_none() && number.to_string() == name).then_some(number)
     }
+}
+
+/// `Span.SpanKind` of OTLP.
+pub fn span_kind(number: i64) -> Option<&'static str> {
+    NamedNumber::SpanKind.name(number)
+}
+
+/// `Status.StatusCode` of OTLP.
+pub fn status_code(number: i64) -> Option<&'static str> {
+    NamedNumber::StatusCode.name(number)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
