@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 
 use crate::encode::json::INTEGER_EXACT_MAX;
@@ -30,7 +31,10 @@ pub(crate) fn double(value: f64) -> Value {
 /// JSON text of a query's answer with every integer exact for every reader; `None` when it is not JSON.
 pub(crate) fn exact(text: &str) -> Option<Cow<'_, str>> {
     if !may_be_inexact(text) {
-        return Some(Cow::Borrowed(text));
+        // A column marked as JSON can have passed through a function: whatever is not JSON would break the whole answer.
+        return serde_json::from_str::<IgnoredAny>(text)
+            .is_ok()
+            .then_some(Cow::Borrowed(text));
     }
     serde_json::from_str(text)
         .ok()
@@ -92,6 +96,9 @@ mod tests {
         );
         check("18446744073709551615", "\"18446744073709551615\"");
         assert_eq!(exact("1234567890123456 x"), None);
+        for broken in ["", "x", "{\"a\":", "[1] [2]", "{\"a\":1}x"] {
+            assert_eq!(exact(broken), None, "{broken}");
+        }
     }
 
     #[test]

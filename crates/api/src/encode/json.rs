@@ -49,6 +49,7 @@ fn write_field(out: &mut String, field: &Field, array: &dyn Array, row: usize, d
 fn text_at(array: &dyn Array, row: usize) -> Option<&str> {
     match array.data_type() {
         DataType::Utf8 => Some(array.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => Some(array.as_string::<i64>().value(row)),
         DataType::Utf8View => Some(array.as_string_view().value(row)),
         _ => None,
     }
@@ -109,8 +110,10 @@ fn write_nested(out: &mut String, array: &dyn Array, row: usize, depth: usize) {
         }
         DataType::Map(_, _) => write_map(out, array, row, depth),
         DataType::Dictionary(_, _) => {
-            let dictionary = array.as_any_dictionary();
-            let key = dictionary.normalized_keys()[row];
+            // Of the one row: normalizing is of all rows of an array.
+            let row = array.slice(row, 1);
+            let dictionary = row.as_any_dictionary();
+            let key = dictionary.normalized_keys()[0];
             write_nested(out, dictionary.values().as_ref(), key, depth + 1);
         }
         _ => write_display(out, array, row),

@@ -1,7 +1,7 @@
 //! What the planner needs to know about a column beyond its type, kept in Arrow field metadata so that it survives
 //! aliases, subqueries and common table expressions.
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 
 /// The text is JSON: rendered as a value, not as a string.
 const TYPE: &str = "cupola.type";
@@ -42,9 +42,13 @@ fn mark(field: Field, key: &str, value: &str) -> Field {
     field.with_metadata(metadata)
 }
 
-/// Whether the column holds JSON text.
+/// Whether the column holds JSON text. A function can give a column of another type with the metadata of its argument.
 pub fn is_json(field: &Field) -> bool {
-    has_type(field, JSON)
+    let is_text = matches!(
+        field.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    );
+    is_text && has_type(field, JSON)
 }
 
 pub(crate) fn is_level(field: &Field) -> bool {
