@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use cupola_telemetry::TenantId;
 
+use crate::encode::json::rfc3339;
 use crate::error::{ApiError, ErrorBody};
 use crate::model::{LogPage, LogRecord};
 use crate::predicate::{self, Predicate, parse_level, parse_trace_id};
@@ -16,7 +17,7 @@ const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
 
 /// Most records of one and the same nanosecond that pages can step through.
-const SKIP_MAX: u64 = 10_000;
+const SKIP_MAX: u64 = 1_000_000;
 
 pub(super) const LOG_COLUMNS: &str = "timestamp, observed_timestamp, severity_number, severity_text, body, body_type, event_name, \
     trace_id, span_id, service_name, scope_name, scope_version, attributes, resource_attributes, scope_attributes";
@@ -122,8 +123,7 @@ async fn page(
             predicate::timestamp(timestamp)
         ));
     }
-    let mut records = fetch(state, tenant, &filter, skip > 0, skip + limit + 1).await?;
-    records.drain(..records.len().min(skip as usize));
+    let mut records = fetch(state, tenant, &filter, skip > 0, skip, limit + 1).await?;
     let wanted = limit as usize;
     if records.len() <= wanted {
         return Ok(LogPage {
@@ -146,7 +146,7 @@ async fn page(
     }
     // All of the page is of one nanosecond.
     if skip == 0 {
-        records = fetch(state, tenant, &filter, true, limit).await?;
+        records = fetch(state, tenant, &filter, true, 0, limit).await?;
     }
     records.truncate(wanted);
     let of_edge = if cursor.is_some_and(|cursor| cursor.timestamp == edge) {
@@ -158,6 +158,13 @@ async fn page(
         timestamp: edge,
         skip: of_edge + limit,
     };
+    if next.skip > SKIP_MAX {
+        return Err(ApiError::limit_exceeded(format!(
+            "more than {SKIP_MAX} records have the time {}",
+            rfc3339(edge)
+        ))
+        .with_hint("narrow the search, or read them with SQL"));
+    }
     Ok(LogPage {
         logs: bare(records),
         next_cursor: Some(next.text()),
@@ -169,11 +176,12 @@ async fn fetch(
     tenant: &TenantId,
     filter: &Predicate,
     ordered: bool,
+    skip: u64,
     limit: u64,
 ) -> Result<Vec<(i64, LogRecord)>, ApiError> {
     let ties = if ordered { TIE_ORDER } else { "" };
     let sql = format!(
-        "SELECT {LOG_COLUMNS} FROM logs{} ORDER BY timestamp DESC{ties} LIMIT {limit}",
+        "SELECT {LOG_COLUMNS} FROM logs{} ORDER BY timestamp DESC{ties} LIMIT {limit} OFFSET {skip}",
         filter.clause()
     );
     let batches = state.backend.rows(tenant, &sql).await?;
