@@ -3,6 +3,7 @@
 //! Functions in [`register`] can be written in SQL; the others are what the scan adapter makes of columns.
 
 pub(crate) mod attributes;
+mod bounded;
 pub(crate) mod ids;
 pub(crate) mod json;
 pub(crate) mod level;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+pub(crate) use bounded::bounded;
 
 /// The scalar functions SQL can name.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
