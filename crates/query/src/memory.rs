@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
+use arrow::datatypes::DataType;
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use datafusion::common::{Result, resources_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
@@ -108,6 +110,48 @@ impl MemoryPool for QueryMemory {
     }
 }
 
+/// Bytes of the values of a batch. What it refers to may be more by far: a text column of rows in memory refers to all
+/// the payloads they came in.
+pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(array_bytes).sum()
+}
+
+pub(crate) fn array_bytes(array: &ArrayRef) -> usize {
+    /// Of a view, which holds short values itself.
+    const VIEW_BYTES: usize = 16;
+    match array.data_type() {
+        DataType::Utf8View => array.len() * VIEW_BYTES + array.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => array.len() * VIEW_BYTES + array.as_binary_view().total_buffer_bytes_used(),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            items_bytes(list.value_offsets(), list.values())
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            items_bytes(list.value_offsets(), list.values())
+        }
+        DataType::Map(_, _) => {
+            let map = array.as_map();
+            let entries: ArrayRef = std::sync::Arc::new(map.entries().clone());
+            items_bytes(map.value_offsets(), &entries)
+        }
+        DataType::Struct(_) => array.as_struct().columns().iter().map(array_bytes).sum(),
+        _ => {
+            let data = array.to_data();
+            data.get_slice_memory_size()
+                .unwrap_or_else(|_| array.get_array_memory_size())
+        }
+    }
+}
+
+fn items_bytes<O: OffsetSizeTrait>(offsets: &[O], items: &ArrayRef) -> usize {
+    let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else {
+        return 0;
+    };
+    let (first, last) = (first.as_usize(), last.as_usize());
+    std::mem::size_of_val(offsets) + array_bytes(&items.slice(first, last - first))
+}
+
 impl fmt::Debug for QueryMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueryMemory")
@@ -124,5 +168,25 @@ impl fmt::Display for QueryMemory {
             self.budget.used(),
             self.budget.ceiling()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringViewArray};
+
+    use super::*;
+
+    #[test]
+    fn a_slice_counts_as_what_it_shows() {
+        let long = "x".repeat(1000);
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(vec![long.as_str(); 100]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+        let batch = RecordBatch::try_from_iter([("text", texts), ("number", numbers)]).unwrap();
+        assert!(batch_bytes(&batch) >= 100 * 1016);
+        assert_eq!(batch_bytes(&batch.slice(7, 1)), 1000 + 16 + 8);
+        assert_eq!(batch_bytes(&batch.slice(7, 0)), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -32,6 +32,22 @@ impl ChunkPart {
     }
 }
 
+/// One chunk by its place: its part and its number in it.
+pub(crate) type ChunkPlace = (usize, usize);
+
+/// Every chunk of `parts`, newest first within its part, dealt to `partitions`.
+pub(crate) fn deal(parts: &[ChunkPart], partitions: usize) -> Vec<Vec<ChunkPlace>> {
+    let mut dealt = vec![Vec::new(); partitions];
+    let places = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(part, chunks)| (0..chunks.chunks.len()).rev().map(move |chunk| (part, chunk)));
+    for (index, place) in places.enumerate() {
+        dealt[index % partitions].push(place);
+    }
+    dealt
+}
+
 /// The name of a chunk within a scan, as a file has its path.
 pub(crate) fn chunk_name(part: usize, chunk: usize) -> String {
     format!("memory:{part}:{chunk}")
@@ -52,14 +68,14 @@ pub(crate) struct ChunkScan {
 }
 
 impl ChunkScan {
-    /// Output batches, newest chunks first.
-    pub(crate) fn run(self, parts: Vec<ChunkPart>) -> impl Iterator<Item = Result<RecordBatch>> {
+    /// Output of the chunks at `work`, one item a slice: an empty batch where no row of a slice passes, so that a scan
+    /// that finds nothing gives way to others all the same.
+    pub(crate) fn run(
+        self,
+        parts: Vec<ChunkPart>,
+        work: Vec<ChunkPlace>,
+    ) -> impl Iterator<Item = Result<RecordBatch>> {
         let mut left = self.fetch.unwrap_or(usize::MAX);
-        let work: Vec<(usize, usize)> = parts
-            .iter()
-            .enumerate()
-            .flat_map(|(part, chunks)| (0..chunks.chunks.len()).rev().map(move |chunk| (part, chunk)))
-            .collect();
         let mut work = work.into_iter();
         let mut current: Option<ChunkReader> = None;
         std::iter::from_fn(move || {
@@ -81,7 +97,7 @@ impl ChunkScan {
                 let next = reader.next(&self);
                 timer.done();
                 match next {
-                    Ok(Some(batch)) if batch.num_rows() == 0 => {}
+                    Ok(Some(batch)) if batch.num_rows() == 0 => return Some(Ok(batch)),
                     Ok(Some(batch)) => {
                         let batch = batch.slice(0, batch.num_rows().min(left));
                         left -= batch.num_rows();
@@ -206,7 +222,7 @@ impl ChunkReader {
         let arrays = self
             .expressions
             .iter()
-            .map(|expression| expression.evaluate(&needed)?.into_array(rows))
+            .map(|expression| Ok(compacted(expression.evaluate(&needed)?.into_array(rows)?)))
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(Some(RecordBatch::try_new_with_options(
@@ -215,6 +231,24 @@ impl ChunkReader {
             &options,
         )?))
     }
+}
+
+/// The least that is worth a copy.
+const COMPACT_BYTES_MIN: usize = 64 << 10;
+/// How many times more than its own text an array may keep in memory.
+const COMPACT_RATIO: usize = 8;
+
+/// The array with its own text only, where that is a small part of what it refers to: text in memory refers to all the
+/// payloads of its chunk, which every operator above would count, and keep, for each batch.
+fn compacted(array: ArrayRef) -> ArrayRef {
+    let Some(texts) = array.as_string_view_opt() else {
+        return array;
+    };
+    let referred: usize = texts.data_buffers().iter().map(|buffer| buffer.len()).sum();
+    if referred < COMPACT_BYTES_MIN || referred / COMPACT_RATIO < texts.total_buffer_bytes_used() {
+        return array;
+    }
+    Arc::new(texts.gc())
 }
 
 /// The batch with one column more: the numbers of its rows from `first` on.
@@ -231,4 +265,23 @@ fn with_row_numbers(batch: &RecordBatch, first: usize, numbers: &SchemaRef) -> R
     let mut columns = batch.columns().to_vec();
     columns.push(Arc::new(rows));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, StringViewArray};
+
+    use super::*;
+
+    #[test]
+    fn few_texts_of_many_keep_their_own_bytes() {
+        let long = "x".repeat(1000);
+        let texts = StringViewArray::from_iter_values(vec![long.as_str(); 1000]);
+        let few = compacted(Arc::new(texts.slice(10, 2)));
+        assert_eq!(few.as_string_view().value(1), long);
+        assert!(few.get_buffer_memory_size() < 4_000);
+        // Most of them are not worth a copy.
+        let most = compacted(Arc::new(texts.slice(10, 900)));
+        assert!(most.get_buffer_memory_size() >= 1_000_000);
+    }
 }

@@ -144,6 +144,7 @@ impl TableProvider for SnapshotTable {
             },
             fetch: None,
             metadata: Arc::clone(&self.readers.cache),
+            partitions,
             metrics: datafusion::datasource::physical_plan::FileSource::metrics(&parquet).clone(),
         };
         let plan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(source);

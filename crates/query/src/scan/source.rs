@@ -29,8 +29,9 @@ use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, Push
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
+use futures::TryStreamExt;
 
-use super::chunks::{ChunkPart, ChunkScan};
+use super::chunks::{ChunkPart, ChunkScan, deal};
 use super::pushdown::{self, FilterForPart};
 use super::reader::MetadataCache;
 use crate::adapter::SegmentsByPath;
@@ -65,6 +66,8 @@ pub(crate) struct SnapshotSource {
     pub(crate) fetch: Option<usize>,
     /// Page indexes of segments that were read before.
     pub(crate) metadata: Arc<MetadataCache>,
+    /// Partitions that chunks are spread over.
+    pub(crate) partitions: usize,
     pub(crate) metrics: ExecutionPlanMetricsSet,
 }
 
@@ -85,8 +88,11 @@ impl SnapshotSource {
             .sum()
     }
 
-    fn has_chunks(&self) -> bool {
-        !self.chunks.is_empty()
+    /// Partitions for the chunks: one at least where there is nothing else to read.
+    fn chunk_partitions(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|part| part.chunks.len()).sum();
+        let least = usize::from(self.files.is_empty());
+        chunks.min(self.partitions).max(least)
     }
 
     /// The file scan and its partition that are partition `partition` of the whole.
@@ -103,6 +109,8 @@ impl SnapshotSource {
     }
 
     fn open_chunks(&self, partition: usize, context: &TaskContext) -> SendableRecordBatchStream {
+        let dealt = deal(&self.chunks, self.chunk_partitions());
+        let work = dealt.into_iter().nth(partition - self.file_partitions());
         let scan = ChunkScan {
             logical: Arc::clone(&self.schema),
             output: Arc::clone(&self.output),
@@ -112,11 +120,11 @@ impl SnapshotSource {
             fetch: self.fetch,
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
-        let batches = futures::stream::iter(scan.run(self.chunks.clone()));
-        Box::pin(cooperative(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.output),
-            batches,
-        )))
+        let slices = futures::stream::iter(scan.run(self.chunks.clone(), work.unwrap_or_default()));
+        // Each slice counts against the budget of the task, after which it lets others run, also those without rows.
+        let batches = cooperative(RecordBatchStreamAdapter::new(Arc::clone(&self.output), slices));
+        let batches = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.output), batches))
     }
 
     /// The same scan of fewer rows: those that pass one more filter over its output, or also others.
@@ -284,8 +292,7 @@ impl DataSource for SnapshotSource {
     }
 
     fn output_partitioning(&self) -> Partitioning {
-        let chunks = usize::from(self.has_chunks() || self.files.is_empty());
-        Partitioning::UnknownPartitioning(self.file_partitions() + chunks)
+        Partitioning::UnknownPartitioning(self.file_partitions() + self.chunk_partitions())
     }
 
     fn eq_properties(&self) -> EquivalenceProperties {
