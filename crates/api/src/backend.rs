@@ -1,9 +1,14 @@
 //! The one place where answers meet the query engine: statements in, streams of batches out, its errors as ours.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use cupola_query::datafusion::common::ScalarValue;
-use cupola_query::{QueryEngine, QueryError, QueryHandle, QueryId, QueryLimits, QueryProgress, QueryResult};
+use cupola_query::datafusion::execution::session_state::SessionState;
+use cupola_query::datafusion::logical_expr::LogicalPlan;
+use cupola_query::{
+    QueryEngine, QueryError, QueryHandle, QueryId, QueryLimits, QueryProgress, QueryResult, parse_statement,
+    readable_names,
+};
 use cupola_store::StoreError;
 use cupola_telemetry::TenantId;
 use futures::stream::BoxStream;
@@ -69,20 +74,39 @@ impl Backend {
         sql: &str,
         parameters: Vec<ScalarValue>,
     ) -> Result<Answer, ApiError> {
-        let planned = async {
-            let session = self.engine.session(tenant).await?.state();
-            let plan = session
-                .create_logical_plan(sql)
-                .await?
-                .with_param_values(parameters)?;
+        let (engine, text) = (self.engine.clone(), sql.to_owned());
+        let started = async {
+            let planned = self.engine.plan(tenant, sql, async move |session| {
+                let session = session.state();
+                let plan = logical_plan(&session, &text).await?;
+                engine.planned(session, plan.with_param_values(parameters)?)
+            });
+            let planned = planned.await??;
             self.engine
-                .execute(tenant, sql, session, plan, QueryLimits::UNSET)
+                .execute(tenant, sql, planned, QueryLimits::UNSET)
                 .await
         };
-        planned
+        started
             .await
             .map(Answer::new)
             .map_err(|error| query_error(&error))
+    }
+
+    /// The columns a statement will give, and the names and types of its parameters.
+    pub(crate) async fn describe(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+    ) -> Result<(SchemaRef, Vec<(String, Option<DataType>)>), ApiError> {
+        let text = sql.to_owned();
+        let described = self.engine.plan(tenant, sql, async move |session| {
+            let plan = logical_plan(&session.state(), &text).await?;
+            let parameters = plan.get_parameter_types()?;
+            let schema = readable_names(plan.schema().inner());
+            Ok((schema, parameters.into_iter().collect()))
+        });
+        let described = described.await.and_then(|described| described);
+        described.map_err(|error| query_error(&error))
     }
 
     /// All rows of a statement of our own making, whose answer is bounded by its own LIMIT.
@@ -137,6 +161,12 @@ impl Backend {
     }
 }
 
+/// The plan of a statement. On the engine's threads only.
+async fn logical_plan(session: &SessionState, sql: &str) -> Result<LogicalPlan, QueryError> {
+    let statement = parse_statement(session, sql)?;
+    Ok(session.statement_to_plan(statement).await?)
+}
+
 pub(crate) fn query_error(error: &QueryError) -> ApiError {
     let message = error.to_string();
     let answer = match error {
@@ -149,11 +179,12 @@ pub(crate) fn query_error(error: &QueryError) -> ApiError {
         QueryError::Cancelled => ApiError::new(StatusCode::CONFLICT, "cancelled", message),
         QueryError::Store(StoreError::Closed) => ApiError::overloaded("the store is shutting down", None),
         QueryError::Store(cause) => ApiError::internal("the data could not be opened", cause),
-        QueryError::Execution { message } => ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "query_failed",
-            format!("the query failed: {message}"),
-        ),
+        // Something about the values, as a division by zero: nothing is wrong with the server.
+        QueryError::Execution { .. } => ApiError::new(StatusCode::BAD_REQUEST, "query_failed", message),
+        QueryError::Setup { message } => ApiError::internal("queries cannot be served", message),
+        QueryError::Internal { cause } => {
+            ApiError::internal("the query failed for a reason that is not its own", cause)
+        }
         _ => ApiError::new(StatusCode::BAD_REQUEST, "query_invalid", message),
     };
     match error.hint() {

@@ -153,7 +153,7 @@ impl FlightSqlService for FlightSql {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let tenant = tenant_of(&request)?;
-        let (schema, _) = planned_schema(&self.engine, &tenant, &query.query).await?;
+        let (schema, _) = planned_schema(&self.backend, &tenant, &query.query).await?;
         let ticket = TicketStatementQuery {
             statement_handle: query.query.into(),
         };
@@ -182,7 +182,7 @@ impl FlightSqlService for FlightSql {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let tenant = tenant_of(&request)?;
-        let (schema, parameters) = planned_schema(&self.engine, &tenant, &query.query).await?;
+        let (schema, parameters) = planned_schema(&self.backend, &tenant, &query.query).await?;
         let handle = self.statements.insert(Prepared {
             tenant,
             sql: query.query,
@@ -223,7 +223,7 @@ impl FlightSqlService for FlightSql {
     ) -> Result<Response<FlightInfo>, Status> {
         let tenant = tenant_of(&request)?;
         let prepared = self.statements.get(&tenant, &query.prepared_statement_handle)?;
-        let (schema, _) = planned_schema(&self.engine, &tenant, &prepared.sql).await?;
+        let (schema, _) = planned_schema(&self.backend, &tenant, &prepared.sql).await?;
         flight_info(&schema, query.as_any().encode_to_vec(), request.into_inner())
     }
 

@@ -1,6 +1,7 @@
 //! Batches as they arrive, filtered and in the shapes of `model`: what the live tail sends. Walks the OTLP bytes without
 //! copying what the filter refuses.
 
+use cupola_query::{level_of, span_kind, status_code};
 use cupola_telemetry::view::{self, AnyValue, Attributes as View};
 use cupola_telemetry::{Batch, Signal, TenantId, TraceId};
 use serde_json::{Map, Value};
@@ -8,7 +9,6 @@ use serde_json::{Map, Value};
 use crate::attribute_value::{double, integer};
 use crate::encode::json::rfc3339;
 use crate::model::{Attributes, LogRecord, Span, SpanEvent, SpanLink};
-use crate::rows::{kind_name, level_name, status_name};
 
 /// What a tail shows. Every condition that is given must hold.
 #[derive(Debug, Clone)]
@@ -178,7 +178,9 @@ fn log_record(
         observed_timestamp: (observed != 0).then(|| instant(observed)),
         severity_number: record.severity_number,
         severity_text: record.severity_text.to_owned(),
-        level: level_name(record.severity_number).to_owned(),
+        level: level_of(record.severity_number.into())
+            .unwrap_or_default()
+            .to_owned(),
         body: record.body.map_or(Value::Null, plain),
         event_name: record.event_name.to_owned(),
         trace_id: hex::encode(record.trace_id),
@@ -210,9 +212,9 @@ fn span(
         span_id: hex::encode(span.span_id),
         parent_span_id: hex::encode(span.parent_span_id),
         trace_state: span.trace_state.to_owned(),
-        kind: named(span.kind, kind_name),
+        kind: named(span.kind, span_kind),
         name: span.name.to_owned(),
-        status_code: named(span.status.map_or(0, |status| status.code), status_name),
+        status_code: named(span.status.map_or(0, |status| status.code), status_code),
         status_message: span.status.map_or("", |status| status.message).to_owned(),
         service_name: service.to_owned(),
         scope_name: scope.name.to_owned(),

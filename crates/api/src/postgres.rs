@@ -5,8 +5,9 @@
 
 mod catalog;
 mod execute;
-mod read_only;
 mod service;
+mod socket;
+mod statement;
 
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -14,14 +15,11 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use cupola_query::QueryEngine;
-use datafusion_postgres::pgwire::api::auth::StartupHandler;
 use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
-use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
-use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager, ErrorHandler, PgWireServerHandlers};
+use datafusion_postgres::pgwire::api::cancel::DefaultCancelHandler;
+use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use datafusion_postgres::pgwire::tokio::process_socket;
 use futures::Sink;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +31,7 @@ use crate::listener::{Bound, Listening, StartError};
 use crate::own_metrics::OwnMetrics;
 use catalog::StaticCatalog;
 use service::StatementService;
+use socket::Handlers;
 
 pub(crate) fn serve(
     bound: Bound,
@@ -99,20 +98,20 @@ impl Server {
         socket: TcpStream,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
-        let handlers = Arc::new(Handlers {
+        let handlers = Handlers {
             service: Arc::new(StatementService::new(self.engine.clone(), self.catalog.clone())),
             startup: Arc::new(Startup {
                 connections: self.connections.clone(),
             }),
             cancel: Arc::new(DefaultCancelHandler::new(self.connections.clone())),
-        });
+        };
         let own = self.own.clone();
         async move {
             let _permit = permit;
             own.postgres_connections_active.fetch_add(1, Ordering::Relaxed);
             let left = departure(&socket);
             tokio::select! {
-                served = process_socket(socket, None, handlers) => {
+                served = socket::serve(socket, handlers) => {
                     if let Err(error) = served {
                         tracing::debug!(%error, "postgresql connection ended");
                     }
@@ -145,34 +144,6 @@ fn departure(socket: &TcpStream) -> impl Future<Output = ()> + use<> {
                 _ => return,
             }
         }
-    }
-}
-
-struct Handlers {
-    service: Arc<StatementService>,
-    startup: Arc<Startup>,
-    cancel: Arc<DefaultCancelHandler>,
-}
-
-impl PgWireServerHandlers for Handlers {
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
-        self.service.clone()
-    }
-
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        self.service.clone()
-    }
-
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        self.startup.clone()
-    }
-
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        self.cancel.clone()
-    }
-
-    fn error_handler(&self) -> Arc<impl ErrorHandler> {
-        Arc::new(service::Errors)
     }
 }
 

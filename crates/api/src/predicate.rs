@@ -1,11 +1,11 @@
 //! Conditions of the typed endpoints as SQL text. Everything that comes from a request enters a statement here and only
 //! here, as a literal; names of columns never come from a request.
 
+use cupola_query::level_floor;
 use cupola_telemetry::TraceId;
 
 use crate::error::ApiError;
 use crate::query_string::{QueryString, TimeRange};
-use crate::rows::level_floor;
 
 /// Conditions that must all hold.
 #[derive(Debug, Clone, Default)]

@@ -7,6 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{
     DataType, Float64Type, Int8Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
 };
+use cupola_query::level_of;
 use serde_json::Value;
 
 use crate::attribute_value;
@@ -120,8 +121,9 @@ fn text_at(array: &ArrayRef, row: usize) -> Option<String> {
         DataType::Utf8View => array.as_string_view().value(row).to_owned(),
         DataType::FixedSizeBinary(_) => hex::encode(array.as_fixed_size_binary().value(row)),
         DataType::Dictionary(_, _) => {
-            let dictionary = array.as_any_dictionary();
-            return text_at(dictionary.values(), dictionary.normalized_keys()[row]);
+            let row = array.slice(row, 1);
+            let dictionary = row.as_any_dictionary();
+            return text_at(dictionary.values(), dictionary.normalized_keys()[0]);
         }
         _ => return None,
     })
@@ -183,7 +185,7 @@ pub(crate) fn log_record(row: &Row<'_>) -> LogRecord {
         observed_timestamp: row.time("observed_timestamp"),
         severity_number,
         severity_text: row.text("severity_text"),
-        level: level_name(severity_number).to_owned(),
+        level: level_of(severity_number.into()).unwrap_or_default().to_owned(),
         body: body(row),
         event_name: row.text("event_name"),
         trace_id: row.text("trace_id"),
@@ -208,49 +210,4 @@ fn body(row: &Row<'_>) -> Value {
         }
         _ => Value::String(text),
     }
-}
-
-/// `Span.SpanKind` of OTLP.
-pub(crate) fn kind_name(kind: i64) -> Option<&'static str> {
-    [
-        "unspecified",
-        "internal",
-        "server",
-        "client",
-        "producer",
-        "consumer",
-    ]
-    .get(usize::try_from(kind).ok()?)
-    .copied()
-}
-
-/// `Status.StatusCode` of OTLP.
-pub(crate) fn status_name(code: i64) -> Option<&'static str> {
-    ["unset", "ok", "error"].get(usize::try_from(code).ok()?).copied()
-}
-
-/// The level a severity number belongs to (OpenTelemetry logs data model, "Severity fields").
-pub(crate) fn level_name(severity_number: i32) -> &'static str {
-    match severity_number {
-        1..=4 => "trace",
-        5..=8 => "debug",
-        9..=12 => "info",
-        13..=16 => "warn",
-        17..=20 => "error",
-        21..=24 => "fatal",
-        _ => "",
-    }
-}
-
-/// The lowest severity number of a level; `None` for a text that names none.
-pub(crate) fn level_floor(level: &str) -> Option<i32> {
-    Some(match level.to_ascii_lowercase().as_str() {
-        "trace" => 1,
-        "debug" => 5,
-        "info" => 9,
-        "warn" | "warning" => 13,
-        "error" => 17,
-        "fatal" => 21,
-        _ => return None,
-    })
 }

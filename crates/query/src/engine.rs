@@ -4,6 +4,8 @@
 //! anybody else exists in it. Planning and execution run on the engine's own threads, so that a heavy query delays
 //! no socket.
 
+mod information;
+mod planned;
 mod registry;
 mod run;
 mod session;
@@ -11,26 +13,32 @@ mod session;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use cupola_store::{AttributeKey, Snapshot, Store, Table};
+use cupola_store::{Snapshot, Store};
 use cupola_telemetry::TenantId;
 use cupola_telemetry::memory::MemoryBudget;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
+pub use information::information_schema;
+pub use planned::PlannedQuery;
 pub use registry::{QueryHandle, QueryId, QueryProgress, RunningQuery};
+pub use run::{parse_statement, readable_names};
 
 use crate::config::{QueryConfig, QueryLimits};
 use crate::error::QueryError;
+use crate::planner::check_text;
 use registry::Registry;
 use run::Work;
 use session::Sessions;
 
-/// Stack of the threads that plan: deep expressions are walked recursively.
-const STACK_BYTES: usize = 32 << 20;
+/// Stack of the threads that plan: deep expressions are walked recursively. Only what is used is backed by memory.
+const STACK_BYTES: usize = 128 << 20;
+/// Threads for what blocks, beside those that plan for protocols.
+const BLOCKING_THREADS_MAX: usize = 64;
 
 /// Answers SQL over a store. Clones share it.
 #[derive(Clone, Debug)]
@@ -46,6 +54,8 @@ struct Engine {
     sessions: Sessions,
     registry: Arc<Registry>,
     slots: Arc<Semaphore>,
+    /// Statements that protocols plan at one time.
+    planning: Arc<Semaphore>,
     runtime: QueryRuntime,
 }
 
@@ -77,13 +87,15 @@ impl QueryEngine {
             .worker_threads(threads)
             .thread_name("cupola-query")
             .thread_stack_size(STACK_BYTES)
+            .max_blocking_threads(threads + BLOCKING_THREADS_MAX)
             .enable_all()
             .build()
-            .map_err(|error| QueryError::Execution {
+            .map_err(|error| QueryError::Setup {
                 message: format!("cannot start query threads: {error}"),
             })?;
         let sessions = Sessions::new(&store, &config, &memory)?;
         let slots = Arc::new(Semaphore::new(config.running_max.max(1)));
+        let planning = Arc::new(Semaphore::new(threads));
         let inner = Engine {
             store,
             config,
@@ -91,6 +103,7 @@ impl QueryEngine {
             sessions,
             registry: Arc::new(Registry::default()),
             slots,
+            planning,
             runtime: QueryRuntime(Some(runtime)),
         };
         Ok(QueryEngine {
@@ -109,23 +122,48 @@ impl QueryEngine {
         run::start(&self.inner, tenant, sql, Work::Statement, limits).await
     }
 
-    /// Starts a plan that a protocol made on [`session`](Self::session), with its parameters filled in. It is listed
-    /// under `sql`, limited and refused if it does more than read, as a statement is.
+    /// Runs what a protocol does with the text of a statement, over a new snapshot, on a thread whose stack is made for
+    /// deep statements. Syntax trees and plans must be made, walked and dropped there, as a recursion over one overflows
+    /// the stack of an ordinary thread: what `work` gives back is to hold none but in a [`PlannedQuery`].
+    ///
+    /// Fails without running `work` when `sql`, all text that it is going to read, is too much to parse.
+    pub async fn plan<T: Send + 'static>(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+        work: impl AsyncFnOnce(SessionContext) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        check_text(sql)?;
+        let runtime = self.inner.handle()?;
+        let session = self.session(tenant).await?;
+        let turn = Arc::clone(&self.inner.planning);
+        let turn = turn.acquire_owned().await.map_err(|_| QueryError::Cancelled)?;
+        let task = runtime.clone().spawn_blocking(move || {
+            let _turn = turn;
+            runtime.block_on(work(session))
+        });
+        task.await.map_err(|_| run::lost())
+    }
+
+    /// A plan made in [`plan`](Self::plan), for [`execute`](Self::execute).
+    pub fn planned(&self, session: SessionState, plan: LogicalPlan) -> Result<PlannedQuery, QueryError> {
+        Ok(PlannedQuery::new(session, plan, self.inner.handle()?))
+    }
+
+    /// Starts a plan that a protocol made, with its parameters filled in. It is listed under `sql`, limited and refused
+    /// if it does more than read, as a statement is.
     pub async fn execute(
         &self,
         tenant: &TenantId,
         sql: &str,
-        session: SessionState,
-        plan: LogicalPlan,
+        planned: PlannedQuery,
         limits: QueryLimits,
     ) -> Result<QueryResult, QueryError> {
         let limits = limits.within(self.inner.config.limits);
-        let work = Work::Plan(Box::new((session, plan)));
-        run::start(&self.inner, tenant, sql, work, limits).await
+        run::start(&self.inner, tenant, sql, Work::Plan(planned), limits).await
     }
 
-    /// A session over one snapshot of a tenant, for protocols that plan and execute themselves. What it plans must be
-    /// checked by them to read only.
+    /// A session over one snapshot of a tenant. Statements are planned in [`plan`](Self::plan).
     pub async fn session(&self, tenant: &TenantId) -> Result<SessionContext, QueryError> {
         let snapshot = self.snapshot(tenant).await?;
         let memory = self
@@ -146,31 +184,22 @@ impl QueryEngine {
         self.inner.registry.cancel(id)
     }
 
-    /// The attribute keys of a table, from what the store knows without reading rows.
-    pub async fn attribute_keys(
-        &self,
-        tenant: &TenantId,
-        table: Table,
-    ) -> Result<Vec<AttributeKey>, QueryError> {
-        Ok(self.snapshot(tenant).await?.attribute_keys(table))
-    }
-
     /// All tables of a tenant at one moment.
     pub async fn snapshot(&self, tenant: &TenantId) -> Result<Snapshot, QueryError> {
         Ok(self.inner.store.snapshot(tenant).await?)
-    }
-
-    /// The names SQL can use for tables.
-    pub fn tables(&self) -> Vec<String> {
-        crate::tables::table_names()
     }
 
     /// Bytes of parsed file metadata held.
     pub fn metadata_cache_bytes(&self) -> usize {
         self.inner.sessions.metadata_cache_bytes()
     }
+}
 
-    pub fn config(&self) -> &QueryConfig {
-        &self.inner.config
+impl Engine {
+    fn handle(&self) -> Result<Handle, QueryError> {
+        match &self.runtime.0 {
+            Some(runtime) => Ok(runtime.handle().clone()),
+            None => Err(QueryError::Cancelled),
+        }
     }
 }

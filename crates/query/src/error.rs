@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use cupola_store::StoreError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
 
@@ -32,15 +33,22 @@ pub enum QueryError {
     Cancelled,
     #[error("the data could not be opened")]
     Store(#[from] StoreError),
+    /// Only when the engine is started.
+    #[error("{message}")]
+    Setup { message: String },
+    /// Something that the statement does with the data cannot be done, as dividing by zero.
     #[error("the query failed: {message}")]
     Execution { message: String },
+    /// Not the statement's fault. The cause is for the log: it can name files.
+    #[error("the query failed for a reason that is not its own")]
+    Internal { cause: String },
 }
 
 impl QueryError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            QueryError::Refused { .. } => Some("use SELECT, EXPLAIN or SHOW".to_owned()),
+            QueryError::Refused { .. } => Some("use SELECT, EXPLAIN, SHOW TABLES or SHOW COLUMNS".to_owned()),
             QueryError::UnknownColumn { name, nearest } => Some(column_hint(name, nearest)),
             QueryError::UnknownTable { tables, .. } => Some(format!("tables are {}", tables.join(", "))),
             QueryError::Plan { hint, .. } => hint.clone(),
@@ -63,6 +71,7 @@ impl QueryError {
                 | QueryError::UnknownTable { .. }
                 | QueryError::Plan { .. }
                 | QueryError::TooComplex { .. }
+                | QueryError::Execution { .. }
         )
     }
 }
@@ -81,8 +90,8 @@ impl From<DataFusionError> for QueryError {
                 Ok(error) => *error,
                 Err(inner) => match inner.downcast::<DataFusionError>() {
                     Ok(error) => QueryError::from(*error),
-                    Err(inner) => QueryError::Execution {
-                        message: inner.to_string(),
+                    Err(inner) => QueryError::Internal {
+                        cause: inner.to_string(),
                     },
                 },
             },
@@ -119,8 +128,27 @@ fn execution_error(error: &DataFusionError) -> QueryError {
                     .to_owned(),
             ),
         },
-        _ => QueryError::Execution { message },
+        DataFusionError::Execution(_) => QueryError::Execution { message },
+        DataFusionError::ArrowError(error, _) if is_of_values(error) => QueryError::Execution { message },
+        _ => QueryError::Internal {
+            cause: error.strip_backtrace(),
+        },
     }
+}
+
+/// Whether values are at fault, and not what is read or the server.
+fn is_of_values(error: &ArrowError) -> bool {
+    matches!(
+        error,
+        ArrowError::ArithmeticOverflow(_)
+            | ArrowError::CastError(_)
+            | ArrowError::ComputeError(_)
+            | ArrowError::DivideByZero
+            | ArrowError::InvalidArgumentError(_)
+            | ArrowError::NotYetImplemented(_)
+            | ArrowError::OffsetOverflowError(_)
+            | ArrowError::ParseError(_)
+    )
 }
 
 fn first_line(text: &str) -> String {
@@ -219,7 +247,18 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::distance;
+    use super::*;
+
+    #[test]
+    fn only_what_the_statement_did_is_told() {
+        let own = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
+        assert!(matches!(QueryError::from(own), QueryError::Execution { .. }));
+        let file = std::io::Error::new(std::io::ErrorKind::NotFound, "/data/secret.parquet");
+        let context = DataFusionError::from(file).context("reading");
+        let error = QueryError::from(context);
+        assert!(matches!(error, QueryError::Internal { .. }), "{error:?}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
 
     #[test]
     fn names_are_near_by_letters() {

@@ -19,6 +19,11 @@ mod tables;
 
 pub use config::{QueryConfig, QueryLimits};
 pub use datafusion;
-pub use engine::{QueryEngine, QueryHandle, QueryId, QueryProgress, QueryResult, RunningQuery};
+pub use engine::{
+    PlannedQuery, QueryEngine, QueryHandle, QueryId, QueryProgress, QueryResult, RunningQuery,
+    information_schema, parse_statement, readable_names,
+};
 pub use error::QueryError;
+pub use functions::level::{level_floor, level_of, span_kind, status_code};
+pub use planner::{check_chains, check_reads, prepare};
 pub use tables::metadata::is_json;

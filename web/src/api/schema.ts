@@ -227,7 +227,7 @@ export interface paths {
         /**
          * Traces, newest first.
          * @description Without filters these are the traces whose root span began in the range; with filters, those with a span that matches
-         *     them all. The counts are of the whole trace.
+         *     them all. The counts are of the spans that began within an hour of those.
          */
         get: operations["listTraces"];
         put?: never;

@@ -9,13 +9,14 @@ use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use bytes::Bytes;
-use cupola_query::QueryEngine;
 use cupola_query::datafusion::common::ScalarValue;
 use cupola_query::datafusion::error::DataFusionError;
 use cupola_telemetry::TenantId;
 use futures::{Stream, TryStreamExt as _};
 use parking_lot::Mutex;
 use tonic::Status;
+
+use crate::backend::Backend;
 
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
@@ -88,10 +89,24 @@ fn unknown() -> Status {
     )
 }
 
+/// Most bytes of the parameters of one statement. They are kept for as long as it is.
+const PARAMETER_BYTES_MAX: usize = 1 << 20;
+
 /// The parameters a client sends: one row, one column each.
 pub(super) async fn read_parameters(
     data: impl Stream<Item = Result<FlightData, FlightError>> + Send + 'static,
 ) -> Result<Vec<ScalarValue>, Status> {
+    let mut bytes = 0;
+    let data = data.and_then(move |message: FlightData| {
+        bytes += message.data_header.len() + message.data_body.len();
+        std::future::ready(if bytes > PARAMETER_BYTES_MAX {
+            Err(FlightError::from(Status::resource_exhausted(format!(
+                "the parameters of a statement have more than {PARAMETER_BYTES_MAX} bytes"
+            ))))
+        } else {
+            Ok(message)
+        })
+    });
     let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data)
         .try_collect()
         .await
@@ -112,30 +127,20 @@ pub(super) async fn read_parameters(
         .iter()
         .map(value)
         .collect::<Result<_, _>>()
-        .map_err(|error| invalid(&error))
+        .map_err(|error: DataFusionError| Status::invalid_argument(error.strip_backtrace()))
 }
 
 /// The columns a statement will give, and the names and types of its parameters in their order.
 pub(super) async fn planned_schema(
-    engine: &QueryEngine,
+    backend: &Backend,
     tenant: &TenantId,
     sql: &str,
 ) -> Result<(SchemaRef, Vec<(String, DataType)>), Status> {
-    let session = super::metadata::session(engine, tenant).await?;
-    let plan = session
-        .state()
-        .create_logical_plan(sql)
-        .await
-        .map_err(|error| invalid(&error))?;
-    let parameters = plan.get_parameter_types().map_err(|error| invalid(&error))?;
+    let (schema, parameters) = backend.describe(tenant, sql).await.map_err(super::status)?;
     let mut parameters: Vec<(String, DataType)> = parameters
         .into_iter()
         .map(|(name, kind)| (name, kind.unwrap_or(DataType::Utf8)))
         .collect();
     parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
-    Ok((plan.schema().inner().clone(), parameters))
-}
-
-fn invalid(error: &DataFusionError) -> Status {
-    Status::invalid_argument(error.strip_backtrace())
+    Ok((schema, parameters))
 }

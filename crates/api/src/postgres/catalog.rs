@@ -1,10 +1,11 @@
 //! `pg_catalog` as clients of PostgreSQL expect it: the tenant is the database, Cupola's tables are in `public`.
 //!
 //! The static tables are read once for all connections; object ids are kept for the life of a connection, because clients
-//! take the id of a table from one statement and use it in the next.
+//! take the id of a table from one statement and use it in the next. Nothing else outlives a statement: a connection that
+//! held the tables of its last one would keep all rows that were in memory then.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use cupola_query::datafusion::arrow::datatypes::SchemaRef;
@@ -15,6 +16,7 @@ use cupola_query::datafusion::datasource::TableType;
 use cupola_query::datafusion::error::{DataFusionError, Result};
 use cupola_query::datafusion::execution::session_state::SessionStateBuilder;
 use cupola_query::datafusion::prelude::SessionContext;
+use cupola_query::information_schema;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
@@ -25,6 +27,7 @@ use parking_lot::RwLock;
 
 pub(super) const PUBLIC: &str = "public";
 const PG_CATALOG: &str = "pg_catalog";
+const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// The parts of `pg_catalog` that never change.
 pub(super) struct StaticCatalog(Arc<PgCatalogStaticTables>);
@@ -65,26 +68,37 @@ impl ConnectionCatalog {
             .catalog(&names.default_catalog)
             .and_then(|catalog| catalog.schema(&names.default_schema))
             .ok_or_else(|| DataFusionError::Internal("the session has no default schema".to_owned()))?;
-        *self.objects.public.write() = Some(public.clone());
+        *self.objects.public.write() = Some(Arc::downgrade(&public));
 
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(PUBLIC, public)?;
-        catalog.register_schema(PG_CATALOG, self.provider.clone())?;
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(self.objects.database.to_string(), Arc::new(catalog));
+        let described = information_schema(self.catalogs(&public, None)?);
         let config = state
             .config()
             .clone()
-            .with_default_catalog_and_schema(self.objects.database.to_string(), PUBLIC)
-            .with_information_schema(true);
+            .with_default_catalog_and_schema(self.objects.database.to_string(), PUBLIC);
         let state = SessionStateBuilder::new_from_existing(state)
             .with_config(config)
-            .with_catalog_list(Arc::new(catalogs))
+            .with_catalog_list(self.catalogs(&public, Some(described))?)
             .with_type_planner(Arc::new(oid_type_planner::PgOidTypePlanner))
             .build();
         let session = SessionContext::new_with_state(state);
         self.register_functions(&session);
         Ok(session)
+    }
+
+    fn catalogs(
+        &self,
+        public: &Arc<dyn SchemaProvider>,
+        described: Option<Arc<dyn SchemaProvider>>,
+    ) -> Result<Arc<dyn CatalogProviderList>> {
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema(PUBLIC, public.clone())?;
+        catalog.register_schema(PG_CATALOG, self.provider.clone())?;
+        if let Some(described) = described {
+            catalog.register_schema(INFORMATION_SCHEMA, described)?;
+        }
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(self.objects.database.to_string(), Arc::new(catalog));
+        Ok(Arc::new(catalogs))
     }
 
     fn register_functions(&self, session: &SessionContext) {
@@ -127,7 +141,7 @@ impl ConnectionCatalog {
 #[derive(Clone)]
 struct Objects {
     database: Arc<str>,
-    public: Arc<RwLock<Option<Arc<dyn SchemaProvider>>>>,
+    public: Arc<RwLock<Option<Weak<dyn SchemaProvider>>>>,
 }
 
 impl fmt::Debug for Objects {
@@ -141,7 +155,7 @@ impl Objects {
         if *catalog != *self.database || schema != PUBLIC {
             return None;
         }
-        self.public.read().clone()
+        self.public.read().as_ref()?.upgrade()
     }
 }
 
@@ -154,7 +168,7 @@ impl CatalogInfo for Objects {
     async fn schema_names(&self, catalog: &str) -> Result<Option<Vec<String>>> {
         let known = *catalog == *self.database;
         Ok(known.then(|| {
-            [PUBLIC, PG_CATALOG, "information_schema"]
+            [PUBLIC, PG_CATALOG, INFORMATION_SCHEMA]
                 .map(str::to_owned)
                 .to_vec()
         }))

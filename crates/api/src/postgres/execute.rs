@@ -1,75 +1,77 @@
-//! Runs queries on the engine, so that they are listed, limited and cancelled like those of every other protocol, and
-//! encodes their rows. The last hook: statements about the connection itself have been answered before.
+//! Runs questions on the engine, so that they are listed, limited and cancelled like those of every other protocol, and
+//! encodes their rows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use cupola_query::datafusion::common::ParamValues;
-use cupola_query::datafusion::error::DataFusionError;
-use cupola_query::datafusion::logical_expr::LogicalPlan;
-use cupola_query::datafusion::prelude::SessionContext;
-use cupola_query::datafusion::sql::parser::Statement as DfStatement;
-use cupola_query::datafusion::sql::sqlparser::ast::Statement;
+use arrow::datatypes::SchemaRef;
 use cupola_query::{QueryEngine, QueryError, QueryLimits};
 use cupola_telemetry::TenantId;
-use datafusion_postgres::QueryHook;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
-use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::pgwire::api::ClientInfo;
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::api::results::{QueryResponse, Response};
+use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::data::DataRow;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use futures::{StreamExt as _, stream};
 
+use super::statement::{Question, refusal};
+
 /// Where `SET statement_timeout` leaves its milliseconds.
 const STATEMENT_TIMEOUT: &str = "statement_timeout_ms";
 
-pub(super) struct Execute {
-    pub(super) engine: QueryEngine,
-    pub(super) tenant: TenantId,
-    /// Of the columns of the answer; text for simple queries.
-    pub(super) format: Format,
+/// Starts a question; its rows are encoded as they come.
+pub(super) async fn execute<C: ClientInfo + ?Sized>(
+    engine: &QueryEngine,
+    tenant: &TenantId,
+    question: Question,
+    format: &Format,
+    client: &C,
+) -> PgWireResult<Response> {
+    let timeout = client
+        .metadata()
+        .get(STATEMENT_TIMEOUT)
+        .and_then(|text| text.parse().ok());
+    let limits = QueryLimits {
+        time: timeout.map(Duration::from_millis),
+        ..QueryLimits::UNSET
+    };
+    let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
+    let fields = Arc::new(fields(&question.schema, format, Some(options))?);
+    let result = engine
+        .execute(tenant, &question.sql, question.planned, limits)
+        .await;
+    let result = result.map_err(|error| query_error(&error))?;
+    let encoded_fields = fields.clone();
+    let rows = result.stream.flat_map(move |batch| {
+        let rows: Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync> = match batch {
+            Ok(batch) => encode_recordbatch(encoded_fields.clone(), batch),
+            Err(error) => Box::new(std::iter::once(Err(query_error(&QueryError::from(error))))),
+        };
+        stream::iter(rows)
+    });
+    Ok(Response::Query(QueryResponse::new(fields, rows)))
 }
 
-impl Execute {
-    async fn run(
-        &self,
-        sql: String,
-        plan: LogicalPlan,
-        session: &SessionContext,
-        client: &mut dyn HookClient,
-    ) -> PgWireResult<Response> {
-        let timeout = client
-            .metadata()
-            .get(STATEMENT_TIMEOUT)
-            .and_then(|text| text.parse().ok());
-        let limits = QueryLimits {
-            time: timeout.map(Duration::from_millis),
-            ..QueryLimits::UNSET
-        };
-        let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
-        let fields = Arc::new(arrow_schema_to_pg_fields(
-            plan.schema().as_arrow(),
-            &self.format,
-            Some(options),
-        )?);
-        let result = self
-            .engine
-            .execute(&self.tenant, &sql, session.state(), plan, limits)
-            .await;
-        let result = result.map_err(|error| query_error(&error))?;
-        let encoded_fields = fields.clone();
-        let rows = result.stream.flat_map(move |batch| {
-            let rows: Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync> = match batch {
-                Ok(batch) => encode_recordbatch(encoded_fields.clone(), batch),
-                Err(error) => Box::new(std::iter::once(Err(query_error(&QueryError::from(error))))),
-            };
-            stream::iter(rows)
-        });
-        Ok(Response::Query(QueryResponse::new(fields, rows)))
+/// The columns of an answer in the formats a client wants.
+pub(super) fn fields(
+    schema: &SchemaRef,
+    format: &Format,
+    options: Option<Arc<FormatOptions>>,
+) -> PgWireResult<Vec<FieldInfo>> {
+    check_formats(format, schema.fields().len(), "columns")?;
+    arrow_schema_to_pg_fields(schema, format, options)
+}
+
+/// A client names one format for each, or one for all.
+pub(super) fn check_formats(format: &Format, expected: usize, of: &str) -> PgWireResult<()> {
+    match format {
+        Format::Individual(formats) if formats.len() != expected => Err(refusal(
+            "08P01",
+            format!("there are {} formats for {expected} {of}", formats.len()),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -85,72 +87,18 @@ pub(super) fn query_error(error: &QueryError) -> PgWireError {
         QueryError::TimeLimit { .. } | QueryError::Cancelled => "57014",
         QueryError::RowLimit { .. } | QueryError::ByteLimit { .. } => "54000",
         QueryError::Memory { .. } => "53200",
-        _ => "XX000",
+        QueryError::Execution { .. } => "22000",
+        QueryError::Store(cause) => internal(cause),
+        QueryError::Setup { message } => internal(message),
+        QueryError::Internal { cause } => internal(cause),
     };
     let mut info = ErrorInfo::new("ERROR".to_owned(), code.to_owned(), error.to_string());
     info.hint = error.hint();
     PgWireError::UserError(Box::new(info))
 }
 
-fn plan_error(error: DataFusionError) -> PgWireError {
-    query_error(&QueryError::from(error))
-}
-
-fn is_query(statement: &Statement) -> bool {
-    matches!(statement, Statement::Query(_) | Statement::Explain { .. })
-}
-
-#[async_trait]
-impl QueryHook for Execute {
-    async fn handle_simple_query(
-        &self,
-        statement: &Statement,
-        session: &SessionContext,
-        client: &mut dyn HookClient,
-    ) -> Option<PgWireResult<Response>> {
-        if !is_query(statement) {
-            return None;
-        }
-        let planned = session
-            .state()
-            .statement_to_plan(DfStatement::Statement(Box::new(statement.clone())))
-            .await;
-        Some(match planned {
-            Ok(plan) => self.run(statement.to_string(), plan, session, client).await,
-            Err(error) => Err(plan_error(error)),
-        })
-    }
-
-    async fn handle_extended_parse_query(
-        &self,
-        statement: &Statement,
-        session: &SessionContext,
-        _client: &(dyn ClientInfo + Send + Sync),
-    ) -> Option<PgWireResult<LogicalPlan>> {
-        if !is_query(statement) {
-            return None;
-        }
-        let planned = session
-            .state()
-            .statement_to_plan(DfStatement::Statement(Box::new(statement.clone())))
-            .await;
-        Some(planned.map_err(plan_error))
-    }
-
-    async fn handle_extended_query(
-        &self,
-        statement: &Statement,
-        plan: &LogicalPlan,
-        parameters: &ParamValues,
-        session: &SessionContext,
-        client: &mut dyn HookClient,
-    ) -> Option<PgWireResult<Response>> {
-        if !is_query(statement) {
-            return None;
-        }
-        Some(match plan.clone().replace_params_with_values(parameters) {
-            Ok(plan) => self.run(statement.to_string(), plan, session, client).await,
-            Err(error) => Err(plan_error(error)),
-        })
-    }
+/// The cause is for the log.
+fn internal(cause: impl std::fmt::Display) -> &'static str {
+    tracing::error!(%cause, "postgresql statement failed");
+    "XX000"
 }

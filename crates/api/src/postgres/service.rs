@@ -1,38 +1,38 @@
-//! Statements of one connection. Each is planned on a session of its own, that is on a fresh snapshot, and then handled by
-//! `datafusion-postgres`.
+//! Statements of one connection. Each is planned on a session of its own, that is on a fresh snapshot, and on the
+//! engine's threads.
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use cupola_query::datafusion::error::DataFusionError;
-use cupola_query::datafusion::logical_expr::LogicalPlan;
-use cupola_query::datafusion::sql::sqlparser::ast::Statement;
-use cupola_query::datafusion::sql::sqlparser::parser::ParserError;
+use cupola_query::datafusion::common::ParamValues;
+use cupola_query::datafusion::prelude::SessionContext;
 use cupola_query::{QueryEngine, QueryError};
 use cupola_telemetry::TenantId;
-use datafusion_postgres::hooks::cursor::CursorStatementHook;
-use datafusion_postgres::hooks::set_show::SetShowHook;
-use datafusion_postgres::hooks::transactions::TransactionStatementHook;
-use datafusion_postgres::pgwire::api::portal::{Format, Portal};
-use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::results::{FieldInfo, Response};
-use datafusion_postgres::pgwire::api::stmt::{QueryParser, StoredStatement};
-use datafusion_postgres::pgwire::api::store::PortalStore;
+use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
+use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
+use datafusion_postgres::hooks::HookClient;
+use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
+use datafusion_postgres::pgwire::api::query::{
+    ExtendedQueryHandler, SimpleQueryHandler, send_execution_response, send_partial_query_response,
+};
+use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
+use datafusion_postgres::pgwire::api::stmt::QueryParser;
+use datafusion_postgres::pgwire::api::store::{Entry, PortalStore};
 use datafusion_postgres::pgwire::api::{
-    ClientInfo, ClientPortalStore, ErrorHandler, METADATA_DATABASE, METADATA_USER, Type,
+    ClientInfo, ClientPortalStore, ConnectionHandle, DEFAULT_NAME, ErrorHandler, METADATA_DATABASE,
+    METADATA_USER, PgWireConnectionState, Type,
 };
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
-use datafusion_postgres::{DfSessionService, QueryHook};
-use futures::Sink;
+use datafusion_postgres::pgwire::messages::extendedquery::Execute;
+use datafusion_postgres::pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+use futures::{Sink, SinkExt as _};
 use tokio::sync::OnceCell;
 
 use super::catalog::{ConnectionCatalog, StaticCatalog};
-use super::execute::{Execute, query_error};
-use super::read_only::ReadOnly;
-
-/// A parsed statement as `datafusion-postgres` keeps it.
-type Prepared = (String, Option<(Statement, LogicalPlan)>);
+use super::execute::{check_formats, execute, fields, query_error};
+use super::statement::{self, AboutConnection, Prepared, Question, Step, refusal};
 
 #[derive(Clone)]
 pub(super) struct StatementService(Arc<Shared>);
@@ -40,7 +40,7 @@ pub(super) struct StatementService(Arc<Shared>);
 struct Shared {
     engine: QueryEngine,
     statics: Arc<StaticCatalog>,
-    catalog: OnceCell<ConnectionCatalog>,
+    catalog: OnceCell<Arc<ConnectionCatalog>>,
 }
 
 /// The tenant a connection is for: the name of its database, which libpq takes from the user where none is given.
@@ -70,42 +70,58 @@ impl StatementService {
         }))
     }
 
-    /// Handlers over a fresh snapshot of the client's tenant.
-    async fn fresh<C: ClientInfo + ?Sized>(
+    /// Does `work` on the engine's threads over a fresh snapshot of the tenant.
+    async fn plan<T: Send + 'static>(
         &self,
-        client: &C,
-        format: Format,
-    ) -> PgWireResult<DfSessionService> {
-        let tenant = tenant_of(client)?;
+        tenant: &TenantId,
+        sql: &str,
+        work: impl AsyncFnOnce(&QueryEngine, &SessionContext, String) -> PgWireResult<T> + Send + 'static,
+    ) -> PgWireResult<T> {
         let shared = &self.0;
         let catalog = shared
             .catalog
-            .get_or_try_init(|| async { ConnectionCatalog::new(&shared.statics, tenant.as_str()) })
-            .await
-            .map_err(api_error)?;
-        let session = shared
+            .get_or_try_init(|| async {
+                ConnectionCatalog::new(&shared.statics, tenant.as_str()).map(Arc::new)
+            })
+            .await;
+        let catalog = catalog
+            .map_err(|error| query_error(&QueryError::from(error)))?
+            .clone();
+        let (engine, text) = (shared.engine.clone(), sql.to_owned());
+        let planned = shared
             .engine
-            .session(&tenant)
-            .await
-            .map_err(|error| query_error(&error))?;
-        let session = catalog.attach(&session).map_err(api_error)?;
-        let hooks: Vec<Arc<dyn QueryHook>> = vec![
-            Arc::new(ReadOnly),
-            Arc::new(CursorStatementHook),
-            Arc::new(SetShowHook),
-            Arc::new(TransactionStatementHook),
-            Arc::new(Execute {
-                engine: shared.engine.clone(),
-                tenant,
-                format,
-            }),
-        ];
-        Ok(DfSessionService::new_with_hooks(Arc::new(session), hooks))
+            .plan(tenant, sql, async move |session| {
+                let session = catalog
+                    .attach(&session)
+                    .map_err(|error| query_error(&QueryError::from(error)))?;
+                work(&engine, &session, text).await
+            })
+            .await;
+        planned.map_err(|error| query_error(&error))?
+    }
+
+    async fn run<C: ClientInfo + ?Sized>(
+        &self,
+        tenant: &TenantId,
+        question: Question,
+        format: &Format,
+        client: &C,
+    ) -> PgWireResult<Response> {
+        if client.transaction_status() == TransactionStatus::Error {
+            return Err(refusal(
+                "25P02",
+                "the transaction has failed: statements are ignored until it ends".to_owned(),
+            ));
+        }
+        execute(&self.0.engine, tenant, question, format, client).await
     }
 }
 
-fn api_error(error: impl std::error::Error + Send + Sync + 'static) -> PgWireError {
-    PgWireError::ApiError(Box::new(error))
+async fn respond(about: &AboutConnection, client: &mut dyn HookClient) -> PgWireResult<Response> {
+    match about.respond(client).await {
+        Some(response) => response,
+        None => Err(refusal("0A000", "this statement is not supported".to_owned())),
+    }
 }
 
 #[async_trait]
@@ -117,8 +133,21 @@ impl SimpleQueryHandler for StatementService {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let service = self.fresh(&*client, Format::UnifiedText).await?;
-        <DfSessionService as SimpleQueryHandler>::do_query(&service, client, query).await
+        let tenant = tenant_of(client)?;
+        let steps = self.plan(&tenant, query, async move |engine, session, sql| {
+            statement::steps(engine, session, &sql).await
+        });
+        let mut responses = Vec::new();
+        for step in steps.await? {
+            responses.push(match step {
+                Step::Connection(about) => respond(&about, client).await?,
+                Step::Question(question) => self.run(&tenant, question, &Format::UnifiedText, client).await?,
+            });
+        }
+        if responses.is_empty() {
+            responses.push(Response::EmptyQuery);
+        }
+        Ok(responses)
     }
 }
 
@@ -131,11 +160,40 @@ impl ExtendedQueryHandler for StatementService {
         Arc::new(self.clone())
     }
 
+    /// Sends rows as they are read; what this replaces collects as many as the client asks for.
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: std::fmt::Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
+        let done = match handle {
+            Some(handle) => {
+                let cancelled = handle.start_query().await;
+                tokio::select! {
+                    done = self.send_rows(client, message) => done,
+                    Ok(()) = cancelled => Err(PgWireError::QueryCanceled),
+                }
+            }
+            None => self.send_rows(client, message).await,
+        };
+        let status = done?;
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        client.set_transaction_status(status);
+        Ok(())
+    }
+
     async fn do_query<C>(
         &self,
         client: &mut C,
         portal: &Portal<Self::Statement>,
-        max_rows: usize,
+        _max_rows: usize,
     ) -> PgWireResult<Response>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -143,28 +201,107 @@ impl ExtendedQueryHandler for StatementService {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let service = self.fresh(&*client, portal.result_column_format.clone()).await?;
-        let stored = &portal.statement;
-        // The plan made when it was prepared holds the snapshot of then: plan it again.
-        let parser = service.query_parser();
-        let again = parser
-            .parse_sql(&*client, &stored.statement.0, &stored.parameter_types)
-            .await?;
-        let Some(again) = again else {
-            return Ok(Response::EmptyQuery);
-        };
-        let mut fresh = Portal::default();
-        fresh.name.clone_from(&portal.name);
-        fresh.statement = Arc::new(StoredStatement::new(
-            stored.id.clone(),
-            again,
-            stored.parameter_types.clone(),
-        ));
-        fresh.parameter_format = portal.parameter_format.clone();
-        fresh.parameters.clone_from(&portal.parameters);
-        fresh.result_column_format = portal.result_column_format.clone();
-        <DfSessionService as ExtendedQueryHandler>::do_query(&service, client, &fresh, max_rows).await
+        let prepared = portal.statement.statement.clone();
+        if let Some(about) = &prepared.connection {
+            return respond(about, client).await;
+        }
+        let tenant = tenant_of(client)?;
+        let parameters = parameters(portal)?;
+        let question = self.plan(&tenant, &prepared.sql, async move |engine, session, sql| {
+            statement::bind(engine, session, sql, &parameters).await
+        });
+        let question = question.await?;
+        if prepared.parameters.is_empty() && types(&prepared.schema)? != types(&question.schema)? {
+            // As PostgreSQL says it, which drivers look for to prepare again.
+            return Err(refusal(
+                "0A000",
+                "cached plan must not change result type".to_owned(),
+            ));
+        }
+        self.run(&tenant, question, &portal.result_column_format, client)
+            .await
     }
+}
+
+impl StatementService {
+    /// Starts a portal, unless it has been, and sends rows of it. What is the state of the transaction after it.
+    async fn send_rows<C>(&self, client: &mut C, message: Execute) -> PgWireResult<TransactionStatus>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: std::fmt::Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // 0 is all of them, and so is anything else that is no number of rows.
+        let rows_max = usize::try_from(message.max_rows).unwrap_or(0);
+        let status = client.transaction_status();
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = match client.portal_store().get_portal(name) {
+            Some(Entry::Value(portal)) => portal,
+            Some(Entry::Empty) => {
+                let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
+                client.feed(empty).await?;
+                return Ok(status);
+            }
+            None => return Err(PgWireError::PortalNotFound(name.to_owned())),
+        };
+        let state = portal.state();
+        let mut state = state.lock().await;
+        if matches!(*state, PortalExecutionState::Initial) {
+            match ExtendedQueryHandler::do_query(self, client, &portal, rows_max).await? {
+                Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
+                Response::Execution(tag) => {
+                    send_execution_response(client, tag).await?;
+                    return Ok(status);
+                }
+                Response::TransactionStart(tag) => {
+                    send_execution_response(client, tag).await?;
+                    return Ok(status.to_in_transaction_state());
+                }
+                Response::TransactionEnd(tag) => {
+                    send_execution_response(client, tag).await?;
+                    client.portal_store().rm_portal(DEFAULT_NAME);
+                    return Ok(status.to_idle_state());
+                }
+                _ => return Err(refusal("0A000", "this statement is not supported".to_owned())),
+            }
+        }
+        // Whatever comes of it but more rows, it is over.
+        let mut rows = match std::mem::replace(&mut *state, PortalExecutionState::Finished) {
+            PortalExecutionState::Suspended(rows) => rows,
+            _ => empty_rows(),
+        };
+        if send_partial_query_response(client, &mut rows, rows_max).await? {
+            *state = PortalExecutionState::Suspended(rows);
+        }
+        Ok(status)
+    }
+}
+
+fn empty_rows() -> QueryResponse {
+    QueryResponse::new(Arc::default(), futures::stream::empty())
+}
+
+/// The values a client has bound, in the types it was told.
+fn parameters(portal: &Portal<Prepared>) -> PgWireResult<ParamValues> {
+    let known = &portal.statement.statement.parameters;
+    let given = portal.parameter_len();
+    if given != known.len() {
+        return Err(refusal(
+            "08P01",
+            format!("there are {given} parameters, the statement has {}", known.len()),
+        ));
+    }
+    check_formats(&portal.parameter_format, given, "parameters")?;
+    let wire: Vec<Option<&Type>> = known.iter().map(|(wire, _)| Some(wire)).collect();
+    let types: Vec<_> = known.iter().map(|(_, known)| known.as_ref()).collect();
+    deserialize_parameters_with_server_types(portal, &types, &wire)
+}
+
+/// The types of columns on the wire.
+fn types(schema: &SchemaRef) -> PgWireResult<Vec<Type>> {
+    let fields = arrow_schema_to_pg_fields(schema, &Format::UnifiedText, None)?;
+    Ok(fields.iter().map(|field| field.datatype().clone()).collect())
 }
 
 #[async_trait]
@@ -175,20 +312,21 @@ impl QueryParser for StatementService {
         &self,
         client: &C,
         sql: &str,
-        types: &[Option<Type>],
+        _types: &[Option<Type>],
     ) -> PgWireResult<Option<Self::Statement>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        self.fresh(client, Format::UnifiedText)
-            .await?
-            .query_parser()
-            .parse_sql(client, sql, types)
-            .await
+        let tenant = tenant_of(client)?;
+        self.plan(&tenant, sql, async move |_, session, sql| {
+            statement::prepare(session, sql).await
+        })
+        .await
     }
 
     fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {
-        any_parser().get_parameter_types(statement)
+        let types = statement.parameters.iter();
+        Ok(types.map(|(wire, _)| wire.clone()).collect())
     }
 
     fn get_result_schema(
@@ -196,22 +334,11 @@ impl QueryParser for StatementService {
         statement: &Self::Statement,
         format: Option<&Format>,
     ) -> PgWireResult<Vec<FieldInfo>> {
-        any_parser().get_result_schema(statement, format)
+        fields(&statement.schema, format.unwrap_or(&Format::UnifiedText), None)
     }
 }
 
-/// Types of a planned statement are read from its plan alone; which session the parser has does not matter.
-fn any_parser() -> Arc<datafusion_postgres::Parser> {
-    use std::sync::LazyLock;
-
-    use cupola_query::datafusion::prelude::SessionContext;
-    static PARSER: LazyLock<Arc<datafusion_postgres::Parser>> = LazyLock::new(|| {
-        DfSessionService::new_with_hooks(Arc::new(SessionContext::new()), Vec::new()).query_parser()
-    });
-    PARSER.clone()
-}
-
-/// Gives errors of the parser and the planner the codes and hints that clients know, wherever they arose.
+/// What is refused goes to the log for those who look for it.
 pub(super) struct Errors;
 
 impl ErrorHandler for Errors {
@@ -219,21 +346,6 @@ impl ErrorHandler for Errors {
     where
         C: ClientInfo,
     {
-        *error = readable(std::mem::replace(error, PgWireError::PortalNotStarted));
         tracing::debug!(%error, "postgresql statement refused");
-    }
-}
-
-fn readable(error: PgWireError) -> PgWireError {
-    let PgWireError::ApiError(cause) = error else {
-        return error;
-    };
-    let cause = match cause.downcast::<DataFusionError>() {
-        Ok(error) => return query_error(&QueryError::from(*error)),
-        Err(cause) => cause,
-    };
-    match cause.downcast::<ParserError>() {
-        Ok(error) => query_error(&QueryError::from(DataFusionError::SQL(error, None))),
-        Err(cause) => PgWireError::ApiError(cause),
     }
 }

@@ -42,7 +42,7 @@ const PARAMETERS: [&str; 8] = [
 /// Traces, newest first.
 ///
 /// Without filters these are the traces whose root span began in the range; with filters, those with a span that matches
-/// them all. The counts are of the whole trace.
+/// them all. The counts are of the spans that began within an hour of those.
 #[utoipa::path(get, path = "/api/v1/traces", tag = "traces", operation_id = "listTraces",
     params(
         ("X-Scope-OrgID" = Option<String>, Header, description = "Tenant"),

@@ -14,3 +14,4 @@ mod sql;
 mod support;
 mod tail;
 mod tenants;
+mod wire;

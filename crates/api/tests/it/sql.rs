@@ -270,3 +270,61 @@ async fn a_client_that_leaves_cancels_its_statement() {
     drop(response);
     server.await_running(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_done_to_json_the_answer_is_json() {
+    let server = Server::filled().await;
+    for expression in [
+        "attributes",
+        "substr(attributes, 2)",
+        "left(attributes, 3)",
+        "upper(attributes)",
+        "attributes || 'x'",
+        "coalesce(attributes, 'x')",
+        "nullif(attributes, 'x')",
+        "CASE WHEN name = 'SELECT' THEN attributes ELSE '{' END",
+        "length(attributes)",
+        "min(attributes) OVER (ORDER BY timestamp)",
+        "replace(attributes, '}', '')",
+        "arrow_cast(attributes, 'LargeUtf8')",
+        "arrow_cast(attributes, 'Binary')",
+    ] {
+        let sql = format!("SELECT {expression} AS value FROM spans");
+        let answer = server.sql(&sql).await;
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.text);
+        assert_eq!(answer.json()["rows"].as_array().unwrap().len(), 4, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_fails_of_its_values_is_at_fault() {
+    let server = Server::filled().await;
+    for sql in [
+        "SELECT 1 / (duration - duration) FROM spans",
+        "SELECT CAST(name AS BIGINT) FROM spans",
+    ] {
+        assert_eq!(server.sql(sql).await.refused(400), "query_failed", "{sql}");
+    }
+    let large = "SELECT repeat('x', 3000000000)";
+    assert_eq!(server.sql(large).await.refused(422), "limit_exceeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn now_is_the_moment_of_the_request() {
+    let server = Server::empty().await;
+    let now = async || {
+        let answer = server.sql("SELECT now() AS now").await.ok();
+        answer["rows"][0][0].as_str().unwrap().to_owned()
+    };
+    let first = now().await;
+    assert!(now().await > first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_without_a_name_of_its_own_is_named_as_it_is_written() {
+    let server = Server::filled().await;
+    let answer = server
+        .sql("SELECT attributes['http.route'] FROM spans LIMIT 1")
+        .await;
+    assert_eq!(answer.ok()["columns"][0]["name"], "attributes['http.route']");
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cupola_telemetry::TenantId;
@@ -64,12 +64,33 @@ pub(super) struct Running {
     sql: String,
     started: Instant,
     pub(super) cancel: CancellationToken,
-    pub(super) plan: OnceLock<Arc<dyn ExecutionPlan>>,
+    stage: Mutex<Stage>,
     pub(super) rows: AtomicU64,
     pub(super) bytes: AtomicU64,
 }
 
+/// What tells how far a query is.
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Planning,
+    Executing(Arc<dyn ExecutionPlan>),
+    /// The plan is not held any longer: it may be too deep to be dropped by whoever holds a handle last.
+    Finished(QueryProgress),
+}
+
 impl Running {
+    pub(super) fn start(&self, plan: Arc<dyn ExecutionPlan>) {
+        *self.stage.lock() = Stage::Executing(plan);
+    }
+
+    /// To be called on the engine's threads.
+    pub(super) fn finish(&self) {
+        let progress = self.progress();
+        let plan = std::mem::replace(&mut *self.stage.lock(), Stage::Finished(progress));
+        drop(plan);
+    }
+
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
@@ -92,8 +113,10 @@ impl Running {
             bytes: self.bytes.load(Ordering::Relaxed),
             ..QueryProgress::default()
         };
-        if let Some(plan) = self.plan.get() {
-            add_scans(plan, &mut progress);
+        match &*self.stage.lock() {
+            Stage::Planning => {}
+            Stage::Executing(plan) => add_scans(plan, &mut progress),
+            Stage::Finished(progress) => return *progress,
         }
         progress
     }
@@ -101,13 +124,18 @@ impl Running {
 
 /// Adds what the leaves of a plan have read.
 fn add_scans(plan: &Arc<dyn ExecutionPlan>, progress: &mut QueryProgress) {
-    let children = plan.children();
-    for child in &children {
-        add_scans(child, progress);
+    // No recursion: plans can be deeper than the stack of whoever asks.
+    let mut nodes = vec![plan];
+    while let Some(plan) = nodes.pop() {
+        let children = plan.children();
+        if children.is_empty() {
+            add_scan(plan, progress);
+        }
+        nodes.extend(children);
     }
-    if !children.is_empty() {
-        return;
-    }
+}
+
+fn add_scan(plan: &Arc<dyn ExecutionPlan>, progress: &mut QueryProgress) {
     let Some(metrics) = plan.metrics() else {
         return;
     };
@@ -166,7 +194,7 @@ impl Registry {
             sql: sql.to_owned(),
             started: Instant::now(),
             cancel: CancellationToken::new(),
-            plan: OnceLock::new(),
+            stage: Mutex::default(),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });

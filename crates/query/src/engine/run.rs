@@ -1,8 +1,9 @@
 //! One statement from text to rows, on the engine's threads, within its limits.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -13,17 +14,19 @@ use datafusion::config::Dialect;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement;
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
+use super::planned::{Parts, PlannedQuery};
 use super::registry::{QueryHandle, Registry, Running};
 use super::{Engine, QueryResult};
 use crate::config::QueryLimits;
 use crate::error::QueryError;
-use crate::planner::{check_statement, check_text};
+use crate::memory::batch_bytes;
+use crate::planner::{check_statement, check_text, prepare_statement};
 use crate::tables::table_names;
 
 /// Batches found ahead of the reader.
@@ -34,10 +37,18 @@ pub(super) enum Work {
     /// The text of a statement, over a snapshot of its own.
     Statement,
     /// A plan that a protocol made on a session of the engine.
-    Plan(Box<(SessionState, LogicalPlan)>),
+    Plan(PlannedQuery),
 }
 
-type Batches = mpsc::Sender<Result<RecordBatch, DataFusionError>>;
+/// What comes from the task of a query. Whoever reads must not take a task that is gone for one that is done: an answer
+/// without its end is not whole.
+enum Message {
+    Batch(RecordBatch),
+    Failed(QueryError),
+    End,
+}
+
+type Batches = mpsc::Sender<Message>;
 type Planned = oneshot::Sender<Result<SchemaRef, QueryError>>;
 
 /// Plans a statement and leaves it running.
@@ -48,7 +59,10 @@ pub(super) async fn start(
     work: Work,
     limits: QueryLimits,
 ) -> Result<QueryResult, QueryError> {
-    check_text(sql)?;
+    // A plan has been made from text that was looked at.
+    if matches!(work, Work::Statement) {
+        check_text(sql)?;
+    }
     let Some(runtime) = &engine.runtime.0 else {
         return Err(QueryError::Cancelled);
     };
@@ -72,7 +86,7 @@ pub(super) async fn start(
     let schema = schema.await.map_err(|_| lost())??;
     let stream = QueryStream {
         schema: Arc::clone(&schema),
-        receiver,
+        receiver: Some(receiver),
         _guard: guard,
     };
     Ok(QueryResult {
@@ -83,9 +97,9 @@ pub(super) async fn start(
 }
 
 /// The task ended without a word: a panic inside an operator.
-fn lost() -> QueryError {
-    QueryError::Execution {
-        message: "the query ended unexpectedly".to_owned(),
+pub(super) fn lost() -> QueryError {
+    QueryError::Internal {
+        cause: "its task ended unexpectedly".to_owned(),
     }
 }
 
@@ -124,19 +138,15 @@ async fn supervise(
         }
     };
     log_slow(&engine, &running, outcome.as_ref().err());
+    running.finish();
     // Whoever learns that the query has ended must not find it listed any more.
     drop(listed);
-    if let Err(error) = outcome {
-        match planned.take() {
-            Some(planned) => {
-                let _ = planned.send(Err(error));
-            }
-            // Nobody reads: the stream was dropped.
-            None => {
-                let _ = batches.send(Err(error.into())).await;
-            }
-        }
-    }
+    // Where sending fails nobody reads: the stream was dropped.
+    let _ = match (outcome, planned.take()) {
+        (Ok(()), _) => batches.send(Message::End).await.is_ok(),
+        (Err(error), None) => batches.send(Message::Failed(error)).await.is_ok(),
+        (Err(error), Some(planned)) => planned.send(Err(error)).is_ok(),
+    };
 }
 
 fn log_slow(engine: &Engine, running: &Running, error: Option<&QueryError>) {
@@ -167,8 +177,11 @@ async fn execute(
     batches: &Batches,
 ) -> Result<(), QueryError> {
     let _slot = engine.slots.acquire().await.map_err(|_| QueryError::Cancelled)?;
-    let (plan, schema, mut stream) = open(engine, running, work, limits).await?;
-    let _ = running.plan.set(plan);
+    let Open {
+        schema,
+        mut stream,
+        _session,
+    } = open(engine, running, work, limits).await?;
     let renamed = *schema != *stream.schema();
     if let Some(planned) = planned.take()
         && planned.send(Ok(Arc::clone(&schema))).is_err()
@@ -182,17 +195,25 @@ async fn execute(
         if let Some(limit) = limits.rows_max.filter(|limit| rows > *limit) {
             return Err(QueryError::RowLimit { limit });
         }
-        let size = batch.get_array_memory_size() as u64;
+        let size = batch_bytes(&batch) as u64;
         let bytes = running.bytes.fetch_add(size, Ordering::Relaxed) + size;
         if let Some(limit) = limits.bytes_max.filter(|limit| bytes > *limit) {
             return Err(QueryError::ByteLimit { limit });
         }
         let batch = if renamed { rename(batch, &schema)? } else { batch };
-        if batches.send(Ok(batch)).await.is_err() {
+        if batches.send(Message::Batch(batch)).await.is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// A plan that has been started.
+struct Open {
+    schema: SchemaRef,
+    stream: SendableRecordBatchStream,
+    /// Tables that describe others look for them in the session while they are read, and hold it weakly.
+    _session: SessionState,
 }
 
 /// Plans the statement, if that is still to do, and opens its stream.
@@ -201,10 +222,10 @@ async fn open(
     running: &Running,
     work: Work,
     limits: QueryLimits,
-) -> Result<(Arc<dyn ExecutionPlan>, SchemaRef, SendableRecordBatchStream), QueryError> {
+) -> Result<Open, QueryError> {
     let (state, plan) = match work {
         Work::Statement => plan(engine, running, limits).await?,
-        Work::Plan(planned) => *planned,
+        Work::Plan(planned) => *planned.into_parts()?,
     };
     let read_only = SQLOptions::new()
         .with_allow_ddl(false)
@@ -213,28 +234,35 @@ async fn open(
     read_only.verify_plan(&plan)?;
     let plan = state.create_physical_plan(&plan).await?;
     let stream = execute_stream(Arc::clone(&plan), state.task_ctx())?;
-    let schema = readable_names(&stream.schema());
-    Ok((plan, schema, stream))
+    running.start(plan);
+    Ok(Open {
+        schema: readable_names(&stream.schema()),
+        stream,
+        _session: state,
+    })
 }
 
 /// Plans the statement over a new snapshot.
-async fn plan(
-    engine: &Engine,
-    running: &Running,
-    limits: QueryLimits,
-) -> Result<(SessionState, LogicalPlan), QueryError> {
+async fn plan(engine: &Engine, running: &Running, limits: QueryLimits) -> Result<Parts, QueryError> {
     let snapshot = engine.store.snapshot(running.tenant()).await?;
     let memory = engine.sessions.memory(&engine.memory, &limits);
     let state = engine.sessions.state(Arc::new(snapshot), memory)?;
-    let statement = state.sql_to_statement(running.sql(), &Dialect::PostgreSQL)?;
-    check_statement(&statement)?;
+    let statement = parse_statement(&state, running.sql())?;
     let plan = state.statement_to_plan(statement).await?;
     Ok((state, plan))
 }
 
+/// The statement of a text, if it only reads. To be called where it may be deep (`QueryEngine::plan`).
+pub fn parse_statement(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
+    let mut statement = state.sql_to_statement(sql, &Dialect::PostgreSQL)?;
+    check_statement(&statement)?;
+    prepare_statement(&mut statement)?;
+    Ok(statement)
+}
+
 /// `logs.attributes['k']` reads `attributes['k']`: which table it is from is only of interest in a join, where tables
-/// have aliases.
-fn readable_names(schema: &SchemaRef) -> SchemaRef {
+/// have aliases. For protocols that announce the columns of a plan before it is executed.
+pub fn readable_names(schema: &SchemaRef) -> SchemaRef {
     let tables = table_names();
     let short = |name: &str| -> Option<String> {
         let (table, rest) = name.split_once('.')?;
@@ -269,20 +297,69 @@ fn rename(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFus
 /// The rows of a running query. Dropping it cancels the query.
 struct QueryStream {
     schema: SchemaRef,
-    receiver: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    /// None after the end, which may be asked for again.
+    receiver: Option<mpsc::Receiver<Message>>,
     _guard: DropGuard,
 }
 
 impl Stream for QueryStream {
     type Item = Result<RecordBatch, DataFusionError>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(context)
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(receiver) = &mut self.receiver else {
+            return Poll::Ready(None);
+        };
+        let end = match ready!(receiver.poll_recv(context)) {
+            Some(Message::Batch(batch)) => return Poll::Ready(Some(Ok(batch))),
+            Some(Message::Failed(error)) => Some(Err(error.into())),
+            Some(Message::End) => None,
+            None => Some(Err(lost().into())),
+        };
+        self.receiver = None;
+        Poll::Ready(end)
     }
 }
 
 impl RecordBatchStream for QueryStream {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn stream(messages: Vec<Message>) -> QueryStream {
+        let (sender, receiver) = mpsc::channel(messages.len().max(1));
+        for message in messages {
+            sender.try_send(message).ok().unwrap();
+        }
+        QueryStream {
+            schema: Arc::new(Schema::empty()),
+            receiver: Some(receiver),
+            _guard: CancellationToken::new().drop_guard(),
+        }
+    }
+
+    fn batch() -> Message {
+        Message::Batch(RecordBatch::new_empty(Arc::new(Schema::empty())))
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_its_end_is_an_error() {
+        let mut whole = stream(vec![batch(), Message::End]);
+        assert!(matches!(whole.next().await, Some(Ok(_))));
+        assert!(whole.next().await.is_none());
+        // Asked again after its end, as stream combinators do.
+        assert!(whole.next().await.is_none());
+
+        // As after a panic of the task.
+        let mut cut = stream(vec![batch()]);
+        assert!(matches!(cut.next().await, Some(Ok(_))));
+        assert!(matches!(cut.next().await, Some(Err(_))));
+        assert!(cut.next().await.is_none());
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cupola_store::{Snapshot, Store};
 use cupola_telemetry::memory::MemoryBudget;
-use datafusion::catalog::CatalogProvider;
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
 use datafusion::catalog::{
-    CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableFunction,
-    TableProvider,
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+    TableFunction, TableProvider,
 };
 use datafusion::common::{DataFusionError, Result as DataFusionResult, exec_err};
 use datafusion::config::Dialect;
@@ -26,6 +26,7 @@ use datafusion::prelude::SessionConfig;
 use object_store::ObjectStore;
 use url::Url;
 
+use super::information_schema;
 use crate::config::{QueryConfig, QueryLimits};
 use crate::error::QueryError;
 use crate::functions;
@@ -37,6 +38,17 @@ use crate::tables::{METRICS, POINTS, logical_table, metrics_view, table_names};
 
 const CATALOG: &str = "cupola";
 const SCHEMA: &str = "public";
+
+/// One catalog of these schemas.
+fn catalogs(schemas: &[(&str, Arc<dyn SchemaProvider>)]) -> DataFusionResult<Arc<dyn CatalogProviderList>> {
+    let catalog = MemoryCatalogProvider::new();
+    for (name, schema) in schemas {
+        catalog.register_schema(name, Arc::clone(schema))?;
+    }
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Ok(Arc::new(catalogs))
+}
 
 /// Makes sessions; what they share is made once.
 pub(super) struct Sessions {
@@ -71,6 +83,9 @@ impl Sessions {
             .with_physical_optimizer_rule(Arc::new(LateMaterialization))
             .build();
         base.register_function_rewrite(Arc::new(ComparisonRewrite))?;
+        for function in functions::bounded(base.scalar_functions()) {
+            base.register_udf(function)?;
+        }
         for function in functions::scalar_functions() {
             base.register_udf(function)?;
         }
@@ -111,16 +126,17 @@ impl Sessions {
             readers: self.readers.clone(),
         });
         let records = schema.scanned("records")?;
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, schema)?;
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let described = catalogs(&[(SCHEMA, Arc::clone(&schema) as _)])?;
+        let catalogs = catalogs(&[
+            (SCHEMA, schema),
+            (INFORMATION_SCHEMA, information_schema(described)),
+        ])?;
         let trace = TableFunction::new("trace".to_owned(), Arc::new(TraceFunction { records }));
         let mut table_functions: HashMap<String, Arc<TableFunction>> = self.base.table_functions().clone();
         table_functions.insert("trace".to_owned(), Arc::new(trace));
         let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_runtime_env(runtime)
-            .with_catalog_list(Arc::new(catalogs))
+            .with_catalog_list(catalogs)
             .with_expr_planners(planners)
             .with_table_functions(table_functions)
             .build();
@@ -143,7 +159,7 @@ fn spill(config: &QueryConfig) -> Result<DiskManagerBuilder, QueryError> {
     let Some(directory) = &config.spill_directory else {
         return Ok(builder.with_mode(DiskManagerMode::Disabled));
     };
-    let failed = |error: std::io::Error| QueryError::Execution {
+    let failed = |error: std::io::Error| QueryError::Setup {
         message: format!(
             "cannot prepare the spill directory {}: {error}",
             directory.display()
@@ -161,7 +177,8 @@ fn spill(config: &QueryConfig) -> Result<DiskManagerBuilder, QueryError> {
 fn session_config(config: &QueryConfig) -> DataFusionResult<SessionConfig> {
     let mut session = SessionConfig::new()
         .with_target_partitions(config.threads.max(1))
-        .with_information_schema(true)
+        // It has one of its own.
+        .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA);
     let options = session.options_mut();

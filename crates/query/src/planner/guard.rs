@@ -40,7 +40,7 @@ pub(crate) fn check_text(sql: &str) -> Result<(), QueryError> {
 /// Refuses statements that are not questions.
 pub(crate) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
     match statement {
-        Statement::Statement(statement) => check_ast(statement),
+        Statement::Statement(statement) => check_reads(statement),
         Statement::Explain(explain) => check_statement(&explain.statement),
         Statement::CopyTo(_) => Err(refused("COPY")),
         Statement::CreateExternalTable(_) => Err(refused("CREATE EXTERNAL TABLE")),
@@ -48,14 +48,16 @@ pub(crate) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
     }
 }
 
-fn check_ast(statement: &ast::Statement) -> Result<(), QueryError> {
+/// The same for protocols that parse themselves.
+pub fn check_reads(statement: &ast::Statement) -> Result<(), QueryError> {
     match statement {
         ast::Statement::Query(query) => check_query(query),
-        ast::Statement::Explain { statement, .. } => check_ast(statement),
+        ast::Statement::Explain { statement, .. } => check_reads(statement),
         ast::Statement::ExplainTable { .. }
         | ast::Statement::ShowTables { .. }
-        | ast::Statement::ShowColumns { .. }
-        | ast::Statement::ShowVariable { .. } => Ok(()),
+        | ast::Statement::ShowColumns { .. } => Ok(()),
+        // The settings of the engine are nobody's business.
+        ast::Statement::ShowVariable { .. } => Err(refused("SHOW of a setting")),
         other => {
             let text = other.to_string();
             let words: Vec<&str> = text.split_whitespace().take(2).collect();
@@ -76,13 +78,22 @@ fn check_query(query: &ast::Query) -> Result<(), QueryError> {
             .iter()
             .try_for_each(|table| check_query(&table.query))?;
     }
-    match query.body.as_ref() {
+    check_body(&query.body)
+}
+
+fn check_body(body: &ast::SetExpr) -> Result<(), QueryError> {
+    match body {
         ast::SetExpr::Insert(_) => Err(refused("INSERT")),
         ast::SetExpr::Update(_) => Err(refused("UPDATE")),
         ast::SetExpr::Delete(_) => Err(refused("DELETE")),
         ast::SetExpr::Merge(_) => Err(refused("MERGE")),
         ast::SetExpr::Select(select) if select.into.is_some() => Err(refused("SELECT INTO")),
-        _ => Ok(()),
+        ast::SetExpr::Query(query) => check_query(query),
+        ast::SetExpr::SetOperation { left, right, .. } => {
+            check_body(left)?;
+            check_body(right)
+        }
+        ast::SetExpr::Select(_) | ast::SetExpr::Values(_) | ast::SetExpr::Table(_) => Ok(()),
     }
 }
 

@@ -141,3 +141,62 @@ async fn progress_tells_what_was_read() {
     assert!(progress.files_total > 0);
     assert_eq!(progress.files_done, progress.files_total);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_in_memory_count_as_what_they_show() {
+    let record = |number: usize| {
+        format!(
+            r#"{{"timeUnixNano":"{}","body":{{"stringValue":"{number} {}"}}}}"#,
+            1_772_359_200_000_000_000 + number as u64,
+            "x".repeat(1_000)
+        )
+    };
+    let records: Vec<String> = (0..2_000).map(record).collect();
+    let json = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#,
+        records.join(",")
+    );
+    let tenant = TenantId::default_tenant();
+    let request = crate::support::request(cupola_telemetry::Signal::Logs, &tenant, &json);
+    for state in State::ALL {
+        let fixture = Fixture::filled(state, std::slice::from_ref(&request)).await;
+        let few = QueryLimits {
+            bytes_max: Some(64 << 10),
+            ..limits()
+        };
+        for sql in [
+            "SELECT body FROM logs WHERE body LIKE '17 %'",
+            "SELECT body FROM logs WHERE match(body, '17') ORDER BY body",
+            "SELECT body FROM logs ORDER BY timestamp DESC LIMIT 5",
+            "SELECT substr(body, 1, 4) AS start FROM logs ORDER BY timestamp, body LIMIT 5",
+        ] {
+            let answer = fixture.ask_as(&tenant, sql, few).await;
+            assert!(answer.is_ok(), "{sql} {state:?}: {answer:?}");
+        }
+        let all = fixture.ask_as(&tenant, "SELECT body FROM logs", few).await;
+        assert!(
+            matches!(all, Err(QueryError::ByteLimit { .. })),
+            "{state:?}: {all:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn now_is_the_moment_of_the_statement() {
+    let fixture = Fixture::empty().await;
+    let now = async || -> i64 {
+        let text = fixture.value("SELECT CAST(now() AS BIGINT) AS now").await;
+        text.parse().unwrap()
+    };
+    let first = now().await;
+    assert!(now().await > first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_have_readable_names_and_one_for_each_column() {
+    let fixture = Fixture::filled(State::Flushed, &fixture_requests()).await;
+    let lines = fixture
+        .lines("SELECT attributes['http.route'], attributes->>'http.route' FROM logs LIMIT 1")
+        .await;
+    assert_eq!(lines[0], "attributes['http.route'] | attributes->>'http.route'");
+}
