@@ -51,8 +51,10 @@ async fn filters_on_promoted_attributes_and_ids_prune_row_groups() {
         let statistics = pruned(&plan, "row_groups_pruned_statistics");
         let bloom = pruned(&plan, "row_groups_pruned_bloom_filter");
         let left_out = (statistics.0 - statistics.1) + (bloom.0 - bloom.1);
+        // A segment that an index excludes is not in the plan at all.
+        let none_is_read = !plan.contains("of spans: [");
         assert!(
-            left_out > 0 && left_out >= statistics.0,
+            none_is_read || (left_out > 0 && left_out >= statistics.0),
             "{sql} ({metric})\n{plan}"
         );
     }
