@@ -29,7 +29,10 @@ pub(crate) struct Server {
 /// CPU time and memory of a process at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
+    /// In user and system mode.
     pub(crate) cpu: Duration,
+    /// Of it, in user mode: without the system's work, which is mostly handing out memory.
+    pub(crate) user: Duration,
     pub(crate) resident_bytes: u64,
     pub(crate) resident_bytes_max: u64,
 }
@@ -191,9 +194,9 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
         .context("/proc/PID/stat without a command")?
         .1;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    let ticks: u64 =
-        fields.get(11).context("utime")?.parse::<u64>()? + fields.get(12).context("stime")?.parse::<u64>()?;
-    let ticks_per_second = rustix::param::clock_ticks_per_second();
+    let user: u64 = fields.get(11).context("utime")?.parse()?;
+    let system: u64 = fields.get(12).context("stime")?.parse()?;
+    let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = |name: &str| -> u64 {
         status
@@ -203,7 +206,8 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
             .unwrap_or(0)
     };
     Ok(Usage {
-        cpu: Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64),
+        cpu: Duration::from_secs_f64(seconds(user + system)),
+        user: Duration::from_secs_f64(seconds(user)),
         resident_bytes: kib("VmRSS:") * 1024,
         resident_bytes_max: kib("VmHWM:") * 1024,
     })

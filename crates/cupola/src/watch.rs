@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::memory::resident;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Freed pages go back to the system after this long, in milliseconds: short enough that an idle process is small,
-/// long enough that a busy one does not return what it needs next.
-const PURGE_DELAY_MILLIS: std::ffi::c_long = 250;
+/// Freed pages go back to the system after this long, in milliseconds: longer than a generation of the memtable lives
+/// under load, whose pages the next one needs. Getting them from the system again, cleared, was most of the processor
+/// time of ingest with 250. Near the ceiling they are given back at once.
+const PURGE_DELAY_MILLIS: std::ffi::c_long = 10_000;
 /// `mi_option_purge_delay` of mimalloc's enumeration of options, which the bindings do not name.
 const OPTION_PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// Ingest is let in again when this share of the ceiling is reached from above, in percent.
