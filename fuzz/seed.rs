@@ -15,7 +15,11 @@ fn main() -> io::Result<()> {
         let signal = batch.signal();
         write(&format!("{signal}_protobuf"), "all", batch.payload())?;
         write(&format!("{signal}_protobuf"), "empty", b"")?;
-        write(&format!("{signal}_protobuf"), "scrambled", &not_canonical(batch.payload()))?;
+        write(
+            &format!("{signal}_protobuf"),
+            "scrambled",
+            &not_canonical(batch.payload()),
+        )?;
         write(&format!("{signal}_json"), "all", batch.to_json().as_bytes())?;
         write(&format!("{signal}_json"), "empty", b"{}")?;
     }
@@ -30,8 +34,16 @@ fn main() -> io::Result<()> {
         write("compressed_body", name, &[&[choice], &body[..]].concat())?;
     }
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
-    write("grpc_message", "whole", &[&[255, 0], &length.to_be_bytes()[..], &payload[..]].concat())?;
-    write("grpc_message", "pieces", &[&[3, 0], &length.to_be_bytes()[..], &payload[..]].concat())?;
+    write(
+        "grpc_message",
+        "whole",
+        &[&[255, 0], &length.to_be_bytes()[..], &payload[..]].concat(),
+    )?;
+    write(
+        "grpc_message",
+        "pieces",
+        &[&[3, 0], &length.to_be_bytes()[..], &payload[..]].concat(),
+    )?;
     fixture_files("journal_file", "journal", &[0, 0])?;
     fixture_files("manifest", "manifest", &[])?;
     for (name, text) in VALUES {
@@ -67,7 +79,12 @@ fn fixture_files(target: &str, folder: &str, prefix: &[u8]) -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/store-v1/data");
     for entry in fs::read_dir(root.join(folder))? {
         let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().trim_start_matches('0').to_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .trim_start_matches('0')
+            .to_owned();
         let data = fs::read(&path)?;
         // Cut off where it is long: a torn file is as good a start.
         let head = &data[..data.len().min(SEED_BYTES_MAX)];
@@ -78,7 +95,9 @@ fn fixture_files(target: &str, folder: &str, prefix: &[u8]) -> io::Result<()> {
 
 /// A resource in two pieces, its scalar twice, an unknown field and a group; then the payload.
 fn not_canonical(payload: &[u8]) -> Vec<u8> {
-    let pieces = [0x0a, 13, 0x0a, 2, 0x10, 1, 0x0a, 2, 0x10, 2, 0x1a, 0, 0x9b, 1, 0x9c, 1];
+    let pieces = [
+        0x0a, 13, 0x0a, 2, 0x10, 1, 0x0a, 2, 0x10, 2, 0x1a, 0, 0x9b, 1, 0x9c, 1,
+    ];
     let mut input = pieces.to_vec();
     input[1] = (pieces.len() - 2) as u8;
     input.extend_from_slice(payload);
@@ -86,8 +105,15 @@ fn not_canonical(payload: &[u8]) -> Vec<u8> {
 }
 
 fn body(batch: &Batch) -> AnyValue<'_> {
-    let records = batch.logs().resources().flat_map(|r| r.scopes()).flat_map(|s| s.records());
-    records.filter_map(|record| record.body).next().unwrap_or_default()
+    let records = batch
+        .logs()
+        .resources()
+        .flat_map(|r| r.scopes())
+        .flat_map(|s| s.records());
+    records
+        .filter_map(|record| record.body)
+        .next()
+        .unwrap_or_default()
 }
 
 /// One attribute of each type.
@@ -106,12 +132,23 @@ fn write_value(value: &mut encode::AnyValue<'_>) {
 }
 
 fn write_resource(mut resource: encode::Resource<'_>) {
-    resource.attribute("service.name", "cart").dropped_attributes_count(1);
-    resource.entity_ref().schema_url("s").r#type("service").id_key("service.name").description_key("d");
+    resource
+        .attribute("service.name", "cart")
+        .dropped_attributes_count(1);
+    resource
+        .entity_ref()
+        .schema_url("s")
+        .r#type("service")
+        .id_key("service.name")
+        .description_key("d");
 }
 
 fn write_scope(mut scope: encode::Scope<'_>) {
-    scope.name("n").version("1").attribute("a", "b").dropped_attributes_count(2);
+    scope
+        .name("n")
+        .version("1")
+        .attribute("a", "b")
+        .dropped_attributes_count(2);
 }
 
 fn logs() -> Batch {
@@ -161,8 +198,17 @@ fn traces() -> Batch {
             .dropped_links_count(3)
             .flags(0x100)
             .attribute_with("v", write_value);
-        span.event().time_unix_nano(3).name("e").attribute("a", 1).dropped_attributes_count(1);
-        span.link().trace_id(&[4; 16]).span_id(&[5; 8]).trace_state("c").attribute("a", 1).flags(1);
+        span.event()
+            .time_unix_nano(3)
+            .name("e")
+            .attribute("a", 1)
+            .dropped_attributes_count(1);
+        span.link()
+            .trace_id(&[4; 16])
+            .span_id(&[5; 8])
+            .trace_state("c")
+            .attribute("a", 1)
+            .flags(1);
         span.status().message("no").code(2);
     }
     encoder.finish(TenantId::default_tenant())
@@ -179,31 +225,68 @@ fn metrics() -> Batch {
         metric.name("m").description("d").unit("1").metadata("k", "v");
         let mut gauge = metric.gauge();
         let mut point = gauge.point();
-        point.start_time_unix_nano(1).time_unix_nano(2).value(1.5).attribute("a", "b").flags(1);
-        point.exemplar().time_unix_nano(1).value(3).span_id(&[1; 8]).trace_id(&[2; 16]).filtered_attribute("f", 1);
+        point
+            .start_time_unix_nano(1)
+            .time_unix_nano(2)
+            .value(1.5)
+            .attribute("a", "b")
+            .flags(1);
+        point
+            .exemplar()
+            .time_unix_nano(1)
+            .value(3)
+            .span_id(&[1; 8])
+            .trace_id(&[2; 16])
+            .filtered_attribute("f", 1);
         drop(point);
         drop(gauge);
         drop(metric);
         let mut metric = scope.metric();
-        metric.sum().aggregation_temporality(2).is_monotonic(true).point().value(7);
+        metric
+            .sum()
+            .aggregation_temporality(2)
+            .is_monotonic(true)
+            .point()
+            .value(7);
         drop(metric);
         let mut metric = scope.metric();
         let mut histogram = metric.histogram();
         histogram.aggregation_temporality(1);
-        histogram.point().count(3).sum(1.0).bucket_counts([1, 2]).explicit_bounds([0.5]).min(0.1).max(0.9);
+        histogram
+            .point()
+            .count(3)
+            .sum(1.0)
+            .bucket_counts([1, 2])
+            .explicit_bounds([0.5])
+            .min(0.1)
+            .max(0.9);
         drop(histogram);
         drop(metric);
         let mut metric = scope.metric();
         let mut histogram = metric.exponential_histogram();
         let mut point = histogram.point();
-        point.count(3).sum(-1.0).scale(-2).zero_count(1).min(0.1).max(0.9).zero_threshold(1e-9);
+        point
+            .count(3)
+            .sum(-1.0)
+            .scale(-2)
+            .zero_count(1)
+            .min(0.1)
+            .max(0.9)
+            .zero_threshold(1e-9);
         point.positive().offset(-1).bucket_counts([1, 300]);
         point.negative().offset(4).bucket_counts([0]);
         drop(point);
         drop(histogram);
         drop(metric);
         let mut metric = scope.metric();
-        metric.summary().point().count(1).sum(2.0).quantile_value().quantile(0.5).value(2.0);
+        metric
+            .summary()
+            .point()
+            .count(1)
+            .sum(2.0)
+            .quantile_value()
+            .quantile(0.5)
+            .value(2.0);
     }
     encoder.finish(TenantId::default_tenant())
 }

@@ -19,11 +19,19 @@ use prost::Message;
 pub fn check_protobuf(signal: Signal, input: &[u8]) {
     let by_prost = through_prost(signal, input);
     // Views of anything at all must not panic.
-    walk(&Batch::from_canonical(signal, TenantId::default_tenant(), input.to_vec().into(), 0));
+    walk(&Batch::from_canonical(
+        signal,
+        TenantId::default_tenant(),
+        input.to_vec().into(),
+        0,
+    ));
     match Batch::decode_protobuf(signal, TenantId::default_tenant(), input.to_vec().into()) {
         Ok(batch) => {
             let expected = by_prost.expect("what we accept, prost accepts");
-            assert_eq!(through_prost(signal, batch.payload()).expect("we write what prost reads"), expected);
+            assert_eq!(
+                through_prost(signal, batch.payload()).expect("we write what prost reads"),
+                expected
+            );
             check_canonical(&batch);
             check_json(signal, batch.to_json().as_bytes());
         }
@@ -31,14 +39,19 @@ pub fn check_protobuf(signal: Signal, input: &[u8]) {
             assert!(error.offset <= input.len(), "{error}");
             // Only here are we stricter.
             let stricter = matches!(error.problem, Problem::IdLength { .. } | Problem::Nesting);
-            assert!(stricter || by_prost.is_err(), "prost accepts what we refuse: {error}");
+            assert!(
+                stricter || by_prost.is_err(),
+                "prost accepts what we refuse: {error}"
+            );
         }
     }
 }
 
 /// OTLP/JSON: no panic; what is read is canonical, and written as JSON reads back equal.
 pub fn check_json(signal: Signal, input: &[u8]) {
-    let Ok(batch) = Batch::decode_json(signal, TenantId::default_tenant(), input) else { return };
+    let Ok(batch) = Batch::decode_json(signal, TenantId::default_tenant(), input) else {
+        return;
+    };
     check_canonical(&batch);
     let again = Batch::decode_json(signal, TenantId::default_tenant(), batch.to_json().as_bytes())
         .expect("we read what we write");
@@ -50,8 +63,12 @@ pub fn check_json(signal: Signal, input: &[u8]) {
 
 /// A value in OTLP/JSON: no panic; exact round trip.
 pub fn check_any_value_json(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
-    let Ok(bytes) = json::parse_any_value(text) else { return };
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(bytes) = json::parse_any_value(text) else {
+        return;
+    };
     let value = AnyValue::parse(&bytes);
     let again = json::parse_any_value(&json::any_value(value)).expect("we read what we write");
     assert_eq!(AnyValue::parse(&again), value);
@@ -61,7 +78,9 @@ pub fn check_any_value_json(input: &[u8]) {
 /// A log file: no panic; sequence numbers ascend; damaged places follow one another inside the file.
 #[cfg(fuzzing)]
 pub fn check_journal_file(input: &[u8]) {
-    let [after, void_from, data @ ..] = input else { return };
+    let [after, void_from, data @ ..] = input else {
+        return;
+    };
     let void_from = Some(u64::from(*void_from)).filter(|number| *number > 0);
     let found = cupola_store::fuzzing::journal_file(data, u64::from(*after), void_from);
     let mut last = u64::from(*after);
@@ -100,9 +119,12 @@ pub fn check_grpc_message(input: &[u8]) {
 
 /// The first byte chooses the signal: what is accepted can be kept, each item once, and means the same the second time.
 pub fn check_columns(input: &[u8]) {
-    let Some((first, payload)) = input.split_first() else { return };
+    let Some((first, payload)) = input.split_first() else {
+        return;
+    };
     let signal = [Signal::Logs, Signal::Traces, Signal::Metrics][usize::from(*first) % 3];
-    let Ok(batch) = Batch::decode_protobuf(signal, TenantId::default_tenant(), payload.to_vec().into()) else {
+    let Ok(batch) = Batch::decode_protobuf(signal, TenantId::default_tenant(), payload.to_vec().into())
+    else {
         return;
     };
     let once = through_columns(&batch);
@@ -119,11 +141,16 @@ pub fn check_columns(input: &[u8]) {
 /// To columns, to a Parquet file, and back.
 fn through_columns(batch: &Batch) -> Batch {
     let (profiles, series) = (PromotionProfiles::default(), SeriesRegistry::default());
-    let context = SealContext { received_unix_nano: 1_700_000_000_000_000_000, profiles: &profiles, series: &series };
+    let context = SealContext {
+        received_unix_nano: 1_700_000_000_000_000_000,
+        profiles: &profiles,
+        series: &series,
+    };
     let batches = std::slice::from_ref(batch);
     let sealed = match seal(batches, &context) {
         Err(SealError::DaysNotLoaded { days }) => {
-            days.into_iter().for_each(|day| series.load(day, &[]).expect("an empty day"));
+            days.into_iter()
+                .for_each(|day| series.load(day, &[]).expect("an empty day"));
             seal(batches, &context)
         }
         sealed => sealed,
@@ -153,15 +180,24 @@ fn through_columns(batch: &Batch) -> Batch {
 fn stored(sealed: &SealedChunks, table: Table) -> Vec<RecordBatch> {
     let chunks = sealed.chunks.iter().filter(|chunk| chunk.table == table);
     let chunks: Vec<RecordBatch> = chunks.map(|chunk| chunk.batch.clone()).collect();
-    let segments = segment::write(table, &chunks, &SegmentOptions::default()).expect("columns can be written");
-    let sources = segments.into_iter().map(|segment| SegmentSource::Memory(segment.bytes));
-    sources.flat_map(|source| segment::read(table, source).expect("what was written can be read")).collect()
+    let segments =
+        segment::write(table, &chunks, &SegmentOptions::default()).expect("columns can be written");
+    let sources = segments
+        .into_iter()
+        .map(|segment| SegmentSource::Memory(segment.bytes));
+    sources
+        .flat_map(|source| segment::read(table, source).expect("what was written can be read"))
+        .collect()
 }
 
 fn check_canonical(batch: &Batch) {
     let again = Batch::decode_protobuf(batch.signal(), batch.tenant().clone(), batch.payload().clone())
         .expect("canonical bytes are valid");
-    assert_eq!(again.payload().as_ptr(), batch.payload().as_ptr(), "canonical bytes are kept");
+    assert_eq!(
+        again.payload().as_ptr(),
+        batch.payload().as_ptr(),
+        "canonical bytes are kept"
+    );
     assert_eq!(again.items(), batch.items());
     walk(batch);
 }
@@ -183,13 +219,17 @@ fn walk(batch: &Batch) {
         Signal::Logs => {
             for resource in batch.logs().resources() {
                 look(&(resource.resource(), resource.schema_url()));
-                resource.scopes().for_each(|scope| look(&(scope.scope(), scope.schema_url(), scope.records())));
+                resource
+                    .scopes()
+                    .for_each(|scope| look(&(scope.scope(), scope.schema_url(), scope.records())));
             }
         }
         Signal::Traces => {
             for resource in batch.traces().resources() {
                 look(&(resource.resource(), resource.schema_url()));
-                resource.scopes().for_each(|scope| look(&(scope.scope(), scope.schema_url(), scope.spans())));
+                resource
+                    .scopes()
+                    .for_each(|scope| look(&(scope.scope(), scope.schema_url(), scope.spans())));
             }
         }
         Signal::Metrics => {
@@ -197,7 +237,9 @@ fn walk(batch: &Batch) {
                 look(&(resource.resource(), resource.schema_url()));
                 for scope in resource.scopes() {
                     look(&(scope.scope(), scope.schema_url()));
-                    scope.metrics().for_each(|metric| look(&(metric, metric.data().as_ref().map(points))));
+                    scope
+                        .metrics()
+                        .for_each(|metric| look(&(metric, metric.data().as_ref().map(points))));
                 }
             }
         }

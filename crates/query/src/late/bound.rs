@@ -38,7 +38,9 @@ pub(super) fn newest_rows(
     }
     let oldest = oldest_of_newest(pages, fetch as u64)?;
     let (index, field) = source.output.column_with_name(TIMESTAMP)?;
-    let value = ScalarValue::TimestampNanosecond(Some(oldest), None).cast_to(field.data_type()).ok()?;
+    let value = ScalarValue::TimestampNanosecond(Some(oldest), None)
+        .cast_to(field.data_type())
+        .ok()?;
     Some(Arc::new(BinaryExpr::new(
         Arc::new(Column::new(TIMESTAMP, index)),
         Operator::GtEq,
@@ -56,7 +58,9 @@ fn passes_everything(source: &SnapshotSource) -> bool {
 /// The oldest time and the number of rows of each page of timestamps.
 fn add_pages(metadata: &ParquetMetaData, pages: &mut Vec<(i64, u64)>) -> Option<()> {
     let columns = metadata.file_metadata().schema_descr().columns();
-    let column = columns.iter().position(|column| column.path().string() == TIMESTAMP)?;
+    let column = columns
+        .iter()
+        .position(|column| column.path().string() == TIMESTAMP)?;
     let (indexes, offsets) = (metadata.column_index()?, metadata.offset_index()?);
     for (number, group) in metadata.row_groups().iter().enumerate() {
         let ColumnIndexMetaData::INT64(index) = indexes.get(number)?.get(column)? else {

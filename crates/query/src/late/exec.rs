@@ -131,7 +131,9 @@ impl ExecutionPlan for LateMaterializeExec {
         let rows = async move {
             let located: Vec<RecordBatch> = located.try_collect().await?;
             let partitions = context.session_config().target_partitions();
-            materialize.plan(&places(&located)?, partitions)?.execute(0, context)
+            materialize
+                .plan(&places(&located)?, partitions)?
+                .execute(0, context)
         };
         let stream = futures::stream::once(rows).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(

@@ -96,7 +96,10 @@ impl Wanted {
 
     fn add_ids<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
         // Text that is no id is equal to none.
-        let ids: Vec<Vec<u8>> = texts.into_iter().filter_map(|text| hex::decode(text).ok()).collect();
+        let ids: Vec<Vec<u8>> = texts
+            .into_iter()
+            .filter_map(|text| hex::decode(text).ok())
+            .collect();
         if ids.len() <= IDS_MAX {
             self.ids.push(ids);
         }
@@ -143,7 +146,11 @@ impl Wanted {
     }
 
     /// Rows whose filters have all of the words.
-    async fn select_by_words(&self, segment: &Segment, readers: &SegmentReaderFactory) -> Option<RowSelection> {
+    async fn select_by_words(
+        &self,
+        segment: &Segment,
+        readers: &SegmentReaderFactory,
+    ) -> Option<RowSelection> {
         let index = segment.meta.words.as_ref().filter(|_| !self.words.is_empty())?;
         let range = index.directory_range(segment.rows);
         let directory = readers.store.get_range(&segment.path, range.clone()).await.ok()?;
@@ -158,7 +165,12 @@ impl Wanted {
             }
             start += u64::from(*blocks) * WORD_BLOCK_BYTES as u64;
         }
-        let mut found = readers.store.get_ranges(&segment.path, &ranges).await.ok()?.into_iter();
+        let mut found = readers
+            .store
+            .get_ranges(&segment.path, &ranges)
+            .await
+            .ok()?
+            .into_iter();
         let (rows, each) = (segment.rows as usize, index.rows as usize);
         let mut kept: Vec<Range<usize>> = Vec::new();
         for (number, blocks) in sizes.iter().enumerate() {
@@ -181,7 +193,12 @@ impl Wanted {
         for filter in &filters {
             ranges.extend(self.ids.iter().flatten().map(|id| filter.block_of(id)));
         }
-        let mut found = readers.store.get_ranges(&segment.path, &ranges).await.ok()?.into_iter();
+        let mut found = readers
+            .store
+            .get_ranges(&segment.path, &ranges)
+            .await
+            .ok()?
+            .into_iter();
         let (mut kept, mut before) = (Vec::new(), 0);
         for group in metadata.row_groups() {
             let mut may = true;
@@ -253,11 +270,15 @@ impl IdFilter {
 /// The filter of each row group; `None` unless all have one.
 fn id_filters(metadata: &ParquetMetaData) -> Option<Vec<IdFilter>> {
     let columns = metadata.file_metadata().schema_descr().columns();
-    let column = columns.iter().position(|column| column.path().string() == INDEXED_ID)?;
+    let column = columns
+        .iter()
+        .position(|column| column.path().string() == INDEXED_ID)?;
     let filter = |group: &parquet::file::metadata::RowGroupMetaData| {
         let chunk = group.columns().get(column)?;
         let offset = u64::try_from(chunk.bloom_filter_offset()?).ok()?;
-        let length = u64::try_from(chunk.bloom_filter_length()?).ok().filter(|length| *length > 0)?;
+        let length = u64::try_from(chunk.bloom_filter_length()?)
+            .ok()
+            .filter(|length| *length > 0)?;
         // A header of a few bytes, then the bits: always a power of two of bytes, and more than the header.
         let bits = 1 << length.ilog2();
         Some(IdFilter {

@@ -68,9 +68,7 @@ impl TableProvider for SnapshotTable {
         let mut parquet = ParquetSource::new(Arc::clone(schema))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_parquet_file_reader_factory(Arc::new(self.readers.clone()));
-        parquet = parquet
-            .with_enable_page_index(true)
-            .with_pushdown_filters(false);
+        parquet = parquet.with_enable_page_index(true).with_pushdown_filters(false);
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         let partitions = state.config().target_partitions();
         let mut files = Vec::new();

@@ -4,6 +4,7 @@
 mod attributes;
 mod explain;
 mod hostile;
+mod indexes;
 mod levels;
 mod limits;
 mod sql;
