@@ -13,14 +13,16 @@ use crate::config::memory::resident;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Freed pages go back to the system after this long, in milliseconds: longer than a generation of the memtable lives
 /// under load, whose pages the next one needs. Getting them from the system again, cleared, was most of the processor
-/// time of ingest with 250. Near the ceiling they are given back at once.
+/// time of ingest with 250.
 const PURGE_DELAY_MILLIS: std::ffi::c_long = 10_000;
+/// The same above `COLLECT_PERCENT` of the ceiling.
+const PURGE_DELAY_PRESSED_MILLIS: std::ffi::c_long = 10;
 /// `mi_option_purge_delay` of mimalloc's enumeration of options, which the bindings do not name.
 const OPTION_PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// Ingest is let in again when this share of the ceiling is reached from above, in percent.
 const RESUME_PERCENT: u64 = 92;
 /// Above this share of the ceiling the allocator is told to give back what it keeps, in percent.
-const COLLECT_PERCENT: u64 = 80;
+const COLLECT_PERCENT: u64 = 60;
 
 /// What the watch sees, for metrics.
 #[derive(Debug, Default)]
@@ -33,8 +35,12 @@ pub(crate) struct MemoryState {
 
 /// Options of the allocator that must be set before it is used much.
 pub(crate) fn configure_allocator() {
+    set_purge_delay(PURGE_DELAY_MILLIS);
+}
+
+fn set_purge_delay(millis: std::ffi::c_long) {
     // SAFETY: sets an integer option of the allocator; any value is allowed at any time.
-    unsafe { libmimalloc_sys::mi_option_set(OPTION_PURGE_DELAY, PURGE_DELAY_MILLIS) };
+    unsafe { libmimalloc_sys::mi_option_set(OPTION_PURGE_DELAY, millis) };
 }
 
 /// Watches until `stop`. While memory is above `ceiling`, all of `ingest` is held, so that receivers refuse before
@@ -46,6 +52,7 @@ pub(crate) async fn watch(
     stop: CancellationToken,
 ) {
     let mut held: Option<Reservation> = None;
+    let mut pressed = false;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -55,7 +62,16 @@ pub(crate) async fn watch(
         }
         let now = resident();
         state.resident.store(now, Ordering::Relaxed);
-        if now > ceiling / 100 * COLLECT_PERCENT {
+        let above = now > ceiling / 100 * COLLECT_PERCENT;
+        if above != pressed {
+            pressed = above;
+            set_purge_delay(if above {
+                PURGE_DELAY_PRESSED_MILLIS
+            } else {
+                PURGE_DELAY_MILLIS
+            });
+        }
+        if above {
             collect();
         }
         match &mut held {
@@ -93,6 +109,6 @@ fn hold_all(ingest: &MemoryBudget, held: &mut Option<Reservation>) {
 }
 
 fn collect() {
-    // SAFETY: asks the allocator to give back unused memory of this thread; it takes no pointers.
-    unsafe { libmimalloc_sys::mi_collect(false) };
+    // SAFETY: asks the allocator to give back unused memory, at once; it takes no pointers.
+    unsafe { libmimalloc_sys::mi_collect(true) };
 }
