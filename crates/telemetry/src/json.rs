@@ -60,6 +60,14 @@ pub fn plain(value: AnyValue<'_>) -> String {
     out
 }
 
+/// The text of [`any_value`] as plain JSON. Other text passes as it is.
+pub fn plain_of_stored(text: &str) -> String {
+    match parse_any_value(text) {
+        Ok(bytes) => plain(AnyValue::parse(&bytes)),
+        Err(_) => text.to_owned(),
+    }
+}
+
 /// Appends what [`plain`] gives.
 pub fn write_plain(out: &mut String, value: AnyValue<'_>) {
     write::write_plain(out, value, 0);

@@ -8,6 +8,6 @@ mod prefer;
 
 pub(crate) use assemble::{AssembleAttributes, map_json};
 pub(crate) use attribute::Attribute;
-pub(crate) use kind::{AttributeKind, stored_text};
+pub(crate) use kind::AttributeKind;
 pub(crate) use lookup::{AttributeLookup, MapParts};
 pub(crate) use prefer::{ColumnText, Prefer};

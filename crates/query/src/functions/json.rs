@@ -1,7 +1,6 @@
 //! JSON text: structured attribute values and bodies.
 
 mod get;
-mod plain;
 
+pub(crate) use cupola_telemetry::json::plain_of_stored as plain_json;
 pub(crate) use get::{JsonGet, member};
-pub(crate) use plain::plain_json;

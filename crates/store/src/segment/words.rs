@@ -7,8 +7,11 @@
 //! Each filter is a split block Bloom filter as Parquet defines it (blocks of 32 bytes, one bit in each of their eight
 //! words), with XXH3 as hash and any number of blocks. Refuses: reading files, and saying that a word *is* there.
 
+use std::borrow::Cow;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int8Type;
+use cupola_telemetry::json::plain_of_stored;
 use hashbrown::HashSet;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
@@ -109,7 +112,7 @@ pub fn for_each_word(text: &str, mut found: impl FnMut(&str)) {
 pub(super) struct WordIndexBuilder {
     words: HashSet<u64, FxBuildHasher>,
     rows: usize,
-    /// A body of these rows is no text: its words are not known.
+    /// The bodies of these rows could not be read: their words are not known.
     unknown: bool,
     blocks: Vec<u32>,
     filters: Vec<u8>,
@@ -126,12 +129,7 @@ impl WordIndexBuilder {
         for row in 0..batch.num_rows() {
             match (bodies, types) {
                 (Some(bodies), Some(types)) if bodies.is_valid(row) => {
-                    let tag = types.value(row);
-                    // Structured bodies are searched as another text than the one that is kept.
-                    self.unknown |= tag == ValueType::Array.tag() || tag == ValueType::List.tag();
-                    for_each_word(bodies.value(row), |word| {
-                        self.words.insert(word_hash(word));
-                    });
+                    self.add(bodies.value(row), types.value(row));
                 }
                 (Some(_), Some(_)) => {}
                 _ => self.unknown = true,
@@ -141,6 +139,18 @@ impl WordIndexBuilder {
                 self.finish_filter();
             }
         }
+    }
+
+    /// Adds the words of a body as it is searched: of a structured one, those of its plain JSON.
+    fn add(&mut self, body: &str, tag: i8) {
+        let is_structured = tag == ValueType::Array.tag() || tag == ValueType::List.tag();
+        let searched = match is_structured {
+            true => Cow::from(plain_of_stored(body)),
+            false => Cow::from(body),
+        };
+        for_each_word(&searched, |word| {
+            self.words.insert(word_hash(word));
+        });
     }
 
     fn finish_filter(&mut self) {

@@ -86,6 +86,9 @@ fn plain_json_reads_well() {
         json::plain(record.body.unwrap()),
         r#"{"user":"a\"b","id":9007199254740993,"ratio":0.1,"raw":"+/8=","none":null,"list":[true,"NaN"]}"#
     );
+    let stored = json::any_value(record.body.unwrap());
+    assert_eq!(json::plain_of_stored(&stored), json::plain(record.body.unwrap()));
+    assert_eq!(json::plain_of_stored("no JSON"), "no JSON");
     assert_eq!(json::any_value(AnyValue::Int(5)), r#"{"intValue":"5"}"#);
     assert_eq!(json::any_value(AnyValue::Empty), "{}");
 }
