@@ -1,5 +1,8 @@
 //! The time that the newest rows are certainly not older than, from the page indexes that are in memory: a page whose
 //! oldest row is from noon has all its rows since noon. Pages without a newer row are then not read at all.
+//!
+//! Under a filter nobody knows how many of the newest rows pass. So a share of them is tried first, and more only when
+//! too few were found.
 
 use std::sync::Arc;
 
@@ -13,39 +16,83 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use crate::scan::SnapshotSource;
 use crate::tables::ColumnSource;
 
-const TIMESTAMP: &str = "timestamp";
+pub(super) const TIMESTAMP: &str = "timestamp";
+/// Attempts look through one part in so many of the rows…
+const ATTEMPT_SHARES: [u64; 2] = [128, 8];
+/// …but so many at least for each wanted one.
+const ATTEMPT_FACTOR: u64 = 256;
+/// More than one part in so many is not worth an attempt.
+const ATTEMPT_SHARE_MAX: u64 = 4;
 
-/// A condition that the first `fetch` rows in this order pass; `None` where nothing is known before.
-pub(super) fn newest_rows(
-    source: &SnapshotSource,
-    order: &LexOrdering,
-    fetch: usize,
-) -> Option<Arc<dyn PhysicalExpr>> {
-    let first = order.first();
-    let column = first.expr.downcast_ref::<Column>()?;
-    if !first.options.descending || column.name() != TIMESTAMP || !passes_everything(source) {
-        return None;
-    }
-    let mut pages = Vec::new();
-    for files in &source.files {
-        if files.part.columns.get(TIMESTAMP) != Some(&ColumnSource::Column(TIMESTAMP)) {
+/// A lower bound of the times that are looked through.
+#[derive(Debug, Clone)]
+pub(super) struct Bound {
+    /// Nanoseconds since 1970.
+    pub(super) oldest: i64,
+    /// `timestamp >= oldest`, over the output of the source.
+    pub(super) condition: Arc<dyn PhysicalExpr>,
+}
+
+/// The pages of timestamps in all files of a scan, newest first, where it is known what is in them.
+pub(super) struct Pages<'a> {
+    source: &'a SnapshotSource,
+    /// The oldest time and the number of rows of each.
+    pages: Vec<(i64, u64)>,
+}
+
+impl Pages<'_> {
+    /// `None` unless the newest rows come first in this order, and where a page index has not been read before.
+    pub(super) fn of<'a>(source: &'a SnapshotSource, order: &LexOrdering) -> Option<Pages<'a>> {
+        let first = order.first();
+        let column = first.expr.downcast_ref::<Column>()?;
+        if !first.options.descending || column.name() != TIMESTAMP {
             return None;
         }
-        for segment in files.segments.values() {
-            let metadata = source.metadata.get(&segment.path)?;
-            add_pages(&metadata, &mut pages)?;
+        let mut pages = Vec::new();
+        for files in &source.files {
+            if files.part.columns.get(TIMESTAMP) != Some(&ColumnSource::Column(TIMESTAMP)) {
+                return None;
+            }
+            for segment in files.segments.values() {
+                let metadata = source.metadata.get(&segment.path)?;
+                add_pages(&metadata, &mut pages)?;
+            }
+        }
+        pages.sort_unstable_by_key(|(oldest, _)| std::cmp::Reverse(*oldest));
+        Some(Pages { source, pages })
+    }
+
+    /// What the first `fetch` rows in the order certainly pass; `None` where something else leaves rows out.
+    pub(super) fn of_first(&self, fetch: usize) -> Option<Bound> {
+        match passes_everything(self.source) {
+            true => self.bound(fetch as u64),
+            false => None,
         }
     }
-    let oldest = oldest_of_newest(pages, fetch as u64)?;
-    let (index, field) = source.output.column_with_name(TIMESTAMP)?;
-    let value = ScalarValue::TimestampNanosecond(Some(oldest), None)
-        .cast_to(field.data_type())
-        .ok()?;
-    Some(Arc::new(BinaryExpr::new(
-        Arc::new(Column::new(TIMESTAMP, index)),
-        Operator::GtEq,
-        Arc::new(Literal::new(value)),
-    )))
+
+    /// Bounds of ever more of the newest rows, in which `fetch` rows that pass a filter may be found without looking
+    /// through all.
+    pub(super) fn attempts(&self, fetch: usize) -> Vec<Bound> {
+        let total: u64 = self.pages.iter().map(|(_, rows)| rows).sum();
+        let rows = ATTEMPT_SHARES.map(|share| (total / share).max(ATTEMPT_FACTOR * fetch as u64));
+        let worth = rows.into_iter().filter(|rows| *rows <= total / ATTEMPT_SHARE_MAX);
+        worth.filter_map(|rows| self.bound(rows)).collect()
+    }
+
+    /// A bound that at least so many rows are not older than.
+    fn bound(&self, rows: u64) -> Option<Bound> {
+        let oldest = oldest_of_newest(&self.pages, rows)?;
+        let (index, field) = self.source.output.column_with_name(TIMESTAMP)?;
+        let value = ScalarValue::TimestampNanosecond(Some(oldest), None)
+            .cast_to(field.data_type())
+            .ok()?;
+        let condition = Arc::new(BinaryExpr::new(
+            Arc::new(Column::new(TIMESTAMP, index)),
+            Operator::GtEq,
+            Arc::new(Literal::new(value)),
+        ));
+        Some(Bound { oldest, condition })
+    }
 }
 
 /// Whether the scan gives every row, but for what the sort itself knows better.
@@ -78,13 +125,12 @@ fn add_pages(metadata: &ParquetMetaData, pages: &mut Vec<(i64, u64)>) -> Option<
 }
 
 /// The oldest time of the pages that certainly have the `wanted` newest rows, or newer ones.
-fn oldest_of_newest(mut pages: Vec<(i64, u64)>, wanted: u64) -> Option<i64> {
-    pages.sort_unstable_by_key(|(oldest, _)| std::cmp::Reverse(*oldest));
+fn oldest_of_newest(newest_first: &[(i64, u64)], wanted: u64) -> Option<i64> {
     let mut rows = 0;
-    for (oldest, more) in pages {
+    for (oldest, more) in newest_first {
         rows += more;
         if rows >= wanted {
-            return Some(oldest);
+            return Some(*oldest);
         }
     }
     None
@@ -96,11 +142,11 @@ mod tests {
 
     #[test]
     fn enough_rows_are_at_least_as_new() {
-        let pages = vec![(10, 5), (30, 2), (20, 4), (5, 100)];
-        assert_eq!(oldest_of_newest(pages.clone(), 2), Some(30));
-        assert_eq!(oldest_of_newest(pages.clone(), 3), Some(20));
-        assert_eq!(oldest_of_newest(pages.clone(), 7), Some(10));
-        assert_eq!(oldest_of_newest(pages.clone(), 111), Some(5));
-        assert_eq!(oldest_of_newest(pages, 112), None);
+        let pages = [(30, 2), (20, 4), (10, 5), (5, 100)];
+        assert_eq!(oldest_of_newest(&pages, 2), Some(30));
+        assert_eq!(oldest_of_newest(&pages, 3), Some(20));
+        assert_eq!(oldest_of_newest(&pages, 7), Some(10));
+        assert_eq!(oldest_of_newest(&pages, 111), Some(5));
+        assert_eq!(oldest_of_newest(&pages, 112), None);
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt64Array};
+use arrow::array::{AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, exec_err};
 use datafusion::datasource::listing::PartitionedFile;
@@ -24,6 +24,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::TryStreamExt;
 
+use super::bound::TIMESTAMP;
 use super::locate::{Places, places, selection};
 use crate::scan::{ChunkPart, FilePart, SnapshotSource, chunk_name};
 
@@ -38,10 +39,18 @@ pub(super) struct Materialize {
     pub(super) fetch: usize,
 }
 
+/// Gives the sort keys and places of the first rows.
+#[derive(Debug, Clone)]
+pub(super) struct Locate {
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    /// Of rows that are older, some are missing; `None` when all have been looked through.
+    pub(super) oldest: Option<i64>,
+}
+
 #[derive(Debug)]
 pub(super) struct LateMaterializeExec {
-    /// Gives the sort keys and places of the rows.
-    locate: Arc<dyn ExecutionPlan>,
+    /// Tried in turn until the first rows are certainly found. The last one looks through everything.
+    locates: Vec<Locate>,
     materialize: Materialize,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
@@ -49,7 +58,7 @@ pub(super) struct LateMaterializeExec {
 
 impl LateMaterializeExec {
     pub(super) fn new(
-        locate: Arc<dyn ExecutionPlan>,
+        locates: Vec<Locate>,
         materialize: Materialize,
         schema: SchemaRef,
     ) -> LateMaterializeExec {
@@ -62,7 +71,7 @@ impl LateMaterializeExec {
             Boundedness::Bounded,
         );
         LateMaterializeExec {
-            locate,
+            locates,
             materialize,
             schema,
             properties: Arc::new(properties),
@@ -74,8 +83,10 @@ impl DisplayAs for LateMaterializeExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "LateMaterializeExec: table={}, rows={}",
-            self.materialize.source.table, self.materialize.fetch
+            "LateMaterializeExec: table={}, rows={}, attempts={}",
+            self.materialize.source.table,
+            self.materialize.fetch,
+            self.locates.len()
         )
     }
 }
@@ -90,24 +101,25 @@ impl ExecutionPlan for LateMaterializeExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.locate]
+        self.locates.iter().map(|locate| &locate.plan).collect()
     }
 
     fn with_new_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(locate), true) => {
-                let schema = Arc::clone(&self.schema);
-                Ok(Arc::new(LateMaterializeExec::new(
-                    locate,
-                    self.materialize.clone(),
-                    schema,
-                )))
-            }
-            _ => exec_err!("LateMaterializeExec has one child"),
+        if children.len() != self.locates.len() {
+            return exec_err!("LateMaterializeExec has {} children", self.locates.len());
         }
+        let locates = self.locates.iter().zip(children).map(|(locate, plan)| Locate {
+            plan,
+            oldest: locate.oldest,
+        });
+        Ok(Arc::new(LateMaterializeExec::new(
+            locates.collect(),
+            self.materialize.clone(),
+            Arc::clone(&self.schema),
+        )))
     }
 
     fn apply_expressions(
@@ -126,10 +138,19 @@ impl ExecutionPlan for LateMaterializeExec {
         if partition != 0 {
             return exec_err!("LateMaterializeExec has one partition");
         }
-        let located = self.locate.execute(0, Arc::clone(&context))?;
-        let materialize = self.materialize.clone();
+        let (locates, materialize) = (self.locates.clone(), self.materialize.clone());
         let rows = async move {
-            let located: Vec<RecordBatch> = located.try_collect().await?;
+            let mut located = Vec::new();
+            for locate in &locates {
+                located = locate
+                    .plan
+                    .execute(0, Arc::clone(&context))?
+                    .try_collect()
+                    .await?;
+                if locate.found(&located, materialize.fetch)? {
+                    break;
+                }
+            }
             let partitions = context.session_config().target_partitions();
             materialize
                 .plan(&places(&located)?, partitions)?
@@ -140,6 +161,25 @@ impl ExecutionPlan for LateMaterializeExec {
             Arc::clone(&self.schema),
             stream,
         )))
+    }
+}
+
+impl Locate {
+    /// Whether these are the first rows of all: enough of them, none older than what was looked through.
+    fn found(&self, located: &[RecordBatch], fetch: usize) -> Result<bool> {
+        let Some(oldest) = self.oldest else {
+            return Ok(true);
+        };
+        let mut newer = 0;
+        for batch in located {
+            let times = batch.column_by_name(TIMESTAMP);
+            let Some(times) = times.and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>())
+            else {
+                return exec_err!("the times of located rows are missing");
+            };
+            newer += times.values().iter().filter(|time| **time >= oldest).count();
+        }
+        Ok(newer >= fetch)
     }
 }
 

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{ScalarUDF, ScalarUDFImpl};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
@@ -24,8 +24,8 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
-use super::bound::newest_rows;
-use super::exec::{LateMaterializeExec, Materialize};
+use super::bound::{Bound, Pages};
+use super::exec::{LateMaterializeExec, Locate, Materialize};
 use crate::scan::{SnapshotSource, snapshot_source};
 
 /// The children that find rows have fewer columns than the ones they replace.
@@ -128,7 +128,7 @@ impl Scan {
     fn locating(
         &self,
         needed: &BTreeSet<usize>,
-        newest: Option<Arc<dyn PhysicalExpr>>,
+        newest: Option<&Bound>,
         config: &Arc<ConfigOptions>,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let mut expressions = Vec::new();
@@ -153,7 +153,7 @@ impl Scan {
         ));
         let columns = expressions.len();
         let narrowed = match newest {
-            Some(newest) => self.source.narrowed(newest, config)?,
+            Some(newest) => self.source.narrowed(Arc::clone(&newest.condition), config)?,
             None => None,
         };
         let source = narrowed.as_ref().unwrap_or(&self.source);
@@ -217,18 +217,31 @@ fn materialize_late(
     if needed.len() == scan.source.output.fields().len() {
         return Ok(None);
     }
-    let newest = match &scan.filter {
-        Some(_) => None,
-        None => newest_rows(&scan.source, sort.expr(), fetch),
+    let pages = Pages::of(&scan.source, sort.expr());
+    let certain = pages.as_ref().and_then(|pages| pages.of_first(fetch));
+    let certain = certain.filter(|_| scan.filter.is_none());
+    let attempts = match (&certain, &pages) {
+        (None, Some(pages)) => pages.attempts(fetch),
+        _ => Vec::new(),
     };
-    let Some(input) = scan.locating(&needed, newest, config)? else {
+    let Some(input) = scan.locating(&needed, certain.as_ref(), config)? else {
         return Ok(None);
     };
+    let mut locates = Vec::new();
+    for bound in attempts {
+        if let Some(input) = scan.locating(&needed, Some(&bound), config)? {
+            locates.push(Locate {
+                plan: newest(input, sort.expr(), fetch),
+                oldest: Some(bound.oldest),
+            });
+        }
+    }
     let located: Arc<dyn ExecutionPlan> = Arc::new(sort.clone()).replace_children(vec![input], RECOMPUTE)?;
-    let locate = match node.downcast_ref::<SortPreservingMergeExec>() {
+    let plan = match node.downcast_ref::<SortPreservingMergeExec>() {
         Some(merge) => Arc::new(merge.clone()).replace_children(vec![located], RECOMPUTE)?,
         None => located,
     };
+    locates.push(Locate { plan, oldest: None });
     let materialize = Materialize {
         kept: scan.kept(),
         source: scan.source,
@@ -236,8 +249,20 @@ fn materialize_late(
         fetch,
     };
     Ok(Some(Arc::new(LateMaterializeExec::new(
-        locate,
+        locates,
         materialize,
         node.schema(),
     ))))
+}
+
+/// A top-n sort of its own: what it learns of the rows must not leave any out of the next attempt.
+fn newest(input: Arc<dyn ExecutionPlan>, order: &LexOrdering, fetch: usize) -> Arc<dyn ExecutionPlan> {
+    let spread = input.properties().partitioning.partition_count() > 1;
+    let sort = SortExec::new(order.clone(), input)
+        .with_fetch(Some(fetch))
+        .with_preserve_partitioning(spread);
+    match spread {
+        true => Arc::new(SortPreservingMergeExec::new(order.clone(), Arc::new(sort)).with_fetch(Some(fetch))),
+        false => Arc::new(sort),
+    }
 }

@@ -28,7 +28,19 @@ fn request(rows: std::ops::Range<u64>) -> Batch {
                 "Request took word{row} “quoted” and {}",
                 if row == 77 { "größer needle_1" } else { "hay" }
             );
-            record.body(body.as_str());
+            if row % 1000 != 500 {
+                record.body(body.as_str());
+                continue;
+            }
+            let mut list = record.body_with().key_value_list();
+            list.attribute("note", body.as_str());
+            list.attribute("ratio", row as f64 / 1000.0);
+            if row == 500 {
+                list.attribute("text", "needle_2 says \"hay\"\nneedle_3");
+                list.attribute_with("list", |value| {
+                    value.array().push(7_777_777).push(true).push(1e300);
+                });
+            }
         }
     }
     encoder.finish(TenantId::default_tenant())
@@ -62,6 +74,17 @@ async fn words_and_traces_are_found_wherever_they_are() {
             ("body = 'Request took word5 “quoted” and hay'", 1),
             ("body = 'Request took word5'", 0),
             ("match(body, 'word5') OR match(body, 'word6')", 2),
+            ("match(body, 'needle_2 hay')", 1),
+            // In JSON a line break is a backslash and an n.
+            ("match(body, 'nneedle_3')", 1),
+            ("match(body, 'needle_3')", 0),
+            ("match(body, 'list 7777777')", 1),
+            ("match(body, 'text true 1e300')", 1),
+            ("match(body, 'kvlistValue')", 0),
+            ("body LIKE '%: 7777777 %'", 0),
+            ("body LIKE '%:[7777777,true%'", 1),
+            ("match(body, 'ratio note')", ROWS / 1000),
+            ("match(body, 'note word1500')", 1),
             ("trace_id = '00000000000000000000000000000001'", 10),
             ("trace_id = '00000000000000000000000000000fa0'", 10),
             ("trace_id = '00000000000000000000000000ffffff'", 0),
@@ -88,7 +111,7 @@ async fn words_and_traces_are_found_wherever_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_without_a_word_are_not_read() {
     let fixture = filled(State::Compacted).await;
-    for (word, is_read) in [("absent", false), ("needle_1", true)] {
+    for (word, is_read) in [("absent", false), ("needle_1", true), ("needle_2", true)] {
         let sql = format!("EXPLAIN ANALYZE SELECT body FROM logs WHERE match(body, '{word}')");
         let plan = fixture.lines(&sql).await.join("\n");
         assert_eq!(plan.contains("segments of logs"), is_read, "{plan}");
@@ -112,6 +135,40 @@ async fn the_newest_rows_are_the_newest_whether_they_were_asked_for_before_or_no
                         line.contains(&format!(" {word} ")),
                         "{state:?}: {line} is not {word}"
                     );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_rows_that_pass_a_filter_are_found_however_rare_they_are() {
+    for state in State::ALL {
+        let fixture = filled(state).await;
+        // The second time the page index is in memory, and the newest rows are looked through first.
+        for _ in 0..2 {
+            for (filter, matches) in [
+                (
+                    "service_name = 'service-1'",
+                    (|row| row % 4 == 1) as fn(u64) -> bool,
+                ),
+                ("trace_id = '00000000000000000000000000000001'", |row| row < 10),
+                ("match(body, 'needle_1')", |row| row == 77),
+                ("body LIKE '%word1%'", |row| row.to_string().starts_with('1')),
+                ("service_name = 'service-1' AND body LIKE '%word39%'", |row| {
+                    row % 4 == 1 && row.to_string().starts_with("39")
+                }),
+            ] {
+                for rows in [1, 7, 20] {
+                    let sql = format!(
+                        "SELECT body, flags FROM logs WHERE {filter} ORDER BY timestamp DESC LIMIT {rows}"
+                    );
+                    let lines = fixture.lines(&sql).await;
+                    let expected: Vec<u64> = (0..ROWS).rev().filter(|row| matches(*row)).take(rows).collect();
+                    assert_eq!(lines.len(), expected.len() + 1, "{state:?}: {sql}");
+                    for (line, row) in lines.iter().skip(1).zip(&expected) {
+                        assert!(line.contains(&format!(" word{row} ")), "{state:?}: {sql}: {line}");
+                    }
                 }
             }
         }
