@@ -6,6 +6,7 @@
 mod filter;
 mod gather;
 mod layout;
+mod memory;
 mod merge;
 mod meta;
 mod properties;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 
 pub use filter::{Comparison, Literal, RowFilter};
 pub(crate) use layout::write_value;
+pub use memory::{merge_memory, write_memory};
 pub use merge::{SegmentSource, merge, read};
 pub use meta::{AttributeKeys, PromotedKey, RestKey, SegmentMeta};
 pub use words::{WORD_BLOCK_BYTES, WordIndex, for_each_word, may_have_word, word_block, word_hash};

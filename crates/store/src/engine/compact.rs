@@ -17,7 +17,7 @@ use crate::config::CompactionConfig;
 use crate::error::StoreError;
 use crate::report::CompactionReport;
 use crate::schema::Table;
-use crate::segment;
+use crate::segment::{self, SegmentMeta, SegmentOptions};
 use crate::status::add;
 use crate::version::{Segment, Version};
 
@@ -30,8 +30,12 @@ const TIER_FACTOR: u64 = 8;
 const TIER_BYTES_MIN: u64 = 64 << 10;
 /// What is new in a settled window is merged with a file when it is at least one part in so many of it.
 const LATE_SHARE: u64 = 4;
-/// A merge takes at most two parts in so many of the memory budget.
-const MEMORY_SHARE: u64 = 8;
+/// Files larger than one part in so many of the memory budget are not merged again.
+const TARGET_SHARE: usize = 8;
+/// A merge of more than two files takes at most one part in so many of the memory budget.
+const MEMORY_SHARE: usize = 3;
+/// So many files may be merged whatever it takes: otherwise they would stay small for ever.
+const FILES_MIN: usize = 2;
 const HOURS_PER_DAY: i64 = 24;
 const NANOS_PER_HOUR: i64 = segment::HOUR_NANOS;
 
@@ -41,6 +45,44 @@ struct Merge {
     tenant: TenantId,
     table: Table,
     inputs: Vec<Arc<Segment>>,
+}
+
+/// What bounds a merge.
+#[derive(Debug)]
+struct MergeBounds {
+    compaction: CompactionConfig,
+    segment: SegmentOptions,
+    /// Bytes of memory.
+    memory_max: usize,
+}
+
+impl MergeBounds {
+    /// Bytes that a merge of one table takes.
+    fn memory(&self, table: Table, inputs: &[Arc<Segment>]) -> usize {
+        let metas: Vec<&SegmentMeta> = inputs.iter().map(|input| &input.meta).collect();
+        segment::merge_memory(table, &metas, &self.segment)
+    }
+
+    /// Why a group may not take one more file, if so.
+    fn full(&self, group: &mut Vec<Arc<Segment>>, next: &Arc<Segment>) -> Option<Full> {
+        let bytes: u64 = group.iter().map(|input| input.bytes).sum();
+        if group.len() >= self.compaction.files_max
+            || bytes + next.bytes > 2 * self.compaction.segment_bytes_target
+        {
+            return Some(Full::Size);
+        }
+        group.push(next.clone());
+        let memory = self.memory(next.table, group);
+        group.pop();
+        (group.len() >= FILES_MIN && memory > self.memory_max).then_some(Full::Memory)
+    }
+}
+
+/// What a group of files has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    Size,
+    Memory,
 }
 
 impl Merge {
@@ -81,18 +123,22 @@ impl Engine {
         }
     }
 
-    /// The configuration, with smaller merges where memory is small: input and output of one are twice the target.
-    fn merge_bounds(&self) -> CompactionConfig {
-        let mut bounds = self.config.compaction.clone();
-        let share = self.config.memory.ceiling() as u64 / MEMORY_SHARE;
-        bounds.segment_bytes_target = bounds.segment_bytes_target.min(share);
-        bounds
+    /// The configuration, with smaller merges where memory is small.
+    fn merge_bounds(&self) -> MergeBounds {
+        let mut compaction = self.config.compaction.clone();
+        let ceiling = self.config.memory.ceiling();
+        let share = (ceiling / TARGET_SHARE) as u64;
+        compaction.segment_bytes_target = compaction.segment_bytes_target.min(share);
+        MergeBounds {
+            compaction,
+            segment: self.config.segment.clone(),
+            memory_max: ceiling / MEMORY_SHARE,
+        }
     }
 
     async fn merge(&self, merge: Merge, report: &mut CompactionReport) -> Result<bool, StoreError> {
         let bytes_read = merge.bytes();
-        let needed = usize::try_from(bytes_read).unwrap_or(usize::MAX);
-        let needed = needed.min(self.config.segment.segment_bytes_max.saturating_mul(2));
+        let needed = self.merge_bounds().memory(merge.table, &merge.inputs);
         let Some(_memory) = self.config.memory.try_reserve(needed) else {
             tracing::debug!(needed, "no memory for a merge, ingest goes first");
             return Ok(false);
@@ -149,7 +195,8 @@ fn retained_by_all(inputs: &[Arc<Segment>]) -> Vec<u64> {
 }
 
 /// What is worth merging now.
-fn plan(version: &Version, unreadable: &HashSet<Path>, config: &CompactionConfig, now: i64) -> Vec<Merge> {
+fn plan(version: &Version, unreadable: &HashSet<Path>, bounds: &MergeBounds, now: i64) -> Vec<Merge> {
+    let config = &bounds.compaction;
     let mut merges = Vec::new();
     for (tenant, segments) in &version.tenants {
         for table in Table::ALL {
@@ -173,7 +220,7 @@ fn plan(version: &Version, unreadable: &HashSet<Path>, config: &CompactionConfig
                 .into_iter()
                 .map(|(hour, inputs)| (is_settled(window_end(table, hour), config.settle, now), inputs));
             for (complete, inputs) in settled.chain(open) {
-                for inputs in choose(inputs, complete, config) {
+                for inputs in choose(inputs, complete, bounds) {
                     merges.push(Merge {
                         tenant: tenant.clone(),
                         table,
@@ -206,36 +253,40 @@ fn is_settled(end_hour: i64, settle: Duration, now: i64) -> bool {
 }
 
 /// Groups of segments of one window to merge.
-fn choose(
-    mut inputs: Vec<Arc<Segment>>,
-    complete: bool,
-    config: &CompactionConfig,
-) -> Vec<Vec<Arc<Segment>>> {
+fn choose(mut inputs: Vec<Arc<Segment>>, complete: bool, bounds: &MergeBounds) -> Vec<Vec<Arc<Segment>>> {
     // By size, so that neighbours are of one tier.
     inputs.sort_by(|a, b| (a.bytes, &a.path).cmp(&(b.bytes, &b.path)));
-    let files_min = if complete { 2 } else { config.files_min.max(2) };
+    let files_min = match complete {
+        true => FILES_MIN,
+        false => bounds.compaction.files_min.max(FILES_MIN),
+    };
     let mut chosen = Vec::new();
     let mut group: Vec<Arc<Segment>> = Vec::new();
-    let mut group_bytes = 0;
     for input in inputs {
         let other_tier = group
             .first()
             .is_some_and(|first| !complete && tier(first.bytes) != tier(input.bytes));
-        let full =
-            group.len() >= config.files_max || group_bytes + input.bytes > 2 * config.segment_bytes_target;
-        if !group.is_empty() && (other_tier || full) {
-            chosen.push(std::mem::take(&mut group));
-            group_bytes = 0;
+        let full = match group.is_empty() {
+            true => None,
+            false => bounds.full(&mut group, &input),
+        };
+        if other_tier || full.is_some() {
+            // Where memory is small it decides how many files are enough.
+            let enough = if full == Some(Full::Memory) {
+                FILES_MIN
+            } else {
+                files_min
+            };
+            chosen.push((std::mem::take(&mut group), enough));
         }
-        group_bytes += input.bytes;
         group.push(input);
     }
-    chosen.push(group);
+    chosen.push((group, files_min));
     if complete {
-        chosen.iter_mut().for_each(leave_large);
+        chosen.iter_mut().for_each(|(group, _)| leave_large(group));
     }
-    chosen.retain(|group| group.len() >= files_min);
-    chosen
+    chosen.retain(|(group, enough)| group.len() >= *enough);
+    chosen.into_iter().map(|(group, _)| group).collect()
 }
 
 /// Leaves files out, by size in order, that are large beside all smaller ones: each late row would have them written again.

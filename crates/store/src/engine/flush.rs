@@ -190,11 +190,19 @@ impl Engine {
         chunks: Vec<RecordBatch>,
     ) -> Result<Vec<Arc<SegmentEntry>>, StoreError> {
         let (options, rows) = (self.config.segment.clone(), chunks.clone());
+        let mut memory = self.config.memory.reservation();
         let encoded = self
-            .compute(&self.encodings, move || segment::write(table, &rows, &options))
+            .compute(&self.encodings, move || {
+                // A flush makes room, so it is not refused any: the next appends pay.
+                memory.grow(segment::write_memory(table, &rows));
+                let encoded = segment::write(table, &rows, &options)?;
+                let bytes = encoded.iter().map(|segment| segment.bytes.len()).sum::<usize>();
+                memory.shrink(memory.bytes().saturating_sub(bytes));
+                Ok((encoded, memory))
+            })
             .await
             .and_then(|encoded| encoded.map_err(|source| StoreError::Segment { table, source }));
-        let encoded = match encoded {
+        let (encoded, _memory) = match encoded {
             Ok(encoded) => encoded,
             // Trying again would fail (or panic) again, and keep everybody's data from being flushed.
             Err(error @ (StoreError::Segment { .. } | StoreError::Background)) => {

@@ -187,7 +187,11 @@ impl Engine {
     ) -> Result<Option<Vec<segment::EncodedSegment>>, StoreError> {
         // What is asked for must be done, whether there is room or not: the next append pays.
         let mut memory = self.config.memory.reservation();
-        memory.grow(usize::try_from(segment.bytes).unwrap_or(0));
+        memory.grow(segment::merge_memory(
+            segment.table,
+            &[&segment.meta],
+            &self.config.segment,
+        ));
         let source = segment_source(&self.objects, &segment.path).await?;
         let (input, options, table) = (segment.clone(), self.config.segment.clone(), segment.table);
         let encoded = self

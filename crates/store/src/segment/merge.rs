@@ -1,4 +1,4 @@
-//! Merges sorted segments into fewer, streaming: memory is one row group of each input and the encoded output.
+//! Merges sorted segments into fewer, streaming: memory is some pages and rows of each input and the encoded output.
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -17,8 +17,16 @@ use super::write::{SegmentWriter, WRITE_ROWS};
 use super::{EncodedSegment, RowFilter, SegmentError, SegmentMeta, SegmentOptions};
 use crate::schema::{FORMAT_KEY, FORMAT_VERSION, KeyStatistics, PromotionProfile, Table, column};
 
-/// Rows decoded at a time from each input.
-const READ_ROWS: usize = 8192;
+/// Rows decoded at a time from all inputs together, and at least and at most from each: many inputs must not take many
+/// times the memory of one.
+const READ_ROWS: usize = 32_768;
+const READ_ROWS_MIN: usize = 1024;
+const READ_ROWS_MAX: usize = 8192;
+
+/// Rows decoded at a time from each of so many inputs.
+pub(super) fn read_rows_max(inputs: usize) -> usize {
+    (READ_ROWS / inputs.max(1)).clamp(READ_ROWS_MIN, READ_ROWS_MAX)
+}
 
 /// The bytes of a segment to read.
 #[derive(Debug)]
@@ -40,8 +48,9 @@ pub fn merge(
     }
     let layout = Layout::new(table, &PromotionProfile::decide(table, &statistics));
     let mut cursors = Vec::with_capacity(inputs.len());
+    let rows_max = read_rows_max(inputs.len());
     for (source, _) in inputs {
-        if let Some(cursor) = Cursor::open(source, &layout, drop)? {
+        if let Some(cursor) = Cursor::open(source, &layout, drop, rows_max)? {
             cursors.push(cursor);
         }
     }
@@ -60,21 +69,28 @@ pub fn merge(
 
 /// Reads all rows of a segment, in the layout it was written in.
 pub fn read(table: Table, source: SegmentSource) -> Result<Vec<RecordBatch>, SegmentError> {
-    open(table, source)?
+    open(table, source, READ_ROWS_MAX)?
         .map(|batch| batch.map_err(|source| SegmentError::Arrow { table, source }))
         .collect()
 }
 
-fn open(table: Table, source: SegmentSource) -> Result<ParquetRecordBatchReader, SegmentError> {
+fn open(
+    table: Table,
+    source: SegmentSource,
+    rows_max: usize,
+) -> Result<ParquetRecordBatchReader, SegmentError> {
     match source {
-        SegmentSource::Memory(bytes) => build(table, ParquetRecordBatchReaderBuilder::try_new(bytes)),
-        SegmentSource::File(file) => build(table, ParquetRecordBatchReaderBuilder::try_new(file)),
+        SegmentSource::Memory(bytes) => {
+            build(table, ParquetRecordBatchReaderBuilder::try_new(bytes), rows_max)
+        }
+        SegmentSource::File(file) => build(table, ParquetRecordBatchReaderBuilder::try_new(file), rows_max),
     }
 }
 
 fn build<R: parquet::file::reader::ChunkReader + 'static>(
     table: Table,
     builder: parquet::errors::Result<ParquetRecordBatchReaderBuilder<R>>,
+    rows_max: usize,
 ) -> Result<ParquetRecordBatchReader, SegmentError> {
     let builder = builder.map_err(|source| SegmentError::Parquet { table, source })?;
     let metadata = builder.metadata().file_metadata().key_value_metadata();
@@ -89,7 +105,7 @@ fn build<R: parquet::file::reader::ChunkReader + 'static>(
         });
     }
     builder
-        .with_batch_size(READ_ROWS)
+        .with_batch_size(rows_max)
         .build()
         .map_err(|source| SegmentError::Parquet { table, source })
 }
@@ -129,8 +145,9 @@ impl Cursor {
         source: SegmentSource,
         layout: &Layout,
         drop: Option<&RowFilter>,
+        rows_max: usize,
     ) -> Result<Option<Cursor>, SegmentError> {
-        let reader = open(layout.table, source)?;
+        let reader = open(layout.table, source, rows_max)?;
         let batch = RecordBatch::new_empty(layout.schema.clone());
         let (major, timestamps) = ordering(layout.table, &batch)?;
         let mut cursor = Cursor {

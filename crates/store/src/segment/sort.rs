@@ -13,14 +13,21 @@ use crate::schema::{Table, column};
 /// Most segments of one table that a flush writes for one tenant.
 const HOURS_MAX: usize = 48;
 
-/// One row: the order of the fields is the order of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One row.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct SortKey {
     /// Rank of the service, or the series id.
     major: u64,
     timestamp: i64,
     pub(crate) batch: u32,
     pub(crate) row: u32,
+}
+
+impl SortKey {
+    /// Both fields as one number, which compares in two steps without a branch between.
+    fn order(&self) -> u128 {
+        u128::from(self.major) << 64 | u128::from(self.timestamp as u64 ^ 1 << 63)
+    }
 }
 
 /// The rows of the batches by hour, each hour sorted; at most [`HOURS_MAX`], the last of them for all other hours. Rows that compare equal stay in the order they came.
@@ -64,7 +71,8 @@ pub(crate) fn sort(
     }
     bound(&mut hours);
     for keys in hours.values_mut() {
-        keys.sort_unstable();
+        // Stable, which makes use of runs: what one service sent at a time is in order mostly.
+        keys.sort_by_key(SortKey::order);
     }
     Ok(hours)
 }
