@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, wiring, own telemetry, demo. Alone reads the environment and configuration
 //! files; holds no telemetry logic of its own.
 
+mod allocator;
 mod cli;
 mod client;
 mod commands;
@@ -19,12 +20,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Returns freed memory to the system sooner and fragments less than the system's allocator under many threads.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> ExitCode {
-    watch::configure_allocator();
+    allocator::configure();
     let cli = cli::Cli::parse();
     let colour = terminal::colour_on_stderr(cli.color);
     let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -8,19 +8,14 @@ use std::time::Duration;
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use tokio_util::sync::CancellationToken;
 
+use crate::allocator::collect;
 use crate::config::memory::resident;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Freed pages go back to the system after this long, in milliseconds: longer than a generation of the memtable lives
-/// under load, whose pages the next one needs. Getting them from the system again, cleared, was most of the processor
-/// time of ingest with 250.
-const PURGE_DELAY_MILLIS: std::ffi::c_long = 10_000;
-/// The same above `COLLECT_PERCENT` of the ceiling.
-const PURGE_DELAY_PRESSED_MILLIS: std::ffi::c_long = 10;
-/// `mi_option_purge_delay` of mimalloc's enumeration of options, which the bindings do not name.
-const OPTION_PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// Ingest is let in again when this share of the ceiling is reached from above, in percent.
 const RESUME_PERCENT: u64 = 92;
+/// Below it the allocator is told so less often: what it gives back, the next generation of the memtable needs again.
+const LOOKS_PER_COLLECT: u32 = 100;
 /// Above this share of the ceiling the allocator is told to give back what it keeps, in percent.
 const COLLECT_PERCENT: u64 = 60;
 
@@ -33,16 +28,6 @@ pub(crate) struct MemoryState {
     pub(crate) closed: AtomicU64,
 }
 
-/// Options of the allocator that must be set before it is used much.
-pub(crate) fn configure_allocator() {
-    set_purge_delay(PURGE_DELAY_MILLIS);
-}
-
-fn set_purge_delay(millis: std::ffi::c_long) {
-    // SAFETY: sets an integer option of the allocator; any value is allowed at any time.
-    unsafe { libmimalloc_sys::mi_option_set(OPTION_PURGE_DELAY, millis) };
-}
-
 /// Watches until `stop`. While memory is above `ceiling`, all of `ingest` is held, so that receivers refuse before
 /// they read a body.
 pub(crate) async fn watch(
@@ -52,7 +37,7 @@ pub(crate) async fn watch(
     stop: CancellationToken,
 ) {
     let mut held: Option<Reservation> = None;
-    let mut pressed = false;
+    let mut looked = 0;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -62,16 +47,8 @@ pub(crate) async fn watch(
         }
         let now = resident();
         state.resident.store(now, Ordering::Relaxed);
-        let above = now > ceiling / 100 * COLLECT_PERCENT;
-        if above != pressed {
-            pressed = above;
-            set_purge_delay(if above {
-                PURGE_DELAY_PRESSED_MILLIS
-            } else {
-                PURGE_DELAY_MILLIS
-            });
-        }
-        if above {
+        looked = (looked + 1) % LOOKS_PER_COLLECT;
+        if looked == 0 || now > ceiling / 100 * COLLECT_PERCENT {
             collect();
         }
         match &mut held {
@@ -106,9 +83,4 @@ fn hold_all(ingest: &MemoryBudget, held: &mut Option<Reservation>) {
         // Refused when a request took something in between; the next look holds that too.
         let _ = reservation.try_grow(ingest.available());
     }
-}
-
-fn collect() {
-    // SAFETY: asks the allocator to give back unused memory, at once; it takes no pointers.
-    unsafe { libmimalloc_sys::mi_collect(true) };
 }
