@@ -7,7 +7,7 @@ use cupola_store::segment::{Comparison, Literal, RowFilter};
 use cupola_store::{RetainedSignal, RetentionRule};
 use cupola_telemetry::TenantId;
 
-use super::file::{Retention, Scalar, SignalName};
+use super::file::{Retention, Scalar, Severity, SignalName};
 use crate::failure::Failure;
 
 pub(crate) fn rule(from: Retention) -> Result<RetentionRule, Failure> {
@@ -27,7 +27,9 @@ pub(crate) fn rule(from: Retention) -> Result<RetentionRule, Failure> {
     if let Some(service) = from.service {
         filters.push(column("service_name", Comparison::Equal, Literal::Text(service)));
     }
-    if let Some(least) = from.severity_min {
+    // A record without a severity has the number 0, which is no level: it is neither above one nor below one.
+    let least = from.severity_min.or(from.severity_max.map(|_| Severity::Trace));
+    if let Some(least) = least {
         filters.push(column(
             "severity_number",
             Comparison::GreaterOrEqual,

@@ -13,5 +13,6 @@ mod ledger;
 mod offline;
 mod output;
 mod own_telemetry;
+mod retention;
 mod serve;
 mod support;
