@@ -32,6 +32,8 @@ pub(crate) const OTLP_HTTP_PORT: u16 = 4318;
 pub(crate) const DATA_DIRECTORY: &str = "cupola-data";
 /// Tenant of Cupola's own telemetry: apart from users' data, so that it neither shows among it nor is billed to them.
 pub(crate) const OWN_TENANT: &str = "cupola";
+/// The `service.name` of it.
+pub(crate) const OWN_SERVICE: &str = "cupola";
 const LOG_FILTER: &str = "info";
 /// Of the environment variables of Amazon S3, Google Cloud Storage and Azure.
 const PROVIDER_PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -78,8 +80,8 @@ pub(crate) struct StoreSettings {
     pub(crate) segment_bytes_target: Option<u64>,
     pub(crate) compaction_settle: Option<Duration>,
     pub(crate) retention: Vec<RetentionRule>,
-    /// The same rules as the file has them, which is how they are shown.
-    pub(crate) retention_given: Vec<file::Retention>,
+    /// The same rules as a file has them, which is how they are shown.
+    pub(crate) retention_shown: Vec<file::Retention>,
     pub(crate) retention_interval: Option<Duration>,
 }
 
@@ -102,6 +104,7 @@ impl Settings {
             );
         }
         let telemetry = file.service.telemetry;
+        let own_tenant = own_tenant(flags, telemetry.enabled, telemetry.tenant)?;
         let health = file.extensions.health_check.unwrap_or_default();
         let settings = Settings {
             directory: flags
@@ -114,7 +117,7 @@ impl Settings {
                 .clone()
                 .or(file.store.object_store_url.clone()),
             object_store_options: file.store.object_store_options.clone().into_iter().collect(),
-            store: store_settings(flags, file.store)?,
+            store: store_settings(flags, file.store, own_tenant.as_ref())?,
             otlp: otlp_settings(flags, file.receivers),
             api: api_settings(flags, file.api),
             health: optional(
@@ -124,7 +127,7 @@ impl Settings {
                 cupola_api::HEALTH_PORT,
             ),
             memory: MemoryPlan::new(limit),
-            own_tenant: own_tenant(flags, telemetry.enabled, telemetry.tenant)?,
+            own_tenant,
             log: LogSettings {
                 filter: log
                     .log
@@ -196,8 +199,13 @@ fn set<T>(target: &mut T, given: Option<T>) {
     }
 }
 
-fn store_settings(flags: &ServeFlags, file: file::StoreSection) -> Result<StoreSettings, Failure> {
+fn store_settings(
+    flags: &ServeFlags,
+    file: file::StoreSection,
+    own_tenant: Option<&TenantId>,
+) -> Result<StoreSettings, Failure> {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let retention = retention::with_own(file.retention, own_tenant);
     Ok(StoreSettings {
         flush_bytes_max: flags.flush_bytes_max.or(file.flush_bytes_max).map(bytes),
         flush_interval: flags.flush_interval.or(file.flush_interval).map(|span| span.0),
@@ -206,13 +214,12 @@ fn store_settings(flags: &ServeFlags, file: file::StoreSection) -> Result<StoreS
         compaction_files_min: file.compaction.files_min,
         segment_bytes_target: file.compaction.segment_bytes_target.map(|size| size.0),
         compaction_settle: file.compaction.settle.map(|span| span.0),
-        retention: file
-            .retention
+        retention: retention
             .iter()
             .cloned()
             .map(retention::rule)
             .collect::<Result<_, _>>()?,
-        retention_given: file.retention,
+        retention_shown: retention,
         retention_interval: file.retention_interval.map(|span| span.0),
     })
 }

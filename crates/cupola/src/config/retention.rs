@@ -1,6 +1,7 @@
-//! Retention rules of the file as rules of the store.
+//! Retention rules of the file as rules of the store, and the one for Cupola's own telemetry.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cupola_store::schema::AttributeSet;
 use cupola_store::segment::{Comparison, Literal, RowFilter};
@@ -8,7 +9,46 @@ use cupola_store::{RetainedSignal, RetentionRule};
 use cupola_telemetry::TenantId;
 
 use super::file::{Retention, Scalar, Severity, SignalName};
+use super::units::TimeSpan;
+use super::{OWN_SERVICE, OWN_TENANT};
 use crate::failure::Failure;
+
+/// How long Cupola's own telemetry is kept if the file does not say.
+const OWN_KEEP: Duration = Duration::from_secs(7 * 86_400);
+
+/// The rules of the file, and after them the one for Cupola's own telemetry, unless one of them names all of that.
+pub(super) fn with_own(mut rules: Vec<Retention>, own_tenant: Option<&TenantId>) -> Vec<Retention> {
+    let Some(tenant) = own_tenant else {
+        return rules;
+    };
+    let own = Retention {
+        keep: TimeSpan(OWN_KEEP),
+        signal: None,
+        tenant: Some(tenant.as_str().to_owned()),
+        // A tenant that somebody chose may have telemetry of theirs, which is not ours to remove.
+        service: (tenant.as_str() != OWN_TENANT).then(|| OWN_SERVICE.to_owned()),
+        severity_min: None,
+        severity_max: None,
+        attributes: BTreeMap::new(),
+        resource_attributes: BTreeMap::new(),
+    };
+    if !rules.iter().any(|rule| names_all(rule, &own)) {
+        rules.push(own);
+    }
+    rules
+}
+
+/// Whether a rule names every row that one with nothing but a tenant and a service does.
+fn names_all(rule: &Retention, other: &Retention) -> bool {
+    let covers = |named: &Option<String>, other: &Option<String>| named.is_none() || named == other;
+    let severity = rule.severity_min.is_some() || rule.severity_max.is_some();
+    let attributes = !rule.attributes.is_empty() || !rule.resource_attributes.is_empty();
+    rule.signal.is_none()
+        && !severity
+        && !attributes
+        && covers(&rule.tenant, &other.tenant)
+        && covers(&rule.service, &other.service)
+}
 
 pub(crate) fn rule(from: Retention) -> Result<RetentionRule, Failure> {
     if let Some(tenant) = &from.tenant {
@@ -77,5 +117,55 @@ fn column(name: &str, comparison: Comparison, value: Literal) -> RowFilter {
         name: name.to_owned(),
         comparison,
         value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{LogFlags, ServeFlags, Settings, yaml};
+
+    fn rules(text: &str, own_telemetry: &str) -> String {
+        let flags = ServeFlags {
+            own_telemetry: Some(own_telemetry.to_owned()),
+            ..ServeFlags::default()
+        };
+        let resolve = |text: &str| {
+            let file = yaml::from_str(text).unwrap();
+            Settings::resolve(&flags, &LogFlags::default(), file).unwrap()
+        };
+        let shown = resolve(text).show();
+        assert_eq!(resolve(&shown).show(), shown, "what is shown means the same");
+        let rules = shown.split_once("  retention:\n").map_or("", |(_, rest)| rest);
+        rules.split_once("api:").map_or("", |(rules, _)| rules).to_owned()
+    }
+
+    #[test]
+    fn own_telemetry_is_kept_a_week_unless_a_rule_names_it() {
+        let built_in = "    - keep: 7d\n      tenant: \"cupola\"\n";
+        assert_eq!(rules("", "cupola"), built_in);
+        let logs = "store: {retention: [{keep: 3d, signal: logs}]}";
+        assert_eq!(
+            rules(logs, "cupola"),
+            format!("    - keep: 3d\n      signal: logs\n{built_in}"),
+            "the rest of it is kept a week"
+        );
+        for own in ["{keep: 90d}", "{keep: 90d, tenant: cupola}"] {
+            let shown = rules(&format!("store: {{retention: [{own}]}}"), "cupola");
+            assert!(!shown.contains("7d"), "{shown}");
+        }
+        assert_eq!(rules("", "off"), "", "there is none");
+    }
+
+    #[test]
+    fn in_a_tenant_that_was_chosen_only_own_telemetry_goes() {
+        assert_eq!(
+            rules("", "default"),
+            "    - keep: 7d\n      tenant: \"default\"\n      service: \"cupola\"\n"
+        );
+        let service = "store: {retention: [{keep: 1d, service: cupola}]}";
+        assert_eq!(
+            rules(service, "default"),
+            "    - keep: 1d\n      service: \"cupola\"\n"
+        );
     }
 }

@@ -100,7 +100,7 @@ fn store(text: &mut String, settings: &Settings) {
         "  retention_interval: {}",
         TimeSpan(effective.retention_interval)
     );
-    retention(text, &settings.store.retention_given);
+    retention(text, &settings.store.retention_shown);
 }
 
 /// Everything that narrows a rule is shown: without it the rule would remove other rows.

@@ -16,6 +16,7 @@ use tracing::Level;
 use super::layer::Counts;
 use super::metrics::{Kind, Vitals};
 use super::{Item, OwnLog, OwnSpan, STORING, Value, now_unix_nano};
+use crate::config::OWN_SERVICE;
 
 const STORE_EVERY: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -268,7 +269,7 @@ impl Resource {
     }
 
     fn write(&self, resource: &mut cupola_telemetry::encode::Resource<'_>) {
-        resource.attribute("service.name", "cupola");
+        resource.attribute("service.name", OWN_SERVICE);
         resource.attribute("service.version", env!("CARGO_PKG_VERSION"));
         resource.attribute("service.instance.id", self.instance.as_str());
         resource.attribute("process.pid", i64::from(std::process::id()));

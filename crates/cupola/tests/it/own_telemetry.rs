@@ -1,8 +1,9 @@
 //! Cupola's own telemetry is kept under its own tenant, and does not feed on itself.
 
 use cupola_generator::{Generator, GeneratorConfig};
+use cupola_telemetry::TenantId;
 
-use crate::support::{Server, eventually};
+use crate::support::{Server, by_first, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_logs_spans_and_metrics_are_found_under_their_tenant() {
@@ -54,6 +55,33 @@ async fn an_idle_server_does_not_talk_about_storing_its_own_telemetry() {
     assert_eq!(server.count("cupola", spans).await, 0);
     let about = "SELECT count(*) FROM logs WHERE attributes['code.namespace'] LIKE 'cupola_store%'";
     assert_eq!(server.count("cupola", about).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_kept_a_week_and_users_data_for_ever() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &["--own-telemetry", "off"]).await;
+    for tenant in ["cupola", "default"] {
+        let mut generator = Generator::new(GeneratorConfig {
+            tenants: vec![TenantId::parse(tenant).unwrap()],
+            ..GeneratorConfig::default()
+        });
+        // Years ago.
+        server.send_ok(&generator.logs(10)).await;
+        server.send_ok(&generator.points(10)).await;
+    }
+    let counts = "SELECT 'logs', count(*) FROM logs WHERE timestamp < now() - interval '7 days' \
+                  UNION ALL SELECT 'metrics', count(*) FROM metrics WHERE timestamp < now() - interval '7 days'";
+    let all = by_first(server.sql("cupola", counts).await);
+    assert_eq!((all["logs"], all["metrics"]), (10, 10));
+    assert!(server.stop().await.0.success());
+    let server = Server::start(data.path()).await;
+    eventually("the end of old own telemetry", || async {
+        let left = by_first(server.sql("cupola", counts).await);
+        left.values().all(|count| *count == 0)
+    })
+    .await;
+    assert_eq!(by_first(server.sql("default", counts).await), all);
 }
 
 #[tokio::test(flavor = "multi_thread")]
