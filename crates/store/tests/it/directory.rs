@@ -177,10 +177,7 @@ async fn a_directory_is_let_go_when_nobody_works_in_it_any_more() {
         let store = store.clone();
         async move { store.compact().await }
     });
-    let held = disk.clone();
-    tokio::task::spawn_blocking(move || held.wait_for_held())
-        .await
-        .unwrap();
+    disk.wait_for_held().await;
     // Neither does whoever asked for it wait, nor whoever closes the store.
     merging.abort();
     let closing = tokio::spawn({

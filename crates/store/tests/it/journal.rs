@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use cupola_store::io::FileSystem;
 use cupola_store::{AppendError, RecoveryReport, Store, StoreError};
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, poll};
 
 use crate::rows::{log_numbers, logs, open, quiet};
 use crate::simulated::{Simulated, Survival};
@@ -260,21 +262,50 @@ async fn files_are_bounded_and_removed_when_flushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_senders_share_syncs() {
+async fn what_comes_during_a_sync_shares_the_next_one() {
     let disk = Simulated::new();
     let store = open(quiet(Arc::new(disk.clone()))).await;
-    let senders = (0..64).map(|sender| {
-        let store = store.clone();
-        tokio::spawn(async move { store.append(logs("a", [sender])).await })
-    });
-    for sender in senders.collect::<Vec<_>>() {
-        sender.await.unwrap().unwrap();
+    disk.hold_syncs(true);
+    let sender = store.clone();
+    let first = tokio::spawn(async move { sender.append(logs("a", [0])).await });
+    disk.wait_for_held().await;
+    // Asked once, each is in the queue.
+    let mut others: FuturesUnordered<_> = (1..64).map(|number| store.append(logs("a", [number]))).collect();
+    assert!(
+        poll!(others.next()).is_pending(),
+        "nothing is acknowledged before its sync"
+    );
+    assert!(log_numbers(&store, "a").await.is_empty(), "or seen");
+    disk.hold_syncs(false);
+    first.await.unwrap().unwrap();
+    while let Some(acknowledged) = others.next().await {
+        acknowledged.unwrap();
     }
     let counters = store.status().counters;
     assert_eq!((counters.appended_batches, counters.appended_items), (64, 64));
-    assert!(counters.journal_syncs <= 64);
+    assert!(counters.journal_syncs <= 3, "{} syncs", counters.journal_syncs);
     let (store, _) = recover(&disk.reboot(Survival::Nothing)).await;
     assert_eq!(log_numbers(&store, "a").await, (0..64).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_compressed() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    for batch in 0..4 {
+        store
+            .append(logs("a", batch * 100..batch * 100 + 100))
+            .await
+            .unwrap();
+    }
+    let written = disk.metadata(&log_file(&disk)).unwrap().bytes;
+    let counters = store.status().counters;
+    assert!(
+        written < counters.appended_bytes / 2,
+        "{written} bytes for {} of OTLP",
+        counters.appended_bytes
+    );
+    assert!(counters.journal_bytes.abs_diff(written) <= 100, "{counters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

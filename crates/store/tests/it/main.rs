@@ -10,6 +10,7 @@ mod dice;
 mod directory;
 mod doctor;
 mod failures;
+mod flush;
 mod journal;
 mod kill;
 mod memory;

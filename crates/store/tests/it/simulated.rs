@@ -17,7 +17,7 @@ pub(crate) use reboot::Survival;
 #[derive(Debug, Clone)]
 pub(crate) struct Simulated {
     disk: Arc<Mutex<Disk>>,
-    /// Something about [`Disk::held`] has changed.
+    /// Something about [`Disk::held`] or [`Disk::held_syncs`] has changed.
     changed: Arc<Condvar>,
 }
 
@@ -44,8 +44,11 @@ struct Disk {
     failing_names: Option<PathBuf>,
     /// Names in this directory cannot be made durable.
     failing_directory_syncs: Option<PathBuf>,
-    /// Files wait for their names below this directory; so many do.
+    /// Files wait for their names below this directory.
     held: Option<PathBuf>,
+    /// Open files wait for their syncs.
+    held_syncs: bool,
+    /// So many of either do.
     waiting: usize,
 }
 
@@ -109,15 +112,24 @@ impl Simulated {
         self.changed.notify_all();
     }
 
-    /// Returns when a file waits for its name. Blocks.
-    pub(crate) fn wait_for_held(&self) {
-        let is_waiting = self.changed.wait_while(self.disk(), |disk| disk.waiting == 0);
-        drop(is_waiting);
+    /// From now on syncs of open files wait.
+    pub(crate) fn hold_syncs(&self, held: bool) {
+        self.disk().held_syncs = held;
+        self.changed.notify_all();
     }
 
-    /// Waits until files get names there.
-    fn wait_to_name(&self, path: &Path) -> MutexGuard<'_, Disk> {
-        let is_held = |disk: &Disk| disk.held.as_deref().is_some_and(|held| path.starts_with(held));
+    /// Returns when a file waits for its name or its sync.
+    pub(crate) async fn wait_for_held(&self) {
+        let held = self.clone();
+        let wait = move || {
+            let is_waiting = held.changed.wait_while(held.disk(), |disk| disk.waiting == 0);
+            drop(is_waiting);
+        };
+        tokio::task::spawn_blocking(wait).await.unwrap();
+    }
+
+    /// Waits as long as the disk is held in this way.
+    fn wait_while(&self, is_held: impl Fn(&Disk) -> bool) -> MutexGuard<'_, Disk> {
         let mut disk = self.disk();
         if !is_held(&disk) {
             return disk;
@@ -213,13 +225,13 @@ impl Disk {
 
 #[derive(Debug)]
 struct OpenFile {
-    disk: Arc<Mutex<Disk>>,
+    simulated: Simulated,
     id: u64,
 }
 
 impl OpenFile {
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.disk.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.simulated.disk()
     }
 }
 
@@ -260,7 +272,7 @@ impl WritableFile for OpenFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.simulated.wait_while(|disk| disk.held_syncs);
         disk.changing()?;
         let failing = disk.failing_syncs > 0;
         disk.failing_syncs = disk.failing_syncs.saturating_sub(1);
@@ -313,7 +325,7 @@ impl FileSystem for Simulated {
         disk.names.insert(path.to_owned(), id);
         disk.files.insert(id, Content::default());
         Ok(Box::new(OpenFile {
-            disk: self.disk.clone(),
+            simulated: self.clone(),
             id,
         }))
     }
@@ -354,7 +366,7 @@ impl FileSystem for Simulated {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.wait_to_name(to);
+        let mut disk = self.wait_while(|disk| disk.held.as_deref().is_some_and(|held| to.starts_with(held)));
         disk.changing()?;
         disk.has_parent(to)?;
         disk.may_name(to)?;
