@@ -11,8 +11,10 @@ use crate::process::{cargo, command, output, run};
 use crate::{tools, workspace};
 
 const FUZZ_SECONDS: u64 = 20;
-const CRASH_ROUNDS: u64 = 50;
+pub(crate) const CRASH_ROUNDS: u64 = 50;
+pub(crate) const CRASH_ROUNDS_VARIABLE: &str = "CUPOLA_CRASH_ROUNDS";
 const SOAK_MINUTES: u64 = 60;
+const FIXTURES: &str = "tests/fixtures";
 
 /// Every fuzz target for `SECONDS` each.
 pub(crate) fn fuzz(arguments: &[String]) -> Result<bool> {
@@ -62,7 +64,7 @@ pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process:
 /// `kill -9` at random moments under load; every acknowledged item must be there afterwards.
 pub(crate) fn crash(arguments: &[String]) -> Result<bool> {
     let rounds = number(arguments, CRASH_ROUNDS, "rounds")?;
-    crash_rounds(&[("CUPOLA_CRASH_ROUNDS", rounds.to_string())])
+    crash_rounds(&[(CRASH_ROUNDS_VARIABLE, rounds.to_string())])
 }
 
 /// The same for a stretch of time instead of a number of rounds.
@@ -95,9 +97,27 @@ pub(crate) fn openapi(arguments: &[String]) -> Result<bool> {
 
 /// Writes a data directory of this version, which every later version must open.
 pub(crate) fn fixture(arguments: &[String]) -> Result<bool> {
-    none(arguments)?;
-    run(cargo(&["test", "--workspace", "--test", "it", "fixture"]).env("CUPOLA_WRITE_FIXTURE", "1"))?;
+    let [name] = arguments else {
+        bail!("fixture: one name, such as `v2`: that of the format which is about to be released");
+    };
+    let folder = fixture_folder(name)?;
+    if workspace::root().join(FIXTURES).join(&folder).exists() {
+        bail!("fixture: {FIXTURES}/{folder} is there already, and stays as it was written");
+    }
+    run(cargo(&["test", "--workspace", "--test", "it", "fixture::"]).env("CUPOLA_WRITE_FIXTURE", folder))?;
     Ok(true)
+}
+
+/// A name begins with the number of its format: `v1`, `v2-merged`.
+fn fixture_folder(name: &str) -> Result<String> {
+    let digits = name.strip_prefix('v').unwrap_or_default();
+    let is_numbered = digits.starts_with(|first: char| first.is_ascii_digit());
+    let is_plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.".contains(letter);
+    if !is_numbered || !digits.chars().all(is_plain) {
+        bail!("fixture: `{name}` is no name of a fixture; write for example `v2` or `v2-merged`");
+    }
+    Ok(format!("store-{name}"))
 }
 
 /// One benchmark, optimised: builds the server and the benchmark, then runs it with the rest of the arguments.
@@ -142,5 +162,21 @@ fn none(arguments: &[String]) -> Result<()> {
         Ok(())
     } else {
         bail!("unexpected arguments: {}", arguments.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixture_has_a_new_name_with_the_number_of_its_format() {
+        assert_eq!(fixture_folder("v2").unwrap(), "store-v2");
+        assert_eq!(fixture_folder("v12.1-merged").unwrap(), "store-v12.1-merged");
+        for name in ["", "v", "2", "vx", "v1/../../x", "v1 ", "V1"] {
+            assert!(fixture_folder(name).is_err(), "{name}");
+        }
+        assert!(fixture(&["v1".to_owned()]).is_err(), "it is there already");
+        assert!(fixture(&[]).is_err());
     }
 }

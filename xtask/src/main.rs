@@ -27,7 +27,7 @@ cargo xtask COMMAND
   crash [ROUNDS]                           kill -9 in a loop under load (default 50 rounds)
   openapi                                  write docs/openapi.json and the types of the web page again
   bench NAME [ARGUMENTS]                   bench/NAME: ingest, query, footprint
-  fixture                                  write a new on-disk fixture (once per released version)
+  fixture NAME                             write a new on-disk fixture, such as v2 (once per released format)
   soak [MINUTES]                           crash rounds for so long (default 60)
 ";
 

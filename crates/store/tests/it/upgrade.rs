@@ -42,7 +42,9 @@ async fn make_fixture() {
         }
     }
     // As a killed process leaves it: the last batches are in the log alone.
-    copy(directory.path(), &fixtures().join("format-1"));
+    let fixture = fixtures().join("format-1");
+    assert!(!fixture.exists(), "what is there stays as it was written");
+    copy(directory.path(), &fixture);
 }
 
 #[tokio::test(flavor = "multi_thread")]
