@@ -78,7 +78,14 @@ pub(super) fn test() -> Result<Outcome> {
         "--",
         "--show-output",
     ];
-    let succeeded = watch(&mut cargo(&arguments), &log, |line| output.see(line))?;
+    let mut tests = cargo(&arguments);
+    if std::env::var_os(commands::CRASH_ROUNDS_VARIABLE).is_none() {
+        tests.env(
+            commands::CRASH_ROUNDS_VARIABLE,
+            commands::CRASH_ROUNDS.to_string(),
+        );
+    }
+    let succeeded = watch(&mut tests, &log, |line| output.see(line))?;
     println!("   what passing tests printed is in {}", log.display());
     Ok(output.finish(succeeded))
 }

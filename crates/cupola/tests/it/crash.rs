@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Ledger;
-use crate::support::{Server, post, try_sql};
+use crate::reader::Reader;
+use crate::support::{Server, eventually, post};
 
-/// In the ordinary test run; the full suite has at least fifty.
+/// When nothing is said; `cargo xtask test` asks for fifty.
 const ROUNDS_SHORT: u64 = 8;
 const SENDERS: u64 = 4;
 const ITEMS_PER_BATCH_MAX: u64 = 12;
@@ -46,6 +47,14 @@ service:
     enabled: false
 ";
 
+/// Work that kills are to land in: it must have been done before some of them.
+const WORK: [&str; 3] = [
+    "cupola_store_flushes_total",
+    "cupola_store_compactions_total",
+    "cupola_store_retention_rows_total",
+];
+const EPHEMERAL: &str = "SELECT count(*) FROM logs WHERE service_name = 'ephemeral'";
+
 enum Extent {
     Rounds(u64),
     Until(Instant),
@@ -72,8 +81,10 @@ async fn crash_rounds_lose_nothing_acknowledged_and_double_nothing() {
     std::fs::write(&configuration, CONFIGURATION).unwrap();
     let data = directory.path().join("data");
     let ledger = Arc::new(Ledger::default());
+    let reader = Reader::new(ledger.clone());
     let extent = extent();
     let mut round = 0;
+    let mut work = [0.0; WORK.len()];
     loop {
         let more = match extent {
             Extent::Rounds(rounds) => round < rounds,
@@ -89,23 +100,48 @@ async fn crash_rounds_lose_nothing_acknowledged_and_double_nothing() {
         if round % ROUNDS_PER_COMPARISON == 0 {
             ledger.verify(&server, &context).await;
         }
-        one_round(server, &ledger, life, random.random(), context).await;
+        let done = one_round(server, &ledger, &reader, life, random.random(), context).await;
+        for (sum, done) in work.iter_mut().zip(done) {
+            *sum += done;
+        }
     }
     let server = start(&data, &configuration).await;
     ledger
         .verify(&server, &format!("seed {seed}, after {round} rounds"))
         .await;
+    eventually("the end of what retention removes", || async {
+        server.count("default", EPHEMERAL).await == 0
+    })
+    .await;
     let (status, log) = server.stop().await;
     assert!(status.success(), "{log}");
     let server = start(&data, &configuration).await;
     ledger
         .verify(&server, &format!("seed {seed}, after a graceful stop"))
         .await;
+    assert_eq!(
+        server.count("default", EPHEMERAL).await,
+        0,
+        "what is gone stays gone"
+    );
     let counts = Signal::ALL.map(|signal| format!("{} {signal}", ledger.acknowledged(signal)));
-    eprintln!("{round} rounds, acknowledged: {}", counts.join(", "));
+    let looks = reader.looks();
+    let done = WORK.iter().zip(work).map(|(name, sum)| format!("{name} {sum}"));
+    let done = done.collect::<Vec<_>>().join(", ");
+    eprintln!(
+        "{round} rounds, acknowledged: {}; {looks} looks; {done}",
+        counts.join(", ")
+    );
+    for signal in Signal::ALL {
+        assert!(
+            ledger.acknowledged(signal) > 0,
+            "no {signal} were acknowledged: the test tested nothing"
+        );
+    }
+    assert!(looks > 0, "the reader never got an answer");
     assert!(
-        ledger.acknowledged(Signal::Logs) > 0,
-        "nothing was acknowledged: the test tested nothing"
+        work.iter().all(|sum| *sum > 0.0),
+        "no kill can have landed in what was never done: {done}"
     );
 }
 
@@ -113,7 +149,15 @@ async fn start(data: &Path, configuration: &Path) -> Server {
     Server::start_with(data, &["--config", configuration.to_str().unwrap()]).await
 }
 
-async fn one_round(server: Server, ledger: &Arc<Ledger>, life: Duration, seed: u64, context: String) {
+/// A life under load, and its end. Says how much of [`WORK`] was done until then.
+async fn one_round(
+    server: Server,
+    ledger: &Arc<Ledger>,
+    reader: &Arc<Reader>,
+    life: Duration,
+    seed: u64,
+    context: String,
+) -> [f64; WORK.len()] {
     let stop = CancellationToken::new();
     let mut load = JoinSet::new();
     for number in 0..SENDERS {
@@ -133,17 +177,13 @@ async fn one_round(server: Server, ledger: &Arc<Ledger>, life: Duration, seed: u
         server.otlp_http.clone(),
         stop.clone(),
     ));
-    load.spawn(read(
-        ledger.clone(),
-        server.http.clone(),
-        server.api.clone(),
-        context,
-        stop.clone(),
-    ));
+    load.spawn(reader.look(&server, context, stop.clone()));
     tokio::time::sleep(life).await;
+    let done = server.metrics(WORK).await;
     server.kill().await;
     stop.cancel();
     load.join_all().await;
+    done
 }
 
 async fn send(
@@ -191,40 +231,4 @@ fn ephemeral() -> Batch {
     drop(scope);
     drop(resource);
     encoder.finish(TenantId::default_tenant())
-}
-
-/// Counts never fall, and never lag behind what was acknowledged before the question.
-async fn read(
-    ledger: Arc<Ledger>,
-    http: reqwest::Client,
-    api: String,
-    context: String,
-    stop: CancellationToken,
-) {
-    let mut before = [0; 2];
-    while !stop.is_cancelled() {
-        for (index, (signal, table)) in [(Signal::Logs, "logs"), (Signal::Traces, "spans")]
-            .into_iter()
-            .enumerate()
-        {
-            let acknowledged = ledger.acknowledged(signal) as i64;
-            let sql = format!("SELECT count(*) FROM {table} WHERE service_name = 'ledger'");
-            let rows = match try_sql(&http, &api, "default", &sql).await {
-                Ok(rows) => rows,
-                // Cut off by the kill; a refusal of the living server would come again in the comparison.
-                Err(_) => continue,
-            };
-            let count = rows[0][0].as_i64().unwrap();
-            assert!(
-                count >= before[index],
-                "{context}: {table} fell from {} to {count}",
-                before[index]
-            );
-            assert!(
-                count >= acknowledged,
-                "{context}: {count} {table} are seen, {acknowledged} were acknowledged"
-            );
-            before[index] = count;
-        }
-    }
 }

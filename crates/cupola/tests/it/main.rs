@@ -13,6 +13,7 @@ mod ledger;
 mod offline;
 mod output;
 mod own_telemetry;
+mod reader;
 mod retention;
 mod serve;
 mod support;

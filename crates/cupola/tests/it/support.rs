@@ -169,12 +169,19 @@ impl Server {
 
     /// One number of `/metrics`, 0 if it is not there.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
+        self.metrics([name]).await[0]
+    }
+
+    /// Some numbers of `/metrics`, of one moment.
+    pub(crate) async fn metrics<const N: usize>(&self, names: [&str; N]) -> [f64; N] {
         let response = self.http.get(format!("{}/metrics", self.api)).send().await;
         let text = response.unwrap().text().await.unwrap();
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        names.map(|name| {
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.map_or(0.0, |value| value.parse().unwrap())
+        })
     }
 
     /// `kill -9`.

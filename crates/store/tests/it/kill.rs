@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_store::io::Disk;
-use cupola_store::{RetentionRule, StoreConfig};
+use cupola_store::{RetentionRule, Store, StoreConfig};
 use cupola_telemetry::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::rows::{START, Stopped, log_numbers, logs, open, point_numbers, points};
+use crate::rows::{HOUR, START, Stopped, log_numbers, logs, open, point_numbers, points};
 
 const ROUNDS: u64 = 50;
 const ITEMS: u64 = 10;
+/// Later than any item: each is a second after the one before it.
+const NOW: i64 = START + 30 * 24 * HOUR;
 /// Tells the child where to work; its presence tells it that it is one.
 const DIRECTORY: &str = "CUPOLA_TEST_KILL_DIRECTORY";
 const FIRST: &str = "CUPOLA_TEST_KILL_FIRST";
@@ -25,7 +27,7 @@ const FIRST: &str = "CUPOLA_TEST_KILL_FIRST";
 fn config(directory: &Path) -> StoreConfig {
     let mut config = StoreConfig::new(directory);
     config.file_system = Arc::new(Disk);
-    config.clock = Arc::new(Stopped(START + 3_600_000_000_000));
+    config.clock = Arc::new(Stopped(NOW));
     config.flush_bytes_max = 8 << 10;
     config.seal_bytes_max = 2 << 10;
     config.wal_segment_bytes_max = 4 << 10;
@@ -41,7 +43,46 @@ fn config(directory: &Path) -> StoreConfig {
     config
 }
 
-/// Not a test of its own: the process that is killed. Prints each number up to which everything was acknowledged.
+/// What a process had done when it was killed: the number up to which everything was acknowledged, then how many flushes,
+/// merges and rows removed by retention. Each of its lines is one.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    acknowledged: u64,
+    work: [u64; 3],
+}
+
+impl Progress {
+    fn of(store: &Store, acknowledged: u64) -> Progress {
+        let counters = store.status().counters;
+        Progress {
+            acknowledged,
+            work: [counters.flushes, counters.compactions, counters.retention_rows],
+        }
+    }
+
+    fn line(&self) -> String {
+        let [flushes, merges, forgotten] = self.work;
+        format!(
+            "acknowledged {} {flushes} {merges} {forgotten}",
+            self.acknowledged
+        )
+    }
+
+    /// Nothing of what the test framework prints, and of a line that a killed writer has not finished.
+    fn parse(line: &str) -> Option<Progress> {
+        let numbers = line.strip_prefix("acknowledged ")?.split(' ');
+        let numbers: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [acknowledged, work @ ..] = numbers.as_slice() else {
+            return None;
+        };
+        Some(Progress {
+            acknowledged: *acknowledged,
+            work: work.try_into().ok()?,
+        })
+    }
+}
+
+/// Not a test of its own: the process that is killed. Prints its progress.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
@@ -55,13 +96,13 @@ async fn child() {
         store.append(logs("a", numbers.clone())).await.unwrap();
         store.append(points("a", numbers.clone())).await.unwrap();
         store.append(logs("b", numbers.clone())).await.unwrap();
-        writeln!(output, "acknowledged {}", numbers.end).unwrap();
+        writeln!(output, "{}", Progress::of(&store, numbers.end).line()).unwrap();
         output.flush().unwrap();
     }
 }
 
-/// Runs the child until it has acknowledged something and a random time has passed. Says up to where it came.
-fn run_and_kill(directory: &Path, first: u64, after: Duration) -> u64 {
+/// Runs the child until it has acknowledged something and a random time has passed. Says how far it came.
+fn run_and_kill(directory: &Path, first: u64, after: Duration) -> Progress {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--nocapture"])
         .env(DIRECTORY, directory)
@@ -71,25 +112,23 @@ fn run_and_kill(directory: &Path, first: u64, after: Duration) -> u64 {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let number = |line: String| {
-        line.strip_prefix("acknowledged ")
-            .and_then(|number| number.parse().ok())
-    };
-    let mut acknowledged = lines
+    let mut progress = lines
         .by_ref()
         .map(Result::unwrap)
-        .find_map(number)
-        .unwrap_or(first);
+        .find_map(|line| Progress::parse(&line))
+        .unwrap_or(Progress {
+            acknowledged: first,
+            work: [0; 3],
+        });
     let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let reader = std::thread::spawn(move || {
         for line in lines {
-            // A killed writer may leave half a line.
-            if let Some(number) = line.ok().and_then(number) {
-                acknowledged = acknowledged.max(number);
+            if let Some(later) = line.ok().and_then(|line| Progress::parse(&line)) {
+                progress = later;
             }
         }
         drop(stop);
-        acknowledged
+        progress
     });
     // Ends early only if the child ends by itself, which it does not.
     let _ = stopped.recv_timeout(after);
@@ -107,12 +146,17 @@ async fn fifty_rounds() {
     let mut random = StdRng::seed_from_u64(9);
     let mut certain: BTreeSet<u64> = BTreeSet::new();
     let mut next = 0;
+    let mut work = [0; 3];
     for round in 0..ROUNDS {
         let after = Duration::from_micros(random.random_range(0..150_000));
         let path = directory.path().to_owned();
-        let end = tokio::task::spawn_blocking(move || run_and_kill(&path, next, after))
+        let progress = tokio::task::spawn_blocking(move || run_and_kill(&path, next, after))
             .await
             .unwrap();
+        let end = progress.acknowledged;
+        for (sum, done) in work.iter_mut().zip(progress.work) {
+            *sum += done;
+        }
         certain.extend(next..end);
         let store = open(config(directory.path())).await;
         let (found_logs, found_points) = (log_numbers(&store, "a").await, point_numbers(&store, "a").await);
@@ -134,5 +178,17 @@ async fn fifty_rounds() {
         certain.extend(found_logs.iter().filter(|number| found_points.contains(number)));
         store.shutdown().await.unwrap();
     }
-    println!("{ROUNDS} rounds, {} items", certain.len());
+    let [flushes, merges, forgotten] = work;
+    println!(
+        "{ROUNDS} rounds, {} items, {flushes} flushes, {merges} merges, {forgotten} rows forgotten",
+        certain.len()
+    );
+    assert!(
+        work.iter().all(|count| *count > 0),
+        "no kill can have hit what never happened: {work:?}"
+    );
+    let store = open(config(directory.path())).await;
+    store.flush().await.unwrap();
+    store.apply_retention(NOW).await.unwrap();
+    assert!(log_numbers(&store, "b").await.is_empty(), "what is old is gone");
 }
