@@ -6,6 +6,9 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cupola_export::otlp::{OtlpConfig, OtlpSink, Protocol};
+use cupola_export::retry::RetryConfig;
+use cupola_export::{SendError, Sink as _};
 use cupola_telemetry::{Batch, Signal};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -59,6 +62,7 @@ pub(crate) struct Server {
     pub(crate) health: String,
     lines: Arc<Mutex<Vec<String>>>,
     pub(crate) http: reqwest::Client,
+    grpc: OtlpSink,
 }
 
 const FREE_PORTS: [&str; 12] = [
@@ -130,6 +134,9 @@ impl Server {
             }
         };
         let url = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
+        let mut grpc = OtlpConfig::new(Protocol::Grpc, url("otlp_grpc"));
+        grpc.retry = RetryConfig::disabled();
+        grpc.timeout = PATIENCE;
         Ok(Server {
             child,
             api: url("api"),
@@ -142,6 +149,7 @@ impl Server {
                 .no_proxy()
                 .build()
                 .unwrap(),
+            grpc: OtlpSink::new(grpc).unwrap(),
         })
     }
 
@@ -199,6 +207,13 @@ impl Server {
     /// Sends a batch over OTLP/HTTP; the status, or nothing if the connection broke.
     pub(crate) async fn send(&self, batch: &Batch) -> Option<u16> {
         post(&self.http, &self.otlp_http, batch).await
+    }
+
+    /// Sends a batch over OTLP/gRPC, once.
+    pub(crate) async fn send_grpc(&self, batch: Batch) -> Result<(), SendError> {
+        let accepted = self.grpc.send(batch).await?;
+        assert!(!accepted.is_partial(), "{accepted:?}");
+        Ok(())
     }
 
     pub(crate) async fn send_ok(&self, batch: &Batch) {
