@@ -6,10 +6,10 @@ use cupola_query::datafusion::common::ScalarValue;
 use cupola_query::datafusion::execution::session_state::SessionState;
 use cupola_query::datafusion::logical_expr::LogicalPlan;
 use cupola_query::{
-    QueryEngine, QueryError, QueryHandle, QueryId, QueryLimits, QueryProgress, QueryResult, parse_statement,
-    readable_names,
+    QueryEngine, QueryError, QueryHandle, QueryId, QueryLimits, QueryName, QueryProgress, QueryResult,
+    parse_statement, readable_names,
 };
-use cupola_store::StoreError;
+use cupola_store::{Snapshot, StoreError};
 use cupola_telemetry::TenantId;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -35,7 +35,10 @@ impl Answer {
             .map_err(|error| query_error(&QueryError::from(error)))
             .boxed();
         Self {
-            id: result.handle.id().to_string(),
+            id: match result.handle.name() {
+                Some(name) => name.to_string(),
+                None => result.handle.id().to_string(),
+            },
             schema: result.schema,
             batches,
             handle: result.handle,
@@ -63,7 +66,18 @@ impl Backend {
         sql: &str,
         limits: QueryLimits,
     ) -> Result<Answer, ApiError> {
-        let result = self.engine.sql(tenant, sql, limits).await;
+        self.sql_named(tenant, sql, None, limits).await
+    }
+
+    /// A statement under a name by which the tenant can stop it.
+    pub(crate) async fn sql_named(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+        name: Option<QueryName>,
+        limits: QueryLimits,
+    ) -> Result<Answer, ApiError> {
+        let result = self.engine.sql_named(tenant, sql, name, limits).await;
         result.map(Answer::new).map_err(|error| query_error(&error))
     }
 
@@ -76,11 +90,13 @@ impl Backend {
     ) -> Result<Answer, ApiError> {
         let (engine, text) = (self.engine.clone(), sql.to_owned());
         let started = async {
-            let planned = self.engine.plan(tenant, sql, async move |session| {
-                let session = session.state();
-                let plan = logical_plan(&session, &text).await?;
-                engine.planned(session, plan.with_param_values(parameters)?)
-            });
+            let planned = self
+                .engine
+                .plan(tenant, sql, QueryLimits::UNSET, async move |session| {
+                    let session = session.state();
+                    let plan = logical_plan(&session, &text).await?;
+                    engine.planned(session, plan.with_param_values(parameters)?)
+                });
             let planned = planned.await??;
             self.engine
                 .execute(tenant, sql, planned, QueryLimits::UNSET)
@@ -99,12 +115,14 @@ impl Backend {
         sql: &str,
     ) -> Result<(SchemaRef, Vec<(String, Option<DataType>)>), ApiError> {
         let text = sql.to_owned();
-        let described = self.engine.plan(tenant, sql, async move |session| {
-            let plan = logical_plan(&session.state(), &text).await?;
-            let parameters = plan.get_parameter_types()?;
-            let schema = readable_names(plan.schema().inner());
-            Ok((schema, parameters.into_iter().collect()))
-        });
+        let described = self
+            .engine
+            .plan(tenant, sql, QueryLimits::UNSET, async move |session| {
+                let plan = logical_plan(&session.state(), &text).await?;
+                let parameters = plan.get_parameter_types()?;
+                let schema = readable_names(plan.schema().inner());
+                Ok((schema, parameters.into_iter().collect()))
+            });
         let described = described.await.and_then(|described| described);
         described.map_err(|error| query_error(&error))
     }
@@ -118,6 +136,12 @@ impl Backend {
             .await
     }
 
+    /// All tables of the tenant at one moment.
+    pub(crate) async fn snapshot(&self, tenant: &TenantId) -> Result<Snapshot, ApiError> {
+        let snapshot = self.engine.snapshot(tenant).await;
+        snapshot.map_err(|error| query_error(&error))
+    }
+
     /// The tenant's statements under way.
     pub(crate) fn running(&self, tenant: &TenantId) -> Vec<RunningQuery> {
         let now = now_ns();
@@ -129,7 +153,10 @@ impl Backend {
         own.map(|query| {
             let elapsed_ns = i64::try_from(query.elapsed.as_nanos()).unwrap_or(i64::MAX);
             RunningQuery {
-                id: query.id.to_string(),
+                id: match &query.name {
+                    Some(name) => name.to_string(),
+                    None => query.id.to_string(),
+                },
                 query: query.sql,
                 started: rfc3339(now.saturating_sub(elapsed_ns)),
                 elapsed_ms: u64::try_from(query.elapsed.as_millis()).unwrap_or(u64::MAX),
@@ -147,17 +174,16 @@ impl Backend {
         self.engine.running().len()
     }
 
-    /// Cancels a statement of the tenant; false when it has none of this id.
-    pub(crate) fn cancel(&self, tenant: &TenantId, id: &str) -> bool {
-        let Ok(id) = id.parse::<QueryId>() else {
-            return false;
-        };
-        let is_own = self
-            .engine
-            .running()
-            .iter()
-            .any(|query| query.id == id && query.tenant == *tenant);
-        is_own && self.engine.cancel(id)
+    /// Cancels a statement of the tenant by its id or name; false when it has none.
+    pub(crate) fn cancel(&self, tenant: &TenantId, id_or_name: &str) -> bool {
+        // No name looks like an id.
+        let (id, name) = (id_or_name.parse::<QueryId>().ok(), QueryName::parse(id_or_name));
+        let running = self.engine.running();
+        let wanted = running.iter().find(|query| {
+            let is_named = name.is_some() && query.name == name;
+            query.tenant == *tenant && (is_named || Some(query.id) == id)
+        });
+        wanted.is_some_and(|query| self.engine.cancel(query.id))
     }
 }
 
@@ -176,7 +202,9 @@ pub(crate) fn query_error(error: &QueryError) -> ApiError {
         }
         // Less of it may pass, and so may the same later: other queries and ingestion use the same memory.
         QueryError::Memory { .. } => ApiError::overloaded(message, None),
+        QueryError::Overloaded { .. } => ApiError::overloaded(message, None),
         QueryError::Cancelled => ApiError::new(StatusCode::CONFLICT, "cancelled", message),
+        QueryError::NameTaken { .. } => ApiError::new(StatusCode::CONFLICT, "query_id_taken", message),
         QueryError::Store(StoreError::Closed) => ApiError::overloaded("the store is shutting down", None),
         QueryError::Store(cause) => ApiError::internal("the data could not be opened", cause),
         // Something about the values, as a division by zero: nothing is wrong with the server.

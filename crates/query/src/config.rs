@@ -10,6 +10,8 @@ pub struct QueryConfig {
     pub threads: usize,
     /// Queries that run at one time; others wait, within their time limit.
     pub running_max: usize,
+    /// Queries that may wait; one more is refused with [`crate::QueryError::Overloaded`].
+    pub waiting_max: usize,
     /// Limits of queries that name none, and the most a query may ask for.
     pub limits: QueryLimits,
     /// Where queries that need more memory than they have put rows. Cleared at start. `None`: they fail instead.
@@ -27,6 +29,7 @@ impl Default for QueryConfig {
         QueryConfig {
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             running_max: 16,
+            waiting_max: 128,
             limits: QueryLimits::default(),
             spill_directory: None,
             spill_bytes_max: 8 << 30,

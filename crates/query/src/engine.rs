@@ -4,13 +4,16 @@
 //! anybody else exists in it. Planning and execution run on the engine's own threads, so that a heavy query delays
 //! no socket.
 
+mod counters;
 mod information;
 mod planned;
 mod registry;
 mod run;
 mod session;
+mod slots;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use cupola_store::{Snapshot, Store};
@@ -21,19 +24,21 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::Semaphore;
 
+pub use counters::{QueryCounters, QueryStatus};
 pub use information::information_schema;
 pub use planned::PlannedQuery;
-pub use registry::{QueryHandle, QueryId, QueryProgress, RunningQuery};
+pub use registry::{QueryHandle, QueryId, QueryName, QueryProgress, RunningQuery};
 pub use run::{parse_statement, readable_names};
 
 use crate::config::{QueryConfig, QueryLimits};
 use crate::error::QueryError;
 use crate::planner::check_text;
-use registry::Registry;
+use counters::Counters;
+use registry::{Listed, Registry};
 use run::Work;
 use session::Sessions;
+use slots::{Queue, Slots};
 
 /// Stack of the threads that plan: deep expressions are walked recursively. Only what is used is backed by memory.
 const STACK_BYTES: usize = 128 << 20;
@@ -53,9 +58,12 @@ struct Engine {
     memory: MemoryBudget,
     sessions: Sessions,
     registry: Arc<Registry>,
-    slots: Arc<Semaphore>,
+    counters: Counters,
+    queue: Arc<Queue>,
+    /// Statements that run at one time.
+    slots: Slots,
     /// Statements that protocols plan at one time.
-    planning: Arc<Semaphore>,
+    planning: Slots,
     runtime: QueryRuntime,
 }
 
@@ -94,14 +102,17 @@ impl QueryEngine {
                 message: format!("cannot start query threads: {error}"),
             })?;
         let sessions = Sessions::new(&store, &config, &memory)?;
-        let slots = Arc::new(Semaphore::new(config.running_max.max(1)));
-        let planning = Arc::new(Semaphore::new(threads));
+        let queue = Arc::new(Queue::new(config.waiting_max));
+        let slots = Slots::new(config.running_max, Arc::clone(&queue));
+        let planning = Slots::new(threads, Arc::clone(&queue));
         let inner = Engine {
             store,
             config,
             memory,
             sessions,
             registry: Arc::new(Registry::default()),
+            counters: Counters::default(),
+            queue,
             slots,
             planning,
             runtime: QueryRuntime(Some(runtime)),
@@ -118,31 +129,70 @@ impl QueryEngine {
         sql: &str,
         limits: QueryLimits,
     ) -> Result<QueryResult, QueryError> {
+        self.sql_named(tenant, sql, None, limits).await
+    }
+
+    /// Starts a statement under a name of the asker's choice, by which [`running`](Self::running) lists it.
+    pub async fn sql_named(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+        name: Option<QueryName>,
+        limits: QueryLimits,
+    ) -> Result<QueryResult, QueryError> {
         let limits = limits.within(self.inner.config.limits);
-        run::start(&self.inner, tenant, sql, Work::Statement, limits).await
+        run::start(&self.inner, tenant, sql, name, Work::Statement, limits).await
     }
 
     /// Runs what a protocol does with the text of a statement, over a new snapshot, on a thread whose stack is made for
     /// deep statements. Syntax trees and plans must be made, walked and dropped there, as a recursion over one overflows
     /// the stack of an ordinary thread: what `work` gives back is to hold none but in a [`PlannedQuery`].
     ///
-    /// Fails without running `work` when `sql`, all text that it is going to read, is too much to parse.
+    /// Fails without running `work` when `sql`, all text that it is going to read, is too much to parse. Is listed,
+    /// stopped and limited in time as a statement is; its execution has a time of its own.
     pub async fn plan<T: Send + 'static>(
         &self,
         tenant: &TenantId,
         sql: &str,
+        limits: QueryLimits,
         work: impl AsyncFnOnce(SessionContext) -> T + Send + 'static,
     ) -> Result<T, QueryError> {
         check_text(sql)?;
+        let listed = Listed::new(&self.inner.registry, tenant, sql, None)?;
+        let cancel = listed.running.cancel.clone();
+        // Whoever waits here and goes away cancels.
+        let _guard = cancel.clone().drop_guard();
+        let limits = limits.within(self.inner.config.limits);
+        let time = limits.time.unwrap_or(Duration::MAX);
+        let planned = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(QueryError::Cancelled),
+            planned = tokio::time::timeout(time, self.plan_listed(listed, work)) => {
+                planned.unwrap_or(Err(QueryError::TimeLimit { limit: time }))
+            }
+        };
+        if let Err(error) = &planned {
+            self.inner.counters.ended(error);
+        }
+        planned
+    }
+
+    async fn plan_listed<T: Send + 'static>(
+        &self,
+        listed: Listed,
+        work: impl AsyncFnOnce(SessionContext) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
         let runtime = self.inner.handle()?;
-        let session = self.session(tenant).await?;
-        let turn = Arc::clone(&self.inner.planning);
-        let turn = turn.acquire_owned().await.map_err(|_| QueryError::Cancelled)?;
+        let turn = self.inner.planning.take().await?;
+        let session = self.session(listed.running.tenant()).await?;
         let task = runtime.clone().spawn_blocking(move || {
-            let _turn = turn;
-            runtime.block_on(work(session))
+            let cancel = listed.running.cancel.clone();
+            let planned = runtime.block_on(cancel.run_until_cancelled_owned(work(session)));
+            // A planner that does not yield is not stopped: it is listed, and has its turn, for as long as it works.
+            drop((listed, turn));
+            planned
         });
-        task.await.map_err(|_| run::lost())
+        task.await.map_err(|_| run::lost())?.ok_or(QueryError::Cancelled)
     }
 
     /// A plan made in [`plan`](Self::plan), for [`execute`](Self::execute).
@@ -160,7 +210,7 @@ impl QueryEngine {
         limits: QueryLimits,
     ) -> Result<QueryResult, QueryError> {
         let limits = limits.within(self.inner.config.limits);
-        run::start(&self.inner, tenant, sql, Work::Plan(planned), limits).await
+        run::start(&self.inner, tenant, sql, None, Work::Plan(planned), limits).await
     }
 
     /// A session over one snapshot of a tenant. Statements are planned in [`plan`](Self::plan).
@@ -187,6 +237,23 @@ impl QueryEngine {
     /// All tables of a tenant at one moment.
     pub async fn snapshot(&self, tenant: &TenantId) -> Result<Snapshot, QueryError> {
         Ok(self.inner.store.snapshot(tenant).await?)
+    }
+
+    /// What the engine does at this moment, and has done.
+    pub fn status(&self) -> QueryStatus {
+        let engine = &self.inner;
+        let (spill_bytes, spill_bytes_max) = engine.sessions.spill_bytes();
+        QueryStatus {
+            running: engine.slots.taken() as u64,
+            running_max: engine.slots.max() as u64,
+            waiting: engine.queue.waiting() as u64,
+            waiting_max: engine.queue.waiting_max() as u64,
+            spill_bytes,
+            spill_bytes_max,
+            metadata_cache_bytes: engine.sessions.metadata_cache_bytes() as u64,
+            metadata_cache_bytes_max: engine.config.metadata_cache_bytes_max as u64,
+            counters: engine.counters.read(),
+        }
     }
 
     /// Bytes of parsed file metadata held.

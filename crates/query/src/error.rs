@@ -6,6 +6,8 @@ use arrow::error::ArrowError;
 use cupola_store::StoreError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
 
+use crate::engine::QueryName;
+
 /// Why a query was refused or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -31,6 +33,12 @@ pub enum QueryError {
     Memory { message: String },
     #[error("the query was cancelled")]
     Cancelled,
+    /// Nothing was done: the same may be asked again soon.
+    #[error("there is no room for another query: {waiting} are waiting already")]
+    Overloaded { waiting: usize },
+    /// The name that the query was to have is that of another one.
+    #[error("a query named {name} is under way already")]
+    NameTaken { name: QueryName },
     #[error("the data could not be opened")]
     Store(#[from] StoreError),
     /// Only when the engine is started.
@@ -57,7 +65,32 @@ impl QueryError {
                 Some("add a LIMIT, aggregate, or select fewer columns".to_owned())
             }
             QueryError::Memory { .. } => Some("narrow the time range, or group by fewer values".to_owned()),
+            QueryError::Overloaded { .. } => Some("ask again when others have ended".to_owned()),
+            QueryError::NameTaken { .. } => Some("choose another name for each query".to_owned()),
             _ => None,
+        }
+    }
+
+    /// One word for what happened, of a small set: for metrics and spans.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            QueryError::Syntax { .. } => "syntax",
+            QueryError::Refused { .. } => "refused",
+            QueryError::UnknownColumn { .. } => "unknown_column",
+            QueryError::UnknownTable { .. } => "unknown_table",
+            QueryError::Plan { .. } => "plan",
+            QueryError::TooComplex { .. } => "too_complex",
+            QueryError::TimeLimit { .. } => "time_limit",
+            QueryError::RowLimit { .. } => "row_limit",
+            QueryError::ByteLimit { .. } => "byte_limit",
+            QueryError::Memory { .. } => "memory_limit",
+            QueryError::Cancelled => "cancelled",
+            QueryError::Overloaded { .. } => "overloaded",
+            QueryError::NameTaken { .. } => "name_taken",
+            QueryError::Store(_) => "store",
+            QueryError::Setup { .. } => "setup",
+            QueryError::Execution { .. } => "execution",
+            QueryError::Internal { .. } => "internal",
         }
     }
 

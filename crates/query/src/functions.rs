@@ -1,6 +1,7 @@
 //! SQL functions: one file each, under the folder of its topic.
 //!
-//! Functions in [`register`] can be written in SQL; the others are what the scan adapter makes of columns.
+//! Those of [`scalar_functions`] and [`aggregate_functions`] can be written in SQL; the others are what the scan adapter
+//! makes of columns.
 
 pub(crate) mod attributes;
 mod bounded;

@@ -20,8 +20,8 @@ mod tables;
 pub use config::{QueryConfig, QueryLimits};
 pub use datafusion;
 pub use engine::{
-    PlannedQuery, QueryEngine, QueryHandle, QueryId, QueryProgress, QueryResult, RunningQuery,
-    information_schema, parse_statement, readable_names,
+    PlannedQuery, QueryCounters, QueryEngine, QueryHandle, QueryId, QueryName, QueryProgress, QueryResult,
+    QueryStatus, RunningQuery, information_schema, parse_statement, readable_names,
 };
 pub use error::QueryError;
 pub use functions::level::{level_floor, level_of, span_kind, status_code};

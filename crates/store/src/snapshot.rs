@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{max, min};
+use arrow::datatypes::TimestampNanosecondType;
 use cupola_telemetry::TenantId;
 
 use crate::memtable::Sealed;
@@ -69,6 +71,19 @@ impl Snapshot {
 
     /// The attribute keys of a table, by set and name: exact in memory, in segments up to the bound of listed keys.
     pub fn attribute_keys(&self, table: Table) -> Vec<AttributeKey> {
+        self.attribute_keys_within(table, None, None)
+    }
+
+    /// The same of the segments and chunks of rows in memory that have rows from `from` (within) to `to` (not within),
+    /// both in nanoseconds since 1970: keys of other rows of theirs are among them.
+    pub fn attribute_keys_within(
+        &self,
+        table: Table,
+        from: Option<i64>,
+        to: Option<i64>,
+    ) -> Vec<AttributeKey> {
+        let is_within =
+            |least: i64, most: i64| from.is_none_or(|from| most >= from) && to.is_none_or(|to| least < to);
         let snapshot = self.table(table);
         let mut found: BTreeMap<(AttributeSet, String), (TypeMask, u64)> = BTreeMap::new();
         let mut note = |set: AttributeSet, key: &str, types: TypeMask, rows: u64| {
@@ -76,7 +91,8 @@ impl Snapshot {
             known.0 = known.0.union(types);
             known.1 += rows;
         };
-        for segment in &snapshot.segments {
+        let segments = snapshot.segments.iter();
+        for segment in segments.filter(|segment| is_within(segment.min_timestamp, segment.max_timestamp)) {
             for keys in &segment.meta.attributes {
                 for promoted in &keys.promoted {
                     let mut types = TypeMask::default();
@@ -88,7 +104,11 @@ impl Snapshot {
                 }
             }
         }
-        let statistics = KeyStatistics::of(&snapshot.chunks);
+        let chunks = snapshot.chunks.iter().filter(|chunk| {
+            // Without times that can be read nothing is left out.
+            times_of(chunk).is_none_or(|(least, most)| is_within(least, most))
+        });
+        let statistics = KeyStatistics::of(&chunks.cloned().collect::<Vec<_>>());
         for set in AttributeSet::ALL {
             for (key, counts) in statistics.set(set).iter() {
                 note(set, key, counts.rest.union(counts.promoted), counts.total());
@@ -104,4 +124,12 @@ impl Snapshot {
             })
             .collect()
     }
+}
+
+/// The least and the greatest timestamp of a chunk.
+fn times_of(chunk: &RecordBatch) -> Option<(i64, i64)> {
+    let times = chunk
+        .column_by_name("timestamp")?
+        .as_primitive_opt::<TimestampNanosecondType>()?;
+    min(times).zip(max(times))
 }

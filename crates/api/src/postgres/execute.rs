@@ -29,14 +29,7 @@ pub(super) async fn execute<C: ClientInfo + ?Sized>(
     format: &Format,
     client: &C,
 ) -> PgWireResult<Response> {
-    let timeout = client
-        .metadata()
-        .get(STATEMENT_TIMEOUT)
-        .and_then(|text| text.parse().ok());
-    let limits = QueryLimits {
-        time: timeout.map(Duration::from_millis),
-        ..QueryLimits::UNSET
-    };
+    let limits = limits_of(client);
     let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
     let fields = Arc::new(fields(&question.schema, format, Some(options))?);
     let result = engine
@@ -52,6 +45,18 @@ pub(super) async fn execute<C: ClientInfo + ?Sized>(
         stream::iter(rows)
     });
     Ok(Response::Query(QueryResponse::new(fields, rows)))
+}
+
+/// What a client has set, and the limits of the server besides.
+pub(super) fn limits_of<C: ClientInfo + ?Sized>(client: &C) -> QueryLimits {
+    let timeout = client
+        .metadata()
+        .get(STATEMENT_TIMEOUT)
+        .and_then(|text| text.parse().ok());
+    QueryLimits {
+        time: timeout.map(Duration::from_millis),
+        ..QueryLimits::UNSET
+    }
 }
 
 /// The columns of an answer in the formats a client wants.
@@ -87,6 +92,8 @@ pub(super) fn query_error(error: &QueryError) -> PgWireError {
         QueryError::TimeLimit { .. } | QueryError::Cancelled => "57014",
         QueryError::RowLimit { .. } | QueryError::ByteLimit { .. } => "54000",
         QueryError::Memory { .. } => "53200",
+        QueryError::Overloaded { .. } => "53000",
+        QueryError::NameTaken { .. } => "42710",
         QueryError::Execution { .. } => "22000",
         QueryError::Store(cause) => internal(cause),
         QueryError::Setup { message } => internal(message),

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use cupola_query::datafusion::common::ParamValues;
 use cupola_query::datafusion::prelude::SessionContext;
-use cupola_query::{QueryEngine, QueryError};
+use cupola_query::{QueryEngine, QueryError, QueryLimits};
 use cupola_telemetry::TenantId;
 use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
 use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
@@ -31,7 +31,7 @@ use futures::{Sink, SinkExt as _};
 use tokio::sync::OnceCell;
 
 use super::catalog::{ConnectionCatalog, StaticCatalog};
-use super::execute::{check_formats, execute, fields, query_error};
+use super::execute::{check_formats, execute, fields, limits_of, query_error};
 use super::statement::{self, AboutConnection, Prepared, Question, Step, refusal};
 
 #[derive(Clone)]
@@ -75,6 +75,7 @@ impl StatementService {
         &self,
         tenant: &TenantId,
         sql: &str,
+        limits: QueryLimits,
         work: impl AsyncFnOnce(&QueryEngine, &SessionContext, String) -> PgWireResult<T> + Send + 'static,
     ) -> PgWireResult<T> {
         let shared = &self.0;
@@ -90,7 +91,7 @@ impl StatementService {
         let (engine, text) = (shared.engine.clone(), sql.to_owned());
         let planned = shared
             .engine
-            .plan(tenant, sql, async move |session| {
+            .plan(tenant, sql, limits, async move |session| {
                 let session = catalog
                     .attach(&session)
                     .map_err(|error| query_error(&QueryError::from(error)))?;
@@ -134,7 +135,8 @@ impl SimpleQueryHandler for StatementService {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let tenant = tenant_of(client)?;
-        let steps = self.plan(&tenant, query, async move |engine, session, sql| {
+        let limits = limits_of(client);
+        let steps = self.plan(&tenant, query, limits, async move |engine, session, sql| {
             statement::steps(engine, session, &sql).await
         });
         let mut responses = Vec::new();
@@ -207,9 +209,13 @@ impl ExtendedQueryHandler for StatementService {
         }
         let tenant = tenant_of(client)?;
         let parameters = parameters(portal)?;
-        let question = self.plan(&tenant, &prepared.sql, async move |engine, session, sql| {
-            statement::bind(engine, session, sql, &parameters).await
-        });
+        let limits = limits_of(client);
+        let question = self.plan(
+            &tenant,
+            &prepared.sql,
+            limits,
+            async move |engine, session, sql| statement::bind(engine, session, sql, &parameters).await,
+        );
         let question = question.await?;
         if prepared.parameters.is_empty() && types(&prepared.schema)? != types(&question.schema)? {
             // As PostgreSQL says it, which drivers look for to prepare again.
@@ -318,7 +324,7 @@ impl QueryParser for StatementService {
         C: ClientInfo + Unpin + Send + Sync,
     {
         let tenant = tenant_of(client)?;
-        self.plan(&tenant, sql, async move |_, session, sql| {
+        self.plan(&tenant, sql, limits_of(client), async move |_, session, sql| {
             statement::prepare(session, sql).await
         })
         .await

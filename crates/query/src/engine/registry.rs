@@ -12,6 +12,8 @@ use datafusion::physical_plan::{ExecutionPlan, metrics::MetricsSet};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::QueryError;
+
 /// Names a query while it runs; unique in the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueryId(u64);
@@ -27,6 +29,35 @@ impl FromStr for QueryId {
 
     fn from_str(text: &str) -> Result<QueryId, Self::Err> {
         text.strip_prefix('q').unwrap_or(text).parse().map(QueryId)
+    }
+}
+
+/// A name that whoever asks gives to a query, so that it can be stopped before anything of its answer is known. Only one
+/// query of a tenant has it at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QueryName(Box<str>);
+
+impl QueryName {
+    /// Longest name, in bytes.
+    pub const BYTES_MAX: usize = 64;
+
+    /// 1 to 64 characters of `A-Z a-z 0-9 . _ -`, which must not look like a [`QueryId`].
+    pub fn parse(text: &str) -> Option<QueryName> {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let is_name = (1..=Self::BYTES_MAX).contains(&text.len())
+            && text.bytes().all(is_known)
+            && text.parse::<QueryId>().is_err();
+        is_name.then(|| QueryName(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for QueryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -50,6 +81,8 @@ pub struct QueryProgress {
 #[derive(Debug, Clone)]
 pub struct RunningQuery {
     pub id: QueryId,
+    /// Given by whoever asked.
+    pub name: Option<QueryName>,
     pub tenant: TenantId,
     pub sql: String,
     pub elapsed: Duration,
@@ -60,6 +93,7 @@ pub struct RunningQuery {
 #[derive(Debug)]
 pub(super) struct Running {
     id: QueryId,
+    name: Option<QueryName>,
     tenant: TenantId,
     sql: String,
     started: Instant,
@@ -84,11 +118,14 @@ impl Running {
         *self.stage.lock() = Stage::Executing(plan);
     }
 
-    /// To be called on the engine's threads.
-    pub(super) fn finish(&self) {
+    /// Lets go of the plan, and gives what it spilled. To be called on the engine's threads.
+    pub(super) fn finish(&self) -> Spilled {
         let progress = self.progress();
-        let plan = std::mem::replace(&mut *self.stage.lock(), Stage::Finished(progress));
-        drop(plan);
+        let stage = std::mem::replace(&mut *self.stage.lock(), Stage::Finished(progress));
+        match &stage {
+            Stage::Executing(plan) => spilled(plan),
+            _ => Spilled::default(),
+        }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -122,17 +159,42 @@ impl Running {
     }
 }
 
-/// Adds what the leaves of a plan have read.
-fn add_scans(plan: &Arc<dyn ExecutionPlan>, progress: &mut QueryProgress) {
+/// Calls `look` with every node of a plan.
+fn each_node<'a>(plan: &'a Arc<dyn ExecutionPlan>, mut look: impl FnMut(&'a Arc<dyn ExecutionPlan>)) {
     // No recursion: plans can be deeper than the stack of whoever asks.
     let mut nodes = vec![plan];
     while let Some(plan) = nodes.pop() {
-        let children = plan.children();
-        if children.is_empty() {
-            add_scan(plan, progress);
-        }
-        nodes.extend(children);
+        look(plan);
+        nodes.extend(plan.children());
     }
+}
+
+/// Adds what the leaves of a plan have read.
+fn add_scans(plan: &Arc<dyn ExecutionPlan>, progress: &mut QueryProgress) {
+    each_node(plan, |node| {
+        if node.children().is_empty() {
+            add_scan(node, progress);
+        }
+    });
+}
+
+/// What a plan put on the disk for want of memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spilled {
+    pub(super) times: u64,
+    pub(super) bytes: u64,
+}
+
+fn spilled(plan: &Arc<dyn ExecutionPlan>) -> Spilled {
+    let mut spilled = Spilled::default();
+    each_node(plan, |node| {
+        let Some(metrics) = node.metrics() else {
+            return;
+        };
+        spilled.times += metrics.spill_count().unwrap_or(0) as u64;
+        spilled.bytes += metrics.spilled_bytes().unwrap_or(0) as u64;
+    });
+    spilled
 }
 
 fn add_scan(plan: &Arc<dyn ExecutionPlan>, progress: &mut QueryProgress) {
@@ -164,6 +226,11 @@ impl QueryHandle {
         self.running.id
     }
 
+    /// Given by whoever asked.
+    pub fn name(&self) -> Option<&QueryName> {
+        self.running.name.as_ref()
+    }
+
     pub fn elapsed(&self) -> Duration {
         self.running.elapsed()
     }
@@ -186,10 +253,25 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn add(&self, tenant: &TenantId, sql: &str) -> Arc<Running> {
+    /// Lists a query, unless another one of the tenant has its name.
+    pub(super) fn add(
+        &self,
+        tenant: &TenantId,
+        sql: &str,
+        name: Option<QueryName>,
+    ) -> Result<Arc<Running>, QueryError> {
+        let mut listed = self.running.lock();
+        if let Some(name) = &name
+            && listed
+                .values()
+                .any(|other| other.tenant == *tenant && other.name.as_ref() == Some(name))
+        {
+            return Err(QueryError::NameTaken { name: name.clone() });
+        }
         let id = QueryId(self.next_id.fetch_add(1, Ordering::Relaxed) + 1);
         let running = Arc::new(Running {
             id,
+            name,
             tenant: tenant.clone(),
             sql: sql.to_owned(),
             started: Instant::now(),
@@ -198,8 +280,8 @@ impl Registry {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
-        self.running.lock().insert(id, Arc::clone(&running));
-        running
+        listed.insert(id, Arc::clone(&running));
+        Ok(running)
     }
 
     pub(super) fn remove(&self, id: QueryId) {
@@ -222,11 +304,66 @@ impl Registry {
             .iter()
             .map(|running| RunningQuery {
                 id: running.id,
+                name: running.name.clone(),
                 tenant: running.tenant.clone(),
                 sql: running.sql.clone(),
                 elapsed: running.elapsed(),
                 progress: running.progress(),
             })
             .collect()
+    }
+}
+
+/// A query in the list for as long as this lives.
+pub(super) struct Listed {
+    registry: Arc<Registry>,
+    pub(super) running: Arc<Running>,
+}
+
+impl Listed {
+    pub(super) fn new(
+        registry: &Arc<Registry>,
+        tenant: &TenantId,
+        sql: &str,
+        name: Option<QueryName>,
+    ) -> Result<Listed, QueryError> {
+        Ok(Listed {
+            running: registry.add(tenant, sql, name)?,
+            registry: Arc::clone(registry),
+        })
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.registry.remove(self.running.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_plain_and_no_ids() {
+        for good in ["a", "report-7_b.c", "Q", "q", "quarter", &"x".repeat(64)] {
+            assert_eq!(QueryName::parse(good).unwrap().as_str(), good);
+        }
+        for wrong in ["", "17", "q17", "a b", "a/b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(QueryName::parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_query_of_a_tenant_while_it_is_listed() {
+        let registry = Arc::new(Registry::default());
+        let (one, other) = (TenantId::default_tenant(), TenantId::parse("other").unwrap());
+        let list = |tenant| Listed::new(&registry, tenant, "SELECT 1", QueryName::parse("report"));
+        let first = list(&one).unwrap();
+        assert!(matches!(list(&one), Err(QueryError::NameTaken { .. })));
+        assert!(list(&other).is_ok(), "names of others are their own");
+        drop(first);
+        assert!(list(&one).is_ok());
+        assert!(registry.running().is_empty());
     }
 }

@@ -19,9 +19,11 @@ use datafusion::sql::parser::Statement;
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
+use tracing::{Instrument as _, Span, field};
 
+use super::counters::add;
 use super::planned::{Parts, PlannedQuery};
-use super::registry::{QueryHandle, Registry, Running};
+use super::registry::{Listed, QueryHandle, QueryName, Running};
 use super::{Engine, QueryResult};
 use crate::config::QueryLimits;
 use crate::error::QueryError;
@@ -56,6 +58,7 @@ pub(super) async fn start(
     engine: &Arc<Engine>,
     tenant: &TenantId,
     sql: &str,
+    name: Option<QueryName>,
     work: Work,
     limits: QueryLimits,
 ) -> Result<QueryResult, QueryError> {
@@ -66,23 +69,16 @@ pub(super) async fn start(
     let Some(runtime) = &engine.runtime.0 else {
         return Err(QueryError::Cancelled);
     };
-    let running = engine.registry.add(tenant, sql);
-    let listed = Listed {
-        registry: Arc::clone(&engine.registry),
-        running: Arc::clone(&running),
-    };
+    let listed = Listed::new(&engine.registry, tenant, sql, name)?;
+    let running = Arc::clone(&listed.running);
+    add(&engine.counters.statements, 1);
     // Whoever waits here and goes away cancels, as whoever drops the stream does.
     let guard = running.cancel.clone().drop_guard();
     let (planned, schema) = oneshot::channel();
     let (batches, receiver) = mpsc::channel(BATCHES_AHEAD);
-    runtime.spawn(supervise(
-        Arc::clone(engine),
-        listed,
-        work,
-        limits,
-        planned,
-        batches,
-    ));
+    let span = span_of(&running);
+    let task = supervise(Arc::clone(engine), listed, work, limits, planned, batches);
+    runtime.spawn(task.instrument(span));
     let schema = schema.await.map_err(|_| lost())??;
     let stream = QueryStream {
         schema: Arc::clone(&schema),
@@ -103,16 +99,22 @@ pub(super) fn lost() -> QueryError {
     }
 }
 
-/// A query in the list for as long as this lives.
-struct Listed {
-    registry: Arc<Registry>,
-    running: Arc<Running>,
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.registry.remove(self.running.id());
-    }
+/// The span of a statement, with what the semantic conventions ask of the server's side of a database call. Without its
+/// text, which has values in it; a slow one is logged with its text, within this span.
+///
+/// <https://opentelemetry.io/docs/specs/semconv/database/database-spans/>
+fn span_of(running: &Running) -> Span {
+    tracing::info_span!(
+        "query",
+        db.system.name = "cupola",
+        db.namespace = running.tenant().as_str(),
+        db.response.returned_rows = field::Empty,
+        cupola.tenant = running.tenant().as_str(),
+        cupola.query.id = %running.id(),
+        cupola.query.rows_scanned = field::Empty,
+        cupola.query.bytes_scanned = field::Empty,
+        error.type = field::Empty,
+    )
 }
 
 /// Runs a query until it ends, is cancelled, or is out of time, and tells whoever waits.
@@ -138,7 +140,7 @@ async fn supervise(
         }
     };
     log_slow(&engine, &running, outcome.as_ref().err());
-    running.finish();
+    conclude(&engine, &running, outcome.as_ref().err());
     // Whoever learns that the query has ended must not find it listed any more.
     drop(listed);
     // Where sending fails nobody reads: the stream was dropped.
@@ -149,11 +151,31 @@ async fn supervise(
     };
 }
 
+/// Lets go of the plan, and counts what there is to count of it.
+fn conclude(engine: &Engine, running: &Running, error: Option<&QueryError>) {
+    let counters = &engine.counters;
+    let spilled = running.finish();
+    let progress = running.progress();
+    add(&counters.spills, spilled.times);
+    add(&counters.spilled_bytes, spilled.bytes);
+    add(&counters.rows_scanned, progress.rows_scanned);
+    add(&counters.bytes_scanned, progress.bytes_scanned);
+    let span = Span::current();
+    span.record("db.response.returned_rows", progress.rows);
+    span.record("cupola.query.rows_scanned", progress.rows_scanned);
+    span.record("cupola.query.bytes_scanned", progress.bytes_scanned);
+    if let Some(error) = error {
+        counters.ended(error);
+        span.record("error.type", error.kind());
+    }
+}
+
 fn log_slow(engine: &Engine, running: &Running, error: Option<&QueryError>) {
     let elapsed = running.elapsed();
     if elapsed < engine.config.slow_query {
         return;
     }
+    add(&engine.counters.slow, 1);
     let progress = running.progress();
     tracing::warn!(
         query.id = %running.id(),
@@ -176,7 +198,7 @@ async fn execute(
     planned: &mut Option<Planned>,
     batches: &Batches,
 ) -> Result<(), QueryError> {
-    let _slot = engine.slots.acquire().await.map_err(|_| QueryError::Cancelled)?;
+    let _slot = engine.slots.take().await?;
     let Open {
         schema,
         mut stream,

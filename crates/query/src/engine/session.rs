@@ -101,6 +101,17 @@ impl Sessions {
         })
     }
 
+    /// Bytes of spilled rows on the disk, and the most there may be.
+    pub(super) fn spill_bytes(&self) -> (u64, u64) {
+        let disk = &self.runtime.disk_manager;
+        let max = if disk.tmp_files_enabled() {
+            disk.max_temp_directory_size()
+        } else {
+            0
+        };
+        (disk.used_disk_space(), max)
+    }
+
     pub(super) fn metadata_cache_bytes(&self) -> usize {
         self.readers.cache.bytes()
     }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use cupola_query::{QueryConfig, QueryError, QueryLimits};
+use cupola_query::{QueryConfig, QueryEngine, QueryError, QueryLimits};
 use cupola_telemetry::TenantId;
 use cupola_telemetry::memory::MemoryBudget;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::support::{Fixture, State, fixture_requests};
 
 /// Runs for as long as it is let.
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000000) b \
+pub(crate) const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000000) b \
                        WHERE (a.value + b.value) % 7 = 3";
 
 fn limits() -> QueryLimits {
@@ -47,6 +47,16 @@ async fn time_rows_and_bytes_are_limited() {
         Err(QueryError::ByteLimit { limit: 10 })
     ));
     assert!(fixture.engine.running().is_empty());
+    let counters = fixture.engine.status().counters;
+    assert_eq!(
+        (
+            counters.statements,
+            counters.time_limit,
+            counters.row_limit,
+            counters.byte_limit
+        ),
+        (3, 1, 1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,6 +89,7 @@ async fn a_query_is_cancelled_by_id_by_handle_and_by_dropping_it() {
     .await
     .unwrap();
     assert!(!fixture.engine.cancel(handle.id()));
+    assert_eq!(fixture.engine.status().counters.cancelled, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,6 +114,39 @@ async fn sorting_more_than_memory_spills_and_grouping_too_much_is_refused() {
         crate::support::lines(&fixture.ask_as(&tenant, sorted, little).await.unwrap())[1],
         "1500000"
     );
+    let status = fixture.engine.status();
+    assert!(
+        status.counters.spills > 0 && status.counters.spilled_bytes > 0,
+        "{status:?}"
+    );
+    assert_eq!(status.spill_bytes, 0, "nothing is left on the disk");
+    // What the plan itself says.
+    let explained = format!("EXPLAIN ANALYZE {sorted}");
+    let explained = fixture.ask_as(&tenant, &explained, little).await.unwrap();
+    let explained = crate::support::lines(&explained).join("\n");
+    assert!(
+        explained
+            .split("spill_count=")
+            .skip(1)
+            .any(|rest| !rest.starts_with('0')),
+        "{explained}"
+    );
+    // Where nothing may be spilled, the same does not fit.
+    let nowhere = QueryConfig {
+        threads: 2,
+        spill_directory: None,
+        ..QueryConfig::default()
+    };
+    let nowhere = QueryEngine::new(fixture.store.clone(), nowhere, MemoryBudget::new(1 << 30)).unwrap();
+    let refused = match nowhere.sql(&tenant, sorted, little).await {
+        Ok(result) => result
+            .stream
+            .try_collect::<Vec<_>>()
+            .await
+            .map_err(QueryError::from),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(refused, Err(QueryError::Memory { .. })), "{refused:?}");
     let least = QueryLimits {
         memory_bytes_max: Some(1 << 20),
         ..limits()
@@ -110,6 +154,7 @@ async fn sorting_more_than_memory_spills_and_grouping_too_much_is_refused() {
     let grouped = "SELECT cardinality(array_agg(value)) FROM generate_series(1, 1000000)";
     let refused = fixture.ask_as(&tenant, grouped, least).await;
     assert!(matches!(refused, Err(QueryError::Memory { .. })), "{refused:?}");
+    assert_eq!(fixture.engine.status().counters.memory_limit, 1);
     // All of it is given back.
     tokio::time::timeout(Duration::from_secs(30), async {
         while memory.used() != fixture.engine.metadata_cache_bytes() {
