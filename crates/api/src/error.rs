@@ -18,7 +18,7 @@ pub struct ErrorBody {
 
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDetail {
-    /// Stable, machine-readable: `bad_request`, `invalid_tenant`, `query_invalid`, `not_found`, `timeout`, `limit_exceeded`, `overloaded`, …
+    /// Stable, machine-readable: `bad_request`, `invalid_tenant`, `query_invalid`, `not_found`, `cancelled`, `timeout`, `limit_exceeded`, `overloaded`, …
     #[schema(example = "query_invalid")]
     pub code: String,
     /// What could not be done, for a person.

@@ -143,7 +143,7 @@ pub struct AttributeKey {
     /// `attributes`, `resource_attributes` or `scope_attributes`.
     pub set: String,
     pub key: String,
-    /// Rows that carry it, among the rows looked at.
+    /// Rows that carry it, among the rows looked at: 0 where only older ones do.
     pub count: i64,
 }
 
@@ -169,13 +169,15 @@ pub struct AttributeValueList {
     pub values: Vec<AttributeValue>,
 }
 
-/// One service, from its spans (and its logs, where it sends no spans).
+/// One service, from its spans, logs and metrics.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Service {
     pub name: String,
     pub span_count: i64,
     pub error_count: i64,
     pub log_count: i64,
+    /// Metrics, by name, of the days that the range touches.
+    pub metric_count: i64,
     /// Quantiles of span duration in nanoseconds, approximate; `null` without spans.
     pub duration_p50_ns: Option<i64>,
     pub duration_p95_ns: Option<i64>,
@@ -244,6 +246,7 @@ pub struct SqlAnswer {
 /// A statement under way.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RunningQuery {
+    /// As given in `X-Query-Id`, otherwise one of the server's.
     pub id: String,
     pub query: String,
     #[schema(format = DateTime)]

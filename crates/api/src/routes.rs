@@ -5,6 +5,7 @@ mod admin;
 mod attributes;
 mod logs;
 mod queries;
+mod refusals;
 mod services;
 mod sql;
 mod status;
@@ -34,7 +35,9 @@ use crate::{own_metrics, security, web};
         description = "Query logs, traces and metrics.\n\n\
             The header `X-Scope-OrgID` selects the tenant, `default` without it; no request reaches another tenant's data.\n\n\
             Every answer that is not a success is `{\"error\": {\"code\", \"message\", \"hint\"}}`: 400 for a malformed request, \
-            404 for what is not there, 413 and 422 for limits, 429 and 503 (with `Retry-After`) for overload, 504 for a timeout.\n\n\
+            403 for a change from a page of another origin, 404 for what is not there, 405 for another method, 406 and 415 for \
+            another format, 409 for what was cancelled, 413 and 422 for limits, 421 for another host name, 429 and 503 \
+            (with `Retry-After`) for overload, 500 for a failure of the server, 504 for a timeout.\n\n\
             In JSON, 64-bit integers outside ±(2^53 − 1) are decimal strings, because a JavaScript number cannot hold them; \
             `NaN`, `Infinity` and `-Infinity` are strings of those names; timestamps are RFC 3339 in UTC with nine fractional digits; \
             fixed-size binary values such as trace ids are lower-case hexadecimal, other binary values base64.\n\n\
@@ -79,9 +82,10 @@ fn documented() -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let (streaming, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(streaming())
         .split_for_parts();
-    let (answering, document) = OpenApiRouter::with_openapi(document)
+    let (answering, mut document) = OpenApiRouter::with_openapi(document)
         .merge(answering())
         .split_for_parts();
+    refusals::describe_everywhere(&mut document);
     let compressed = answering
         .route("/api/v1/openapi.json", get(openapi))
         .route("/metrics", get(metrics))

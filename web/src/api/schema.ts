@@ -62,7 +62,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Attribute keys in use, or, with `key`, the values of that key. */
+        /**
+         * Attribute keys in use, or, with `key`, the values of that key.
+         * @description Keys are counted in the newest 5,000 rows. Without `service`, every other key that is known of the range follows, with a
+         *     count of 0: those of rows in memory, and those that the catalog lists of segments of the range, which leaves out
+         *     only what exceeds its bound of keys for each segment. With `service`, keys are those of the rows looked at.
+         */
         get: operations["listAttributes"];
         put?: never;
         post?: never;
@@ -147,7 +152,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Services by name, with their load, failures and durations in the range. */
+        /**
+         * Services by name: how much each sent in the range, its failed spans, and their durations.
+         * @description A service that sent metrics only is there as well; metrics count by whole days in UTC.
+         */
         get: operations["listServices"];
         put?: never;
         post?: never;
@@ -170,7 +178,8 @@ export interface paths {
          * Runs one statement that reads.
          * @description `Accept` selects the format: `application/json` (default), `text/csv`, `application/x-ndjson` or
          *     `application/vnd.apache.arrow.stream`. Rows are sent while the statement runs, as fast as they are read. Closing the
-         *     connection cancels it.
+         *     connection cancels it, and so does `DELETE /api/v1/queries/{id}`: with an `X-Query-Id` of the caller's own from the
+         *     beginning, otherwise with the id that `GET /api/v1/queries` lists.
          */
         post: operations["runSql"];
         delete?: never;
@@ -263,7 +272,7 @@ export interface components {
         AttributeKey: {
             /**
              * Format: int64
-             * @description Rows that carry it, among the rows looked at.
+             * @description Rows that carry it, among the rows looked at: 0 where only older ones do.
              */
             count: number;
             key: string;
@@ -351,7 +360,7 @@ export interface components {
         };
         ErrorDetail: {
             /**
-             * @description Stable, machine-readable: `bad_request`, `invalid_tenant`, `query_invalid`, `not_found`, `timeout`, `limit_exceeded`, `overloaded`, …
+             * @description Stable, machine-readable: `bad_request`, `invalid_tenant`, `query_invalid`, `not_found`, `cancelled`, `timeout`, `limit_exceeded`, `overloaded`, …
              * @example query_invalid
              */
             code: string;
@@ -422,6 +431,7 @@ export interface components {
             bytes_scanned: number;
             /** Format: int64 */
             elapsed_ms: number;
+            /** @description As given in `X-Query-Id`, otherwise one of the server's. */
             id: string;
             query: string;
             /** Format: int64 */
@@ -441,7 +451,7 @@ export interface components {
         RunningQueryList: {
             queries: components["schemas"]["RunningQuery"][];
         };
-        /** @description One service, from its spans (and its logs, where it sends no spans). */
+        /** @description One service, from its spans, logs and metrics. */
         Service: {
             /**
              * Format: int64
@@ -456,6 +466,11 @@ export interface components {
             error_count: number;
             /** Format: int64 */
             log_count: number;
+            /**
+             * Format: int64
+             * @description Metrics, by name, of the days that the range touches.
+             */
+            metric_count: number;
             name: string;
             /** Format: int64 */
             span_count: number;
@@ -688,6 +703,34 @@ export interface operations {
                     "application/json": components["schemas"]["CompactAnswer"];
                 };
             };
+            /** @description Sent by a page of another origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store is shutting down */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -722,6 +765,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeleteAnswer"];
                 };
             };
+            /** @description The request is malformed, or names no rows */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -730,6 +774,52 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Sent by a page of another origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store is shutting down */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -757,6 +847,34 @@ export interface operations {
                     "application/json": components["schemas"]["FlushAnswer"];
                 };
             };
+            /** @description Sent by a page of another origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store is shutting down */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -798,7 +916,62 @@ export interface operations {
                     "application/json": components["schemas"]["AttributesAnswer"];
                 };
             };
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The time limit was exceeded */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -847,6 +1020,7 @@ export interface operations {
                     "application/json": components["schemas"]["LogPage"];
                 };
             };
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -855,6 +1029,52 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The time limit was exceeded */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -885,7 +1105,26 @@ export interface operations {
                     "application/json": components["schemas"]["RunningQueryList"];
                 };
             };
+            /** @description The tenant is malformed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -903,6 +1142,7 @@ export interface operations {
                 "X-Scope-OrgID"?: string | null;
             };
             path: {
+                /** @description As listed: an `X-Query-Id` given by whoever asked, or one of the server's */
                 id: string;
             };
             cookie?: never;
@@ -916,8 +1156,44 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description The tenant is malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Sent by a page of another origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description No such statement runs */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -950,6 +1226,7 @@ export interface operations {
                     "application/json": components["schemas"]["ServiceMap"];
                 };
             };
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -958,6 +1235,52 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The time limit was exceeded */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -991,6 +1314,7 @@ export interface operations {
                     "application/json": components["schemas"]["ServiceList"];
                 };
             };
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -999,6 +1323,52 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The time limit was exceeded */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -1013,6 +1383,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Id by which the statement is listed and cancelled while it runs: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, not a number with or without a `q` before it */
+                "X-Query-Id"?: string | null;
                 /** @description Tenant */
                 "X-Scope-OrgID"?: string | null;
             };
@@ -1039,8 +1411,17 @@ export interface operations {
                     "text/csv": string;
                 };
             };
-            /** @description Not a statement that can be run */
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Sent by a page of another origin */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1057,6 +1438,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description The body is too large */
             413: {
                 headers: {
@@ -1066,7 +1456,25 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A limit was exceeded */
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1075,7 +1483,16 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Too many statements are running */
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1110,6 +1527,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -1148,7 +1583,17 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description The request is malformed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1158,6 +1603,15 @@ export interface operations {
             };
             /** @description Too many tails */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1202,6 +1656,7 @@ export interface operations {
                     "application/json": components["schemas"]["TraceList"];
                 };
             };
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1210,6 +1665,52 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The time limit was exceeded */
             504: {
                 headers: {
                     [name: string]: unknown;
@@ -1243,6 +1744,7 @@ export interface operations {
                     "application/json": components["schemas"]["Trace"];
                 };
             };
+            /** @description The request is malformed, or its statement cannot be run */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1251,7 +1753,62 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description There is no such trace */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A limit of the server, or of the request, was exceeded */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many statements are waiting, or memory is short: the same may pass after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The time limit was exceeded */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };

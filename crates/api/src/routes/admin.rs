@@ -66,7 +66,11 @@ pub(super) struct CompactAnswer {
 /// Removes rows of the tenant for good. Answers when no query can see them any more and their files have been replaced.
 #[utoipa::path(post, path = "/api/v1/admin/delete", tag = "admin", operation_id = "deleteRows",
     params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant")), request_body = DeleteBody,
-    responses((status = 200, body = DeleteAnswer), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = DeleteAnswer),
+        (status = 400, description = "The request is malformed, or names no rows", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
+        (status = 503, description = "The store is shutting down", body = ErrorBody)))]
 pub(super) async fn delete(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -89,7 +93,7 @@ pub(super) async fn delete(
 
 /// Writes what is in memory to segments.
 #[utoipa::path(post, path = "/api/v1/admin/flush", tag = "admin", operation_id = "flush",
-    responses((status = 200, body = FlushAnswer), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = FlushAnswer), (status = 503, description = "The store is shutting down", body = ErrorBody)))]
 pub(super) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAnswer>, ApiError> {
     let report = state.store.flush().await.map_err(store_error)?;
     Ok(Json(FlushAnswer {
@@ -101,7 +105,7 @@ pub(super) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAns
 
 /// Merges small segments where there are enough of them.
 #[utoipa::path(post, path = "/api/v1/admin/compact", tag = "admin", operation_id = "compact",
-    responses((status = 200, body = CompactAnswer), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = CompactAnswer), (status = 503, description = "The store is shutting down", body = ErrorBody)))]
 pub(super) async fn compact(State(state): State<AppState>) -> Result<Json<CompactAnswer>, ApiError> {
     let report = state.store.compact().await.map_err(store_error)?;
     Ok(Json(CompactAnswer {

@@ -1,14 +1,17 @@
 //! `GET /api/v1/attributes`: which attribute keys there are, and the values of one of them, with counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use cupola_store::AttributeKey as KnownKey;
+use cupola_store::schema::Table;
 use cupola_telemetry::TenantId;
 use utoipa::ToSchema;
 
-use crate::error::{ApiError, ErrorBody};
+use super::refusals::QueryRefusals;
+use crate::error::ApiError;
 use crate::model::{AttributeKey, AttributeKeyList, AttributeValue, AttributeValueList, Attributes};
 use crate::predicate::{self, Predicate};
 use crate::query_string::QueryString;
@@ -18,7 +21,7 @@ use crate::tenant::Tenant;
 
 const SETS: [&str; 3] = ["attributes", "resource_attributes", "scope_attributes"];
 
-/// Newest rows looked at for keys: enough to see what is in use, and cheap however much is stored.
+/// Newest rows looked at for counts: enough to see what is much in use, and cheap however much is stored.
 const KEY_ROWS_MAX: u64 = 5_000;
 const KEYS_DEFAULT: u64 = 1_000;
 const KEYS_MAX: u64 = 10_000;
@@ -36,6 +39,10 @@ pub(super) enum AttributesAnswer {
 }
 
 /// Attribute keys in use, or, with `key`, the values of that key.
+///
+/// Keys are counted in the newest 5,000 rows. Without `service`, every other key that is known of the range follows, with a
+/// count of 0: those of rows in memory, and those that the catalog lists of segments of the range, which leaves out
+/// only what exceeds its bound of keys for each segment. With `service`, keys are those of the rows looked at.
 #[utoipa::path(get, path = "/api/v1/attributes", tag = "attributes", operation_id = "listAttributes",
     params(
         ("X-Scope-OrgID" = Option<String>, Header, description = "Tenant"),
@@ -45,7 +52,7 @@ pub(super) enum AttributesAnswer {
         ("key" = Option<String>, Query, description = "Answer with the values of this key"),
         ("set" = Option<String>, Query, description = "`attributes` (default with `key`), `resource_attributes` or `scope_attributes`"),
         ("limit" = Option<u32>, Query)),
-    responses((status = 200, body = AttributesAnswer), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = AttributesAnswer), QueryRefusals))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -53,8 +60,8 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let query = QueryString::parse(raw.as_deref(), &PARAMETERS)?;
     let table = match query.text("signal")? {
-        None | Some("logs") => "logs",
-        Some("spans" | "traces") => "spans",
+        None | Some("logs") => Table::Logs,
+        Some("spans" | "traces") => Table::Spans,
         Some(other) => {
             return Err(ApiError::bad_request(format!(
                 "parameter `signal` is `{other}`; it must be `logs` or `spans`"
@@ -62,10 +69,9 @@ pub(super) async fn list(
         }
     };
     let set = query.text("set")?.map(known_set).transpose()?;
+    let (range, service) = (query.range()?, query.text("service")?);
     let mut filter = Predicate::default();
-    filter
-        .range(query.range()?)
-        .equals("service_name", query.text("service")?);
+    filter.range(range).equals("service_name", service);
     match query.text("key")? {
         Some(key) => {
             let limit = query.number("limit", VALUES_DEFAULT, VALUES_MAX)?;
@@ -74,7 +80,22 @@ pub(super) async fn list(
         }
         None => {
             let limit = query.number("limit", KEYS_DEFAULT, KEYS_MAX)?;
-            Ok(Json(keys(&state, &tenant, table, set, &filter, limit).await?).into_response())
+            let sets: Vec<&'static str> = SETS
+                .into_iter()
+                .filter(|name| set.is_none_or(|set| set == *name))
+                .collect();
+            let mut keys = sampled_keys(&state, &tenant, table, &sets, &filter).await?;
+            // Of which service a key is, only its rows tell.
+            if service.is_none() {
+                let snapshot = state.backend.snapshot(&tenant).await?;
+                add_known(
+                    &mut keys,
+                    &snapshot.attribute_keys_within(table, range.from, range.to),
+                    &sets,
+                );
+            }
+            keys.keys.truncate(limit as usize);
+            Ok(Json(keys).into_response())
         }
     }
 }
@@ -88,21 +109,18 @@ fn known_set(name: &str) -> Result<&'static str, ApiError> {
     })
 }
 
-async fn keys(
+/// The keys of the newest rows, most frequent first.
+async fn sampled_keys(
     state: &AppState,
     tenant: &TenantId,
-    table: &str,
-    set: Option<&'static str>,
+    table: Table,
+    sets: &[&'static str],
     filter: &Predicate,
-    limit: u64,
 ) -> Result<AttributeKeyList, ApiError> {
-    let sets: Vec<&'static str> = SETS
-        .into_iter()
-        .filter(|name| set.is_none_or(|set| set == *name))
-        .collect();
     let sql = format!(
-        "SELECT {} FROM {table}{} ORDER BY timestamp DESC LIMIT {KEY_ROWS_MAX}",
+        "SELECT {} FROM {}{} ORDER BY timestamp DESC LIMIT {KEY_ROWS_MAX}",
         sets.join(", "),
+        table.as_str(),
         filter.clause()
     );
     let batches = state.backend.rows(tenant, &sql).await?;
@@ -130,17 +148,31 @@ async fn keys(
             .cmp(&a.count)
             .then_with(|| (&a.set, &a.key).cmp(&(&b.set, &b.key)))
     });
-    keys.truncate(limit as usize);
     Ok(AttributeKeyList {
         keys,
         rows_examined: rows.len() as i64,
     })
 }
 
+/// Adds the keys that no row looked at has, by set and name.
+fn add_known(list: &mut AttributeKeyList, known: &[KnownKey], sets: &[&'static str]) {
+    let listed: HashSet<(String, String)> = list
+        .keys
+        .iter()
+        .map(|key| (key.set.clone(), key.key.clone()))
+        .collect();
+    let unseen = known.iter().filter_map(|known| {
+        let names = (known.set.column().to_owned(), known.key.clone());
+        (sets.contains(&names.0.as_str()) && !listed.contains(&names)).then_some(names)
+    });
+    list.keys
+        .extend(unseen.map(|(set, key)| AttributeKey { set, key, count: 0 }));
+}
+
 async fn values(
     state: &AppState,
     tenant: &TenantId,
-    table: &str,
+    table: Table,
     set: &'static str,
     key: &str,
     filter: Predicate,
@@ -150,8 +182,9 @@ async fn values(
     let mut filter = filter;
     filter.add(format!("{attribute} IS NOT NULL"));
     let sql = format!(
-        "SELECT {attribute} AS value, count(*) AS occurrences FROM {table}{} \
+        "SELECT {attribute} AS value, count(*) AS occurrences FROM {}{} \
          GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {limit}",
+        table.as_str(),
         filter.clause()
     );
     let batches = state.backend.rows(tenant, &sql).await?;

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use cupola_telemetry::TenantId;
 
+use super::refusals::QueryRefusals;
 use crate::encode::json::rfc3339;
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::model::{LogPage, LogRecord};
 use crate::predicate::{self, Predicate, parse_level, parse_trace_id};
 use crate::query_string::QueryString;
@@ -51,7 +52,7 @@ const PARAMETERS: [&str; 10] = [
         ("resource_attribute" = Option<Vec<String>>, Query, description = "The same of the resource"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("limit" = Option<u32>, Query, description = "1 to 1000, 100 by default; a page may be shorter and not the last")),
-    responses((status = 200, body = LogPage), (status = 400, body = ErrorBody), (status = 504, body = ErrorBody)))]
+    responses((status = 200, body = LogPage), QueryRefusals))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

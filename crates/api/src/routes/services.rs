@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 
-use crate::error::{ApiError, ErrorBody};
+use super::refusals::QueryRefusals;
+use crate::error::ApiError;
 use crate::model::{Service, ServiceEdge, ServiceList, ServiceMap};
 use crate::predicate::Predicate;
-use crate::query_string::QueryString;
+use crate::query_string::{QueryString, TimeRange};
 use crate::rows::read_all;
 use crate::state::AppState;
 use crate::tenant::Tenant;
@@ -16,12 +17,15 @@ use crate::tenant::Tenant;
 /// Services, and edges, in one answer.
 const SERVICES_MAX: usize = 1_000;
 const EDGES_MAX: usize = 5_000;
+const DAY_NS: i64 = 86_400_000_000_000;
 
-/// Services by name, with their load, failures and durations in the range.
+/// Services by name: how much each sent in the range, its failed spans, and their durations.
+///
+/// A service that sent metrics only is there as well; metrics count by whole days in UTC.
 #[utoipa::path(get, path = "/api/v1/services", tag = "services", operation_id = "listServices",
     params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant"),
         ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
-    responses((status = 200, body = ServiceList), (status = 400, body = ErrorBody), (status = 504, body = ErrorBody)))]
+    responses((status = 200, body = ServiceList), QueryRefusals))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -42,12 +46,20 @@ pub(super) async fn list(
         "SELECT service_name, count(*) AS logs FROM logs{} GROUP BY service_name ORDER BY service_name LIMIT {SERVICES_MAX}",
         filter.clause()
     );
+    let mut days = Predicate::default();
+    days.range(whole_days(range)).add("service_name IS NOT NULL");
+    let metrics = format!(
+        "SELECT service_name, count(DISTINCT name) AS metrics FROM series{} GROUP BY service_name ORDER BY service_name \
+         LIMIT {SERVICES_MAX}",
+        days.clause()
+    );
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
     for service in read_all(&state.backend.rows(&tenant, &spans).await?, |row| Service {
         name: row.text("service_name"),
         span_count: row.integer("spans").unwrap_or_default(),
         error_count: row.integer("errors").unwrap_or_default(),
         log_count: 0,
+        metric_count: 0,
         duration_p50_ns: row.integer("p50"),
         duration_p95_ns: row.integer("p95"),
         duration_p99_ns: row.integer("p99"),
@@ -65,16 +77,40 @@ pub(super) async fn list(
             })
             .log_count = logs;
     }
+    for (name, metrics) in read_all(&state.backend.rows(&tenant, &metrics).await?, |row| {
+        (
+            row.text("service_name"),
+            row.integer("metrics").unwrap_or_default(),
+        )
+    }) {
+        services
+            .entry(name.clone())
+            .or_insert_with(|| Service {
+                name,
+                ..Service::default()
+            })
+            .metric_count = metrics;
+    }
     Ok(Json(ServiceList {
         services: services.into_values().collect(),
     }))
+}
+
+/// A series stands for a day, and has the time at which that began.
+fn whole_days(range: TimeRange) -> TimeRange {
+    TimeRange {
+        from: range
+            .from
+            .map(|from| from.saturating_sub(from.rem_euclid(DAY_NS))),
+        to: range.to,
+    }
 }
 
 /// Calls between services: spans whose parent belongs to another service.
 #[utoipa::path(get, path = "/api/v1/service-map", tag = "services", operation_id = "readServiceMap",
     params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant"),
         ("from" = Option<String>, Query), ("to" = Option<String>, Query)),
-    responses((status = 200, body = ServiceMap), (status = 400, body = ErrorBody), (status = 504, body = ErrorBody)))]
+    responses((status = 200, body = ServiceMap), QueryRefusals))]
 pub(super) async fn map(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

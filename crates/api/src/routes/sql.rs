@@ -9,13 +9,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::response::Response;
-use cupola_query::QueryLimits;
+use cupola_query::{QueryLimits, QueryName};
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use super::refusals::QueryRefusals;
 use crate::backend::Answer;
 use crate::encode::stream::{CHUNK_ROWS_MAX, Encoder, Format};
 use crate::error::{ApiError, ErrorBody};
@@ -64,25 +65,28 @@ impl From<SqlLimits> for QueryLimits {
     }
 }
 
+/// The header by which a statement is named, and in which its name or id comes back.
+const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
+
 /// Runs one statement that reads.
 ///
 /// `Accept` selects the format: `application/json` (default), `text/csv`, `application/x-ndjson` or
 /// `application/vnd.apache.arrow.stream`. Rows are sent while the statement runs, as fast as they are read. Closing the
-/// connection cancels it.
+/// connection cancels it, and so does `DELETE /api/v1/queries/{id}`: with an `X-Query-Id` of the caller's own from the
+/// beginning, otherwise with the id that `GET /api/v1/queries` lists.
 #[utoipa::path(post, path = "/api/v1/sql", tag = "sql", operation_id = "runSql",
-    params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant")),
+    params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant"),
+        ("X-Query-Id" = Option<String>, Header, description = "Id by which the statement is listed and cancelled while it runs: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, not a number with or without a `q` before it")),
     request_body = SqlRequest,
     responses(
         (status = 200, description = "The rows", headers(("X-Query-Id" = String, description = "Id of the running statement")), content(
             (SqlAnswer = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
             (Vec<u8> = "application/vnd.apache.arrow.stream"),
         )),
-        (status = 400, description = "Not a statement that can be run", body = ErrorBody),
         (status = 406, description = "No format of `Accept` is spoken", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 422, description = "A limit was exceeded", body = ErrorBody),
-        (status = 503, description = "Too many statements are running", body = ErrorBody),
-        (status = 504, description = "The time limit was exceeded", body = ErrorBody),
+        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
+        QueryRefusals,
     ))]
 pub(super) async fn run(
     State(state): State<AppState>,
@@ -96,8 +100,12 @@ pub(super) async fn run(
         return Err(ApiError::bad_request("the query is empty"));
     }
     let limits = request.limits.unwrap_or_default().into();
+    let name = query_name(&headers)?;
     let started = Instant::now();
-    let answer = state.backend.sql(&tenant, &request.query, limits).await?;
+    let answer = state
+        .backend
+        .sql_named(&tenant, &request.query, name, limits)
+        .await?;
     let id = answer.id.clone();
     // Fused: a short answer is at its end before the response begins, and is polled once more there.
     let mut chunks = Box::pin(encoded(answer, format, started)?.fuse());
@@ -123,9 +131,26 @@ pub(super) async fn run(
         HeaderValue::from_static(format.media_type()),
     );
     if let Ok(id) = HeaderValue::from_str(&id) {
-        fields.insert(HeaderName::from_static("x-query-id"), id);
+        fields.insert(QUERY_ID, id);
     }
     Ok(response)
+}
+
+/// The name a caller gives to its statement.
+fn query_name(headers: &HeaderMap) -> Result<Option<QueryName>, ApiError> {
+    let mut values = headers.get_all(QUERY_ID).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let name = value.to_str().ok().and_then(QueryName::parse);
+    match (name, values.next()) {
+        (Some(name), None) => Ok(Some(name)),
+        _ => Err(
+            ApiError::bad_request("the X-Query-Id header is not an id a statement can have").with_hint(
+                "give one of 1 to 64 characters of A-Z a-z 0-9 . _ -, which is not a number with or without a q before it",
+            ),
+        ),
+    }
 }
 
 /// A server that shuts down cuts answers off; it does not end them as if they were whole.

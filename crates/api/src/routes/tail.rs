@@ -51,7 +51,7 @@ const PARAMETERS: [&str; 7] = [
         ("attribute" = Option<Vec<String>>, Query, description = "`key=value`; repeatable"),
         ("errors" = Option<bool>, Query, description = "Only failed spans, or logs of level error and worse")),
     responses((status = 200, description = "Events until the reader leaves", body = String, content_type = "text/event-stream"),
-        (status = 400, body = ErrorBody), (status = 429, description = "Too many tails", body = ErrorBody)))]
+        (status = 400, description = "The request is malformed", body = ErrorBody), (status = 429, description = "Too many tails", body = ErrorBody)))]
 pub(super) async fn tail(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

@@ -7,6 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use cupola_telemetry::{TenantId, TraceId};
 
 use super::logs::LOG_COLUMNS;
+use super::refusals::QueryRefusals;
 use crate::error::{ApiError, ErrorBody};
 use crate::model::{Trace, TraceList, TraceSummary};
 use crate::predicate::{self, Predicate, parse_trace_id};
@@ -53,7 +54,7 @@ const PARAMETERS: [&str; 8] = [
         ("min_duration_ms" = Option<u64>, Query, description = "Only traces with a span at least this long"),
         ("attribute" = Option<Vec<String>>, Query, description = "`key=value` of a span; repeatable"),
         ("limit" = Option<u32>, Query, description = "1 to 500, 50 by default")),
-    responses((status = 200, body = TraceList), (status = 400, body = ErrorBody), (status = 504, body = ErrorBody)))]
+    responses((status = 200, body = TraceList), QueryRefusals))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
@@ -181,7 +182,7 @@ fn summary(row: &Row<'_>) -> TraceSummary {
 /// One trace: its spans and its logs.
 #[utoipa::path(get, path = "/api/v1/traces/{id}", tag = "traces", operation_id = "readTrace",
     params(("X-Scope-OrgID" = Option<String>, Header, description = "Tenant"), ("id" = String, Path, description = "32 hex digits")),
-    responses((status = 200, body = Trace), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = Trace), (status = 404, description = "There is no such trace", body = ErrorBody), QueryRefusals))]
 pub(super) async fn read(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,

@@ -1,9 +1,11 @@
 //! Traces, attributes, services, the service map and the status.
 
 use cupola_api::OtlpPorts;
+use cupola_telemetry::TenantId;
+use cupola_telemetry::encode::{LogsEncoder, MetricsEncoder};
 use serde_json::{Value, json};
 
-use crate::support::{Server, TRACE_HEX};
+use crate::support::{START, Server, TRACE_HEX};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_has_its_spans_and_logs_as_they_were_sent() {
@@ -185,6 +187,114 @@ async fn attribute_keys_and_values_have_counts() {
             "bad_request",
             "{query}"
         );
+    }
+}
+
+/// The newest rows alone have counts; older ones are known from the catalog, and from what is in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rare_key_is_listed_however_many_newer_rows_lack_it() {
+    const DAY: u64 = 86_400_000_000_000;
+    let server = Server::empty().await;
+    let rare = |key: &str, at: u64| {
+        let mut logs = LogsEncoder::new();
+        {
+            let mut resource = logs.resource_logs();
+            resource.resource().attribute("service.name", "old");
+            let mut scope = resource.scope_logs();
+            let mut record = scope.record();
+            record.time_unix_nano(at).body("rare").attribute(key, 1_i64);
+        }
+        logs.finish(TenantId::default_tenant())
+    };
+    server.store.append(rare("rare.segment", START)).await.unwrap();
+    server.store.flush().await.unwrap();
+    let mut many = LogsEncoder::new();
+    {
+        let mut resource = many.resource_logs();
+        resource.resource().attribute("service.name", "new");
+        let mut scope = resource.scope_logs();
+        for index in 0..5_001_u64 {
+            let mut record = scope.record();
+            record
+                .time_unix_nano(START + DAY + index)
+                .body("x")
+                .attribute("much", true);
+        }
+    }
+    server
+        .store
+        .append(many.finish(TenantId::default_tenant()))
+        .await
+        .unwrap();
+    server.store.flush().await.unwrap();
+    server.store.append(rare("rare.memory", START + 1)).await.unwrap();
+    let listed = async |query: &str| -> Vec<(String, i64)> {
+        let path = format!("/api/v1/attributes?set=attributes{query}");
+        let answer = server.get(&path).await.ok();
+        let keys = answer["keys"].as_array().unwrap().iter();
+        keys.map(|key| {
+            let name = key["key"].as_str().unwrap().to_owned();
+            (name, key["count"].as_i64().unwrap())
+        })
+        .collect()
+    };
+    let expect = |keys: &[(&str, i64)]| -> Vec<(String, i64)> {
+        keys.iter()
+            .map(|(key, count)| ((*key).to_owned(), *count))
+            .collect()
+    };
+    assert_eq!(
+        listed("").await,
+        expect(&[("much", 5_000), ("rare.memory", 0), ("rare.segment", 0)])
+    );
+    assert_eq!(
+        listed("&to=2026-01-01T12:00:00Z").await,
+        expect(&[("rare.memory", 1), ("rare.segment", 1)])
+    );
+    assert_eq!(
+        listed("&from=2026-01-01T12:00:00Z").await,
+        expect(&[("much", 5_000)])
+    );
+    assert_eq!(listed("&limit=2").await.len(), 2);
+    assert_eq!(listed("&service=new").await, expect(&[("much", 5_000)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_sends_only_metrics_is_a_service() {
+    let server = Server::filled().await;
+    let mut metrics = MetricsEncoder::new();
+    {
+        let mut resource = metrics.resource_metrics();
+        resource.resource().attribute("service.name", "meter");
+        let mut scope = resource.scope_metrics();
+        for name in ["a", "b"] {
+            let mut metric = scope.metric();
+            metric.name(name);
+            let mut gauge = metric.gauge();
+            for host in ["x", "y"] {
+                let mut point = gauge.point();
+                point.time_unix_nano(START + 7).value(1.0).attribute("host", host);
+            }
+        }
+    }
+    let metrics = metrics.finish(TenantId::default_tenant());
+    server.store.append(metrics).await.unwrap();
+    for (query, there) in [
+        ("", true),
+        ("?from=2026-01-01T10:00:00Z&to=2026-01-02T00:00:00Z", true),
+        ("?from=2026-01-02T00:00:00Z", false),
+        ("?to=2026-01-01T00:00:00Z", false),
+    ] {
+        let services = server.get(&format!("/api/v1/services{query}")).await.ok();
+        let services = services["services"].as_array().unwrap();
+        let found = services.iter().find(|service| service["name"] == "meter");
+        assert_eq!(found.is_some(), there, "{query}: {services:?}");
+        if let Some(found) = found {
+            assert_eq!(
+                (&found["metric_count"], &found["span_count"], &found["log_count"]),
+                (&json!(2), &json!(0), &json!(0))
+            );
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn the_committed_document_is_fresh() {
 }
 
 #[test]
-fn every_operation_can_be_told_apart_and_says_what_it_refuses() {
+fn every_operation_can_be_told_apart() {
     let document: serde_json::Value = serde_json::from_str(&cupola_api::openapi_json()).unwrap();
     let mut names = std::collections::BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -41,4 +41,55 @@ fn every_operation_can_be_told_apart_and_says_what_it_refuses() {
         }
     }
     assert!(names.len() >= 14, "{names:?}");
+}
+
+/// Whatever runs statements.
+const QUERYING: [&str; 7] = [
+    "runSql",
+    "listTraces",
+    "readTrace",
+    "listLogs",
+    "listAttributes",
+    "listServices",
+    "readServiceMap",
+];
+
+#[test]
+fn every_operation_says_what_it_refuses() {
+    let document: serde_json::Value = serde_json::from_str(&cupola_api::openapi_json()).unwrap();
+    let mut querying = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            let mut expected = vec!["421", "500"];
+            if method != "get" {
+                expected.push("403");
+            }
+            if QUERYING.contains(&name) {
+                querying += 1;
+                expected.extend(["400", "409", "422", "503", "504"]);
+            }
+            expected.extend(match name {
+                "runSql" => &["406", "413", "415"][..],
+                "deleteRows" => &["400", "413", "415", "503"],
+                "flush" | "compact" => &["503"],
+                "readTrace" | "cancelQuery" => &["400", "404"],
+                "tail" => &["400", "429"],
+                _ => &[],
+            });
+            for status in expected {
+                let answer = &operation["responses"][status];
+                assert_eq!(
+                    answer["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/ErrorBody",
+                    "{method} {path} {status}: {answer}"
+                );
+                let described = answer["description"].as_str();
+                assert!(
+                    described.is_some_and(|text| !text.is_empty()),
+                    "{method} {path} {status}"
+                );
+            }
+        }
+    }
+    assert_eq!(querying, QUERYING.len());
 }

@@ -3,6 +3,7 @@
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
+use cupola_api::ApiConfig;
 use serde_json::json;
 
 use crate::support::{ENDLESS, Server, reply};
@@ -240,6 +241,100 @@ async fn running_statements_are_listed_and_cancelled() {
             .refused(404),
         "not_found"
     );
+}
+
+/// A statement whose scan has ended while its join goes on without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_tells_how_far_a_statement_is() {
+    let server = Server::filled().await;
+    let sql = "SELECT count(*) FROM spans CROSS JOIN generate_series(1, 100000000) AS a \
+               CROSS JOIN generate_series(1, 100000000) AS b WHERE (a.value + b.value + length(name)) % 7 = 3";
+    let running = async { server.sql(sql).await.refused(409) };
+    let watch = async {
+        server.await_running(1).await;
+        let mut far = json!(null);
+        let reached = async {
+            while far["rows_scanned"] != 4 || far["segments_done"] != 1 {
+                far = server.get("/api/v1/queries").await.ok()["queries"][0].clone();
+            }
+        };
+        let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), reached).await;
+        assert!(in_time.is_ok(), "{far}");
+        assert_eq!((&far["query"], &far["segments_total"]), (&json!(sql), &json!(1)));
+        assert!(far["bytes_scanned"].as_u64().unwrap() > 0, "{far}");
+        assert_eq!(far["rows_returned"], 0);
+        let path = format!("/api/v1/queries/{}", far["id"].as_str().unwrap());
+        assert_eq!(reply(server.http.delete(server.url(&path))).await.status, 204);
+    };
+    let (code, ()) = tokio::join!(running, watch);
+    assert_eq!(code, "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_can_be_cancelled_by_an_id_of_the_callers_own() {
+    let server = Server::empty().await;
+    let ask = |sql: &str, id: &str| {
+        let request = server.http.post(server.url("/api/v1/sql"));
+        let body = json!({ "query": sql }).to_string();
+        reply(
+            request
+                .header("content-type", "application/json")
+                .header("x-query-id", id)
+                .body(body),
+        )
+    };
+    let short = ask("SELECT 1", "report-7").await;
+    assert_eq!(short.header("x-query-id"), "report-7");
+    assert_eq!(short.ok()["stats"]["query_id"], "report-7");
+    for wrong in ["q7", "7", "a b", "a/b", &"x".repeat(65)] {
+        assert_eq!(
+            ask("SELECT 1", wrong).await.refused(400),
+            "bad_request",
+            "{wrong}"
+        );
+    }
+    let running = async { ask(ENDLESS, "report-7").await.refused(409) };
+    let cancel = async {
+        server.await_running(1).await;
+        assert_eq!(ask("SELECT 1", "report-7").await.refused(409), "query_id_taken");
+        let listed = server.get("/api/v1/queries").await.ok();
+        assert_eq!(listed["queries"][0]["id"], "report-7");
+        let path = server.url("/api/v1/queries/report-7");
+        let foreign = server.http.delete(&path).header("x-scope-orgid", "other");
+        assert_eq!(reply(foreign).await.refused(404), "not_found");
+        assert_eq!(reply(server.http.delete(&path)).await.status, 204);
+    };
+    let (code, ()) = tokio::join!(running, cancel);
+    assert_eq!(code, "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_statements_that_may_wait_one_is_told_to_come_again() {
+    let queries = cupola_query::QueryConfig {
+        threads: 2,
+        running_max: 1,
+        waiting_max: 0,
+        ..cupola_query::QueryConfig::default()
+    };
+    let server = Server::start(ApiConfig::ephemeral(), queries, |_| {}).await;
+    let running = async { server.sql(ENDLESS).await.refused(409) };
+    let refuse = async {
+        server.await_running(1).await;
+        // Listed before it has its slot.
+        while server.engine.status().running == 0 {
+            tokio::task::yield_now().await;
+        }
+        for refused in [server.sql("SELECT 1").await, server.get("/api/v1/logs").await] {
+            assert_eq!(refused.refused(503), "overloaded");
+            assert_eq!(refused.header("retry-after"), "1");
+        }
+        let id = server.engine.running()[0].id;
+        assert!(server.engine.cancel(id));
+    };
+    let (code, ()) = tokio::join!(running, refuse);
+    assert_eq!(code, "cancelled");
+    server.await_running(0).await;
+    server.sql("SELECT 1").await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

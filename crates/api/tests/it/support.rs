@@ -82,15 +82,23 @@ impl Server {
     }
 
     pub(crate) async fn with(config: ApiConfig, adjust: impl FnOnce(&mut StoreConfig)) -> Self {
+        let queries = QueryConfig {
+            threads: 2,
+            ..QueryConfig::default()
+        };
+        Self::start(config, queries, adjust).await
+    }
+
+    pub(crate) async fn start(
+        config: ApiConfig,
+        queries: QueryConfig,
+        adjust: impl FnOnce(&mut StoreConfig),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = StoreConfig::new(directory.path());
         settings.background = false;
         adjust(&mut settings);
         let (store, _) = Store::open(settings).await.unwrap();
-        let queries = QueryConfig {
-            threads: 2,
-            ..QueryConfig::default()
-        };
         let engine = QueryEngine::new(store.clone(), queries, MemoryBudget::new(1 << 30)).unwrap();
         let metrics = |out: &mut PrometheusText| {
             out.gauge("cupola_test", "Of the test.").value(1.0);
@@ -111,13 +119,28 @@ impl Server {
     /// With the telemetry of both tenants, half of it in segments.
     pub(crate) async fn filled() -> Self {
         let server = Self::empty().await;
-        server.store.append(traces()).await.unwrap();
-        server.store.flush().await.unwrap();
-        server.store.append(logs()).await.unwrap();
-        for batch in secrets() {
-            server.store.append(batch).await.unwrap();
-        }
+        server.fill().await;
         server
+    }
+
+    async fn fill(&self) {
+        self.store.append(traces()).await.unwrap();
+        self.store.flush().await.unwrap();
+        self.store.append(logs()).await.unwrap();
+        for batch in secrets() {
+            self.store.append(batch).await.unwrap();
+        }
+    }
+
+    /// Waits until a number of `/metrics` is this.
+    pub(crate) async fn await_metric(&self, name: &str, value: &str) {
+        let line = format!("{name} {value}");
+        let reached = async {
+            while !self.get("/metrics").await.text.lines().any(|known| known == line) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{line}");
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
