@@ -16,10 +16,17 @@ pub struct ApiConfig {
     pub allowed_hosts: Vec<String>,
     /// Largest request body, in bytes; a larger one is refused with 413.
     pub body_bytes_max: usize,
+    /// Connections to the web page and the HTTP API at one time; one more is closed.
+    pub connections_max: usize,
+    /// How long a connection may take to say what it wants: until its first bytes, and until the head of each request of
+    /// HTTP/1, which is how long one may be idle.
+    pub header_timeout: Duration,
     /// Live tails at one time; one more is refused with 429.
     pub tails_max: usize,
     /// Connections of the PostgreSQL protocol at one time; one more is closed.
     pub postgres_connections_max: usize,
+    /// Connections of Flight SQL at one time; one more is closed.
+    pub flight_connections_max: usize,
     /// Prepared statements kept for all Flight SQL clients together; the oldest goes first.
     pub flight_statements_max: usize,
     /// How often a quiet tail sends a comment, so that proxies keep the connection.
@@ -47,8 +54,11 @@ impl Default for ApiConfig {
             flight_listen: Some(loopback(FLIGHT_PORT)),
             allowed_hosts: Vec::new(),
             body_bytes_max: 1024 * 1024,
+            connections_max: 1024,
+            header_timeout: Duration::from_secs(60),
             tails_max: 64,
             postgres_connections_max: 100,
+            flight_connections_max: 256,
             flight_statements_max: 256,
             tail_keep_alive: Duration::from_secs(15),
         }

@@ -34,23 +34,38 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use crate::backend::{Answer, Backend};
+use crate::connections::Connections;
 use crate::error::ApiError;
-use crate::listener::{Bound, Listening};
+use crate::listener::{Bound, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, Listening};
+use crate::own_metrics::OwnMetrics;
 use crate::tenant::{TENANT_HEADER, parse_tenant};
 use statements::{Prepared, Statements, planned_schema};
 
 type Rows = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send + 'static>>;
 
 /// Serves until stopped.
-pub(crate) fn serve(bound: Bound, engine: QueryEngine, statements_max: usize) -> Listening {
+pub(crate) fn serve(
+    bound: Bound,
+    engine: QueryEngine,
+    connections: Connections,
+    statements_max: usize,
+    own: Arc<OwnMetrics>,
+) -> Listening {
     let service = FlightSql {
         backend: Backend::new(engine.clone()),
         engine,
-        statements: Arc::new(Statements::new(statements_max)),
+        statements: Arc::new(Statements::new(statements_max, own)),
     };
+    let what = bound.what;
     Listening::spawn(bound, move |socket, stop| async move {
-        let incoming = tonic::transport::server::TcpIncoming::from(socket);
-        let server = tonic::transport::Server::builder().add_service(FlightServiceServer::new(service));
+        let incoming = stream::unfold((socket, connections), move |(socket, connections)| async move {
+            let connection = connections.accept(&socket, what).await;
+            Some((Ok::<_, std::io::Error>(connection), (socket, connections)))
+        });
+        let server = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+            .add_service(FlightServiceServer::new(service));
         if let Err(error) = server
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
             .await

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +13,12 @@ use http::StatusCode;
 use parking_lot::RwLock;
 use serde_json::json;
 
+use crate::connections::Connections;
 use crate::listener::{Listening, StartError, bind, serve_http};
+
+/// Probes open one each now and then; whoever opens more has another purpose.
+const CONNECTIONS_MAX: usize = 128;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What `/ready` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub struct HealthServer;
 pub struct RunningHealth {
     pub addr: SocketAddr,
     pub readiness: Readiness,
+    /// For whoever publishes metrics.
+    pub connections: Connections,
     listening: Listening,
 }
 
@@ -67,10 +75,12 @@ impl HealthServer {
             .route("/health", get(health))
             .route("/ready", get(ready))
             .with_state(readiness.clone());
-        let listening = serve_http(bound, router);
+        let connections = Connections::new(CONNECTIONS_MAX, HEADER_TIMEOUT);
+        let listening = serve_http(bound, router, connections.clone());
         Ok(RunningHealth {
             addr: listening.addr,
             readiness,
+            connections,
             listening,
         })
     }

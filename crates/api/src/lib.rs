@@ -7,6 +7,7 @@
 mod attribute_value;
 mod backend;
 mod config;
+mod connections;
 mod encode;
 mod error;
 mod flight;
@@ -28,6 +29,7 @@ mod tenant;
 mod web;
 
 pub use config::{API_PORT, ApiConfig, FLIGHT_PORT, HEALTH_PORT, POSTGRES_PORT};
+pub use connections::Connections;
 pub use error::{ErrorBody, ErrorDetail};
 pub use health::{HealthServer, Readiness, ReadyState, RunningHealth};
 pub use listener::StartError;

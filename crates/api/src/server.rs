@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::config::ApiConfig;
+use crate::connections::Connections;
 use crate::listener::{Listening, StartError, bind, serve_http};
 use crate::metrics::MetricsSource;
 use crate::model::OtlpPorts;
@@ -74,10 +75,20 @@ impl ApiServer {
                 own.clone(),
             )?);
         }
+        let connections = Connections::new(config.connections_max, config.header_timeout);
+        let flight_connections = Connections::new(config.flight_connections_max, config.header_timeout);
+        own.set_connections(vec![
+            ("http", connections.clone()),
+            ("flight_sql", flight_connections.clone()),
+        ]);
         if let Some(bound) = flight {
-            running
-                .servers
-                .push(flight::serve(bound, engine.clone(), config.flight_statements_max));
+            running.servers.push(flight::serve(
+                bound,
+                engine.clone(),
+                flight_connections,
+                config.flight_statements_max,
+                own.clone(),
+            ));
         }
         let hosts = HostPolicy {
             loopback_only: config.listen.ip().is_loopback(),
@@ -97,7 +108,7 @@ impl ApiServer {
         });
         running
             .servers
-            .push(serve_http(api, routes::router(state, hosts)));
+            .push(serve_http(api, routes::router(state, hosts), connections));
         Ok(running)
     }
 }

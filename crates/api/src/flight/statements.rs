@@ -1,6 +1,7 @@
 //! Prepared statements and their bound parameters. Each belongs to the tenant that made it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use tonic::Status;
 
 use crate::backend::Backend;
+use crate::own_metrics::OwnMetrics;
 
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
@@ -32,15 +34,23 @@ pub(super) struct Statements {
     max: usize,
     next: AtomicU64,
     kept: Mutex<VecDeque<(Bytes, Prepared)>>,
+    own: Arc<OwnMetrics>,
 }
 
 impl Statements {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, own: Arc<OwnMetrics>) -> Self {
         Self {
             max: max.max(1),
             next: AtomicU64::new(1),
             kept: Mutex::default(),
+            own,
         }
+    }
+
+    /// After each change of what is kept.
+    fn count(&self, kept: &VecDeque<(Bytes, Prepared)>) {
+        let count = kept.len() as u64;
+        self.own.flight_statements.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn insert(&self, prepared: Prepared) -> Bytes {
@@ -48,8 +58,10 @@ impl Statements {
         let mut kept = self.kept.lock();
         while kept.len() >= self.max {
             kept.pop_front();
+            self.own.flight_statements_evicted.fetch_add(1, Ordering::Relaxed);
         }
         kept.push_back((handle.clone(), prepared));
+        self.count(&kept);
         handle
     }
 
@@ -77,9 +89,9 @@ impl Statements {
     }
 
     pub(super) fn remove(&self, tenant: &TenantId, handle: &Bytes) {
-        self.kept
-            .lock()
-            .retain(|(known, prepared)| known != handle || prepared.tenant != *tenant);
+        let mut kept = self.kept.lock();
+        kept.retain(|(known, prepared)| known != handle || prepared.tenant != *tenant);
+        self.count(&kept);
     }
 }
 
@@ -143,4 +155,57 @@ pub(super) async fn planned_schema(
         .collect();
     parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
     Ok((schema, parameters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(tenant: &str, sql: &str) -> Prepared {
+        Prepared {
+            tenant: TenantId::parse(tenant).unwrap(),
+            sql: sql.to_owned(),
+            parameters: None,
+        }
+    }
+
+    fn kept(max: usize) -> (Statements, Arc<OwnMetrics>) {
+        let own = Arc::new(OwnMetrics::default());
+        (Statements::new(max, own.clone()), own)
+    }
+
+    #[test]
+    fn the_oldest_makes_way_and_is_counted() {
+        let (statements, own) = kept(2);
+        let tenant = TenantId::default_tenant();
+        let handles: Vec<Bytes> = ["SELECT 1", "SELECT 2", "SELECT 3"]
+            .map(|sql| statements.insert(prepared("default", sql)))
+            .into();
+        let found = |handle: &Bytes| statements.get(&tenant, handle).map(|prepared| prepared.sql);
+        let gone = found(&handles[0]).unwrap_err();
+        assert_eq!(gone.code(), tonic::Code::NotFound);
+        assert!(gone.message().contains("prepare it again"), "{gone}");
+        assert_eq!(found(&handles[1]).unwrap(), "SELECT 2");
+        assert_eq!(found(&handles[2]).unwrap(), "SELECT 3");
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        assert_eq!(
+            (read(&own.flight_statements), read(&own.flight_statements_evicted)),
+            (2, 1)
+        );
+        statements.remove(&tenant, &handles[1]);
+        assert_eq!(read(&own.flight_statements), 1);
+    }
+
+    #[test]
+    fn a_handle_is_of_no_use_to_another_tenant() {
+        let (statements, _) = kept(2);
+        let other = TenantId::parse("other").unwrap();
+        let handle = statements.insert(prepared("default", "SELECT 1"));
+        assert!(statements.get(&other, &handle).is_err());
+        assert!(statements.bind(&other, &handle, Vec::new()).is_err());
+        statements.remove(&other, &handle);
+        let own = TenantId::default_tenant();
+        let found = statements.get(&own, &handle).unwrap();
+        assert!(found.parameters.is_none(), "nothing was bound to it");
+    }
 }

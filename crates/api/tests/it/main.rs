@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap here is a failed test")]
 
 mod admin;
+mod connections;
 mod endpoints;
 mod flight;
 mod logs;

@@ -293,6 +293,8 @@ async fn beyond_the_most_connections_the_next_waits_its_turn() {
     tokio::pin!(second);
     let early = tokio::time::timeout(Duration::from_millis(100), second.as_mut()).await;
     assert!(early.is_err(), "served beyond the limit");
+    let waited = &receiver.running.stats().grpc.connections_waited;
+    assert_eq!(waited.load(Ordering::Relaxed), 1);
     drop(first);
     assert_eq!(second.await.status.code(), Code::Ok);
 }

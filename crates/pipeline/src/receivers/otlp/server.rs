@@ -159,6 +159,9 @@ impl Server {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
                         // Without a free place this one waits, and the system's backlog holds the rest.
+                        if self.connections.available_permits() == 0 {
+                            count(&self.transport(port).connections_waited, 1);
+                        }
                         let Ok(place) = self.connections.clone().acquire_owned().await else {
                             return;
                         };

@@ -24,6 +24,8 @@ pub struct TransportStats {
     pub connections: AtomicU64,
     /// Connections accepted.
     pub connections_total: AtomicU64,
+    /// Connections that had to wait because as many as may be were open.
+    pub connections_waited: AtomicU64,
     /// Requests for no known path, method or content type.
     pub requests_unknown: AtomicU64,
 }
@@ -125,6 +127,11 @@ impl ReceiverStats {
             add(connections.0, connections.1, &stats.connections, true);
             let accepted = ("cupola_receiver_connections_total", "Connections accepted.");
             add(accepted.0, accepted.1, &stats.connections_total, false);
+            let waited = (
+                "cupola_receiver_connections_waited_total",
+                "Connections that had to wait because too many were open.",
+            );
+            add(waited.0, waited.1, &stats.connections_waited, false);
             let unknown = (
                 "cupola_receiver_requests_unknown_total",
                 "Requests for no known path, method or type.",
