@@ -6,6 +6,7 @@ pub(crate) mod file;
 mod flags;
 pub(crate) mod memory;
 mod nearest;
+mod query;
 mod retention;
 mod show;
 pub(crate) mod units;
@@ -25,6 +26,7 @@ use crate::failure::Failure;
 use file::{Endpoint, File, LogEncoding};
 pub(crate) use flags::{LogFlags, OptionalEndpoint, ServeFlags};
 use memory::MemoryPlan;
+use query::QuerySettings;
 use units::ByteSize;
 
 pub(crate) const OTLP_GRPC_PORT: u16 = 4317;
@@ -49,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) api: ApiConfig,
     pub(crate) health: Option<SocketAddr>,
     pub(crate) memory: MemoryPlan,
+    pub(crate) query: QuerySettings,
     pub(crate) own_tenant: Option<TenantId>,
     pub(crate) log: LogSettings,
     /// Whether the command has a flag for each address, which a hint may name.
@@ -127,6 +130,7 @@ impl Settings {
                 cupola_api::HEALTH_PORT,
             ),
             memory: MemoryPlan::new(limit),
+            query: QuerySettings::resolve(file.query)?,
             own_tenant,
             log: LogSettings {
                 filter: log

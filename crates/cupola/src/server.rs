@@ -12,15 +12,13 @@ use cupola_query::{QueryConfig, QueryEngine};
 use cupola_store::{RecoveryReport, Store, StoreError};
 use cupola_telemetry::memory::MemoryBudget;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, field};
 
 use crate::config::{OtlpSettings, Settings};
 use crate::failure::Failure;
 use crate::own::{Recorder, Vitals};
 use crate::sink::StoreSink;
 use crate::watch::{self, MemoryState};
-
-/// Below the data directory: rows of queries that need more memory than there is. Cleared at the start.
-const SPILL_DIRECTORY: &str = "spill";
 
 /// Everything that runs.
 pub(crate) struct Server {
@@ -80,7 +78,10 @@ impl Server {
             ],
             own.as_ref().map(|collected| collected.counts.clone()),
         ));
-        let (store, recovery) = open_store(settings, budgets.store.clone()).await?;
+        if let Some(health) = &health {
+            vitals.set_health(health.connections.clone());
+        }
+        let (store, recovery) = recover(settings, budgets.store.clone()).await?;
         report_recovery(&recovery);
         vitals.set_store(store.clone());
         match start_around(settings, &store, &budgets, &vitals).await {
@@ -169,6 +170,7 @@ async fn start_around(
 ) -> Result<(RunningApi, RunningReceiver), Failure> {
     let engine = QueryEngine::new(store.clone(), query_config(settings), budgets.query.clone())
         .map_err(|error| Failure::from_error(&error))?;
+    vitals.set_queries(engine.clone());
     let api = ApiServer::start(settings.api.clone(), engine, store.clone(), vitals.clone())
         .await
         .map_err(|error| start_failed(&error, settings))?;
@@ -185,10 +187,7 @@ async fn start_around(
 }
 
 pub(crate) fn query_config(settings: &Settings) -> QueryConfig {
-    let mut config = QueryConfig {
-        spill_directory: Some(settings.directory.join(SPILL_DIRECTORY)),
-        ..QueryConfig::default()
-    };
+    let mut config = settings.query.config(&settings.directory);
     let cache = usize::try_from(settings.memory.query / 8).unwrap_or(usize::MAX);
     config.metadata_cache_bytes_max = config.metadata_cache_bytes_max.min(cache);
     config
@@ -231,6 +230,32 @@ fn receiver_config(settings: &OtlpSettings) -> OtlpReceiverConfig {
         });
     }
     config
+}
+
+/// Opens the store, within a span that says what was recovered.
+async fn recover(settings: &Settings, memory: MemoryBudget) -> Result<(Store, RecoveryReport), Failure> {
+    let span = tracing::info_span!(
+        "store.recovery",
+        cupola.batches = field::Empty,
+        cupola.items = field::Empty,
+        cupola.journal_files = field::Empty,
+        cupola.segments = field::Empty,
+        error.type = field::Empty,
+    );
+    let opened = open_store(settings, memory).instrument(span.clone()).await;
+    match &opened {
+        Ok((_, report)) => {
+            span.record("cupola.batches", report.replayed_batches);
+            span.record("cupola.items", report.replayed_items);
+            span.record("cupola.journal_files", report.journal_files);
+            span.record("cupola.segments", report.segments);
+        }
+        Err(_) => {
+            // The fallback of the semantic conventions; what it was is said at the end of the process.
+            span.record("error.type", "_OTHER");
+        }
+    }
+    opened
 }
 
 /// Opens the store, or says what is in the way.

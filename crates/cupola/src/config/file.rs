@@ -20,6 +20,7 @@ pub(crate) struct File {
     pub(crate) store: StoreSection,
     pub(crate) api: ApiSection,
     pub(crate) memory: MemorySection,
+    pub(crate) query: QuerySection,
     pub(crate) service: ServiceSection,
 }
 
@@ -204,6 +205,21 @@ pub(crate) struct Listener {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MemorySection {
     pub(crate) limit: Option<MemoryLimit>,
+}
+
+/// Limits of statements; a statement can only ask for stricter ones.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuerySection {
+    pub(crate) timeout: Option<TimeSpan>,
+    pub(crate) rows_max: Option<u64>,
+    pub(crate) bytes_max: Option<ByteSize>,
+    pub(crate) memory_bytes_max: Option<ByteSize>,
+    pub(crate) running_max: Option<usize>,
+    pub(crate) waiting_max: Option<usize>,
+    pub(crate) slow_query: Option<TimeSpan>,
+    pub(crate) spill_directory: Option<PathBuf>,
+    pub(crate) spill_limit: Option<MemoryLimit>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -25,6 +25,7 @@ pub(crate) fn yaml(settings: &Settings) -> String {
         );
     }
     let _ = write!(text, "memory:\n  limit: {}\n", ByteSize(settings.memory.limit));
+    settings.query.show(&mut text);
     service(&mut text, settings);
     text
 }

@@ -9,11 +9,11 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) u64);
 
-/// A limit of memory: bytes, or a share of what there is.
+/// A limit of memory or of a disk: bytes, or a share of what there is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum MemoryLimit {
     Bytes(u64),
-    /// Percent of the machine or of its control group.
+    /// Percent: of memory, of the machine or of its control group; of a disk, of what is free.
     Percent(f64),
 }
 
@@ -119,6 +119,15 @@ impl fmt::Display for ByteSize {
             }
         }
         write!(formatter, "{}", self.0)
+    }
+}
+
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MemoryLimit::Bytes(bytes) => ByteSize(*bytes).fmt(formatter),
+            MemoryLimit::Percent(percent) => write!(formatter, "{percent}%"),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use cupola_api::{MetricsSource, PrometheusText};
+use cupola_api::{Connections, MetricsSource, PrometheusText};
 use cupola_pipeline::receivers::otlp::ReceiverStats;
+use cupola_query::{QueryEngine, QueryStatus};
 use cupola_store::Store;
 use cupola_telemetry::memory::MemoryBudget;
 use serde_json::Value as Json;
@@ -39,6 +40,8 @@ pub(crate) struct Vitals {
     started_unix_nano: u64,
     store: OnceLock<Store>,
     receiver: OnceLock<Arc<ReceiverStats>>,
+    queries: OnceLock<QueryEngine>,
+    health: OnceLock<Connections>,
     memory: Arc<MemoryState>,
     memory_limit: u64,
     budgets: Vec<(&'static str, MemoryBudget)>,
@@ -57,6 +60,8 @@ impl Vitals {
             started_unix_nano: now_unix_nano(),
             store: OnceLock::new(),
             receiver: OnceLock::new(),
+            queries: OnceLock::new(),
+            health: OnceLock::new(),
             memory,
             memory_limit,
             budgets,
@@ -70,6 +75,14 @@ impl Vitals {
 
     pub(crate) fn set_receiver(&self, stats: Arc<ReceiverStats>) {
         let _ = self.receiver.set(stats);
+    }
+
+    pub(crate) fn set_queries(&self, engine: QueryEngine) {
+        let _ = self.queries.set(engine);
+    }
+
+    pub(crate) fn set_health(&self, connections: Connections) {
+        let _ = self.health.set(connections);
     }
 
     pub(crate) fn started_unix_nano(&self) -> u64 {
@@ -98,6 +111,25 @@ impl Vitals {
         }
         if let Some(store) = self.store.get() {
             measure_store(store, &mut families);
+        }
+        if let Some(engine) = self.queries.get() {
+            measure_queries(&engine.status(), &mut families);
+        }
+        if let Some(health) = self.health.get() {
+            families.extend([
+                plain(
+                    "cupola_health_connections",
+                    "Connections to the health checks.",
+                    Kind::Gauge,
+                    health.open() as f64,
+                ),
+                plain(
+                    "cupola_health_refused_connections",
+                    "Connections to the health checks closed because there were too many.",
+                    Kind::Counter,
+                    health.refused() as f64,
+                ),
+            ]);
         }
         if let Some(own) = &self.own {
             families.push(plain(
@@ -222,6 +254,88 @@ fn measure_receiver(stats: &ReceiverStats, families: &mut Vec<Family>) {
             }
         }
     }
+}
+
+fn measure_queries(status: &QueryStatus, families: &mut Vec<Family>) {
+    let counters = &status.counters;
+    let gauges = [
+        ("running", "Statements that run.", status.running),
+        ("running_limit", "Most that run at one time.", status.running_max),
+        (
+            "waiting",
+            "Statements that wait for others to end.",
+            status.waiting,
+        ),
+        (
+            "waiting_limit",
+            "Most that may; one more is refused.",
+            status.waiting_max,
+        ),
+        (
+            "spill_bytes",
+            "Rows on the disk for want of memory.",
+            status.spill_bytes,
+        ),
+        ("spill_limit_bytes", "Most there may be.", status.spill_bytes_max),
+        (
+            "metadata_cache_bytes",
+            "Parsed file metadata held.",
+            status.metadata_cache_bytes,
+        ),
+        (
+            "metadata_cache_limit_bytes",
+            "Most that is.",
+            status.metadata_cache_bytes_max,
+        ),
+    ];
+    let counts = [
+        ("statements", "Statements begun.", counters.statements),
+        (
+            "failed",
+            "Statements that failed, and were neither cancelled, refused nor limited.",
+            counters.failed,
+        ),
+        ("cancelled", "Statements that were cancelled.", counters.cancelled),
+        (
+            "refused",
+            "Statements refused because too many were waiting.",
+            counters.refused,
+        ),
+        (
+            "slow",
+            "Statements that took long enough to be logged.",
+            counters.slow,
+        ),
+        ("spills", "How often rows were put on the disk.", counters.spills),
+        ("spilled_bytes", "Bytes of such rows.", counters.spilled_bytes),
+        (
+            "scanned_rows",
+            "Rows read, after filters of the scans.",
+            counters.rows_scanned,
+        ),
+        (
+            "scanned_bytes",
+            "Bytes read from segments.",
+            counters.bytes_scanned,
+        ),
+    ];
+    let named = |name: &str| format!("cupola_query_{name}");
+    families.extend(gauges.map(|(name, help, value)| plain(&named(name), help, Kind::Gauge, value as f64)));
+    families.extend(counts.map(|(name, help, value)| plain(&named(name), help, Kind::Counter, value as f64)));
+    let limits = [
+        ("time", counters.time_limit),
+        ("rows", counters.row_limit),
+        ("bytes", counters.byte_limit),
+        ("memory", counters.memory_limit),
+    ];
+    families.push(labelled(
+        "cupola_query_limited",
+        "Statements that ran into a limit.",
+        Kind::Counter,
+        limits
+            .map(|(limit, count)| (vec![("limit", limit.to_owned())], count as f64))
+            .into(),
+    ));
 }
 
 /// The store's status is a flat record of numbers; each becomes a metric of its name.

@@ -56,6 +56,24 @@ async fn a_flag_goes_before_the_environment_before_the_file_before_the_default()
 }
 
 #[tokio::test]
+async fn the_files_that_the_documentation_shows_are_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(blocks.len() >= 2 && blocks[0].contains("\nquery:"), "{blocks:?}");
+    for block in blocks {
+        let file = write(directory.path(), block);
+        let check = succeed(&["config", "check", "--config", &file]).await;
+        assert!(check.ends_with("cupola.yaml is valid\n"), "{check}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(
