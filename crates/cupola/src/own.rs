@@ -1,14 +1,17 @@
 //! Cupola's own telemetry: its logs, spans and metrics, kept in its own store under a tenant of its own.
 //!
-//! Never about itself in a loop: what happens while own telemetry is stored is not recorded, and routine work of the
-//! store (a flush of own metrics, say) is logged to stderr only. Everything here is bounded and dropped when too much.
+//! Never about itself in a loop: what happens while own telemetry is stored is not recorded, nor are spans about the own
+//! tenant alone (a flush of own metrics, say), and routine work of the store is logged to stderr only. Everything here is
+//! bounded and dropped when too much.
 
 mod layer;
 mod metrics;
 mod recorder;
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cupola_telemetry::TenantId;
 use tracing::{Level, Metadata};
 
 pub(crate) use layer::OwnLayer;
@@ -58,7 +61,9 @@ pub(crate) struct OwnLog {
 pub(crate) struct OwnSpan {
     ids: Ids,
     parent: Option<[u8; 8]>,
-    name: &'static str,
+    name: Cow<'static, str>,
+    /// `SpanKind` of OTLP.
+    kind: i32,
     target: &'static str,
     start: u64,
     end: u64,
@@ -75,14 +80,15 @@ pub(crate) fn is_kept(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() || !metadata.target().starts_with("cupola_store") || *metadata.level() <= Level::WARN
 }
 
-/// The layer that collects, and the end from which the recorder takes; neither where own telemetry is off.
-pub(crate) fn channel(wanted: bool) -> (Option<OwnLayer>, Option<Collected>) {
-    if !wanted {
+/// The layer that collects for the own tenant, and the end from which the recorder takes; neither where own telemetry is
+/// off.
+pub(crate) fn channel(own_tenant: Option<&TenantId>) -> (Option<OwnLayer>, Option<Collected>) {
+    let Some(own_tenant) = own_tenant else {
         return (None, None);
-    }
+    };
     let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_ITEMS_MAX);
     let counts = std::sync::Arc::new(layer::Counts::default());
-    let layer = OwnLayer::new(sender, counts.clone());
+    let layer = OwnLayer::new(sender, counts.clone(), own_tenant);
     let collected = Collected {
         items: receiver,
         counts,

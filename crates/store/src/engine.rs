@@ -18,6 +18,7 @@ mod read;
 mod remove;
 mod retain;
 mod seal;
+mod spans;
 mod tenant;
 mod unreadable;
 
@@ -47,7 +48,7 @@ use crate::catalog::Catalog;
 use crate::columns::{self, Projection};
 use crate::config::StoreConfig;
 use crate::error::{AppendError, StoreError};
-use crate::journal::{Journal, Payload, Pending};
+use crate::journal::{Journal, Payload, Pending, QUEUE_BATCHES_MAX};
 use crate::memtable::Memtable;
 use crate::status::{Counters, StoreStatus, add};
 use commit::Committed;
@@ -209,6 +210,8 @@ impl Engine {
             memory_used: self.config.memory.used() as u64,
             memory_ceiling: self.config.memory.ceiling() as u64,
             journal_files: self.journal.files(),
+            journal_queued_batches: self.journal.queued(),
+            journal_queued_batches_max: QUEUE_BATCHES_MAX as u64,
             journal_sequence: self.journal.sequence(),
             flushed_sequence: view.version.flushed_sequence,
             series_registry_bytes,

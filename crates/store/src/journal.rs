@@ -21,7 +21,7 @@ pub(crate) use reader::JournalFiles;
 #[cfg(fuzzing)]
 pub(crate) use reader::scan_bytes;
 pub(crate) use record::Payload;
-pub(crate) use writer::{Accepted, Journal, JournalConfig, Pending, Visible};
+pub(crate) use writer::{Accepted, Journal, JournalConfig, Pending, QUEUE_BATCHES_MAX, Visible};
 
 /// Newest version of the file format this version reads, and the one it writes.
 pub const JOURNAL_FORMAT: u32 = 1;

@@ -91,6 +91,9 @@ pub struct StoreStatus {
     pub memory_used: u64,
     pub memory_ceiling: u64,
     pub journal_files: u64,
+    /// Batches that wait for the writer of the log, and the most that may before their senders wait.
+    pub journal_queued_batches: u64,
+    pub journal_queued_batches_max: u64,
     /// The last sequence number acknowledged, and the last one that is in segments.
     pub journal_sequence: u64,
     pub flushed_sequence: u64,

@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, mut file: Fil
     let (directory, _temporary) = directory(arguments)?;
     let mut settings = Settings::resolve(&flags(arguments, directory), log, file)?;
     settings.has_address_flags = false;
-    let (layer, collected) = own::channel(settings.own_tenant.is_some());
+    let (layer, collected) = own::channel(settings.own_tenant.as_ref());
     logging::start(&settings.log, layer)?;
     let server = tokio::select! {
         started = Server::start(&settings, collected) => started?,

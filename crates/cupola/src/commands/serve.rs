@@ -8,7 +8,7 @@ use crate::{logging, own};
 
 pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
-    let (layer, collected) = own::channel(settings.own_tenant.is_some());
+    let (layer, collected) = own::channel(settings.own_tenant.as_ref());
     logging::start(&settings.log, layer)?;
     let server = tokio::select! {
         started = Server::start(settings, collected) => started?,

@@ -1,10 +1,13 @@
 //! The tracing layer: turns events and spans of Cupola's own crates into items of own telemetry. Does no IO and never
 //! waits; spans are sampled by the second, so that a busy receiver does not drown itself in spans about itself.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use cupola_telemetry::TenantId;
 use tokio::sync::mpsc::Sender;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes as NewSpan, Id, Record};
@@ -14,8 +17,18 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{Attributes, Item, OwnLog, OwnSpan, STORING, Value, now_unix_nano};
 
-/// Root spans kept in one second; their children are kept with them.
+/// Root spans of one name kept in one second; their children are kept with them. By name, so that a busy receiver leaves
+/// room for what happens seldom. Names are those in the source, and so are few.
 const ROOTS_PER_SECOND_MAX: u64 = 20;
+/// Fields that say what a span is called and which kind it has, as other bridges from `tracing` to OpenTelemetry have
+/// them: both are data, where the name in the source is not.
+const NAME_FIELD: &str = "otel.name";
+const KIND_FIELD: &str = "otel.kind";
+/// The tenant that a span is about.
+const TENANT_FIELD: &str = "cupola.tenant";
+/// `SpanKind` of OTLP.
+const KIND_INTERNAL: i32 = 1;
+const KIND_SERVER: i32 = 2;
 const ATTRIBUTES_MAX: usize = 32;
 const TEXT_BYTES_MAX: usize = 4_096;
 
@@ -30,18 +43,18 @@ pub(crate) struct Counts {
 pub(crate) struct OwnLayer {
     sender: Sender<Item>,
     counts: Arc<Counts>,
-    /// The second in which roots are counted, and how many there were.
-    second: AtomicU64,
-    roots: AtomicU64,
+    own_tenant: String,
+    /// By the name of root spans: the second in which they are counted, and how many there were.
+    roots: Mutex<HashMap<&'static str, (u64, u64)>>,
 }
 
 impl OwnLayer {
-    pub(super) fn new(sender: Sender<Item>, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(sender: Sender<Item>, counts: Arc<Counts>, own_tenant: &TenantId) -> Self {
         OwnLayer {
             sender,
             counts,
-            second: AtomicU64::new(0),
-            roots: AtomicU64::new(0),
+            own_tenant: own_tenant.as_str().to_owned(),
+            roots: Mutex::default(),
         }
     }
 
@@ -51,12 +64,23 @@ impl OwnLayer {
         }
     }
 
-    fn admits_root(&self, now: u64) -> bool {
+    fn admits_root(&self, name: &'static str, now: u64) -> bool {
         let second = now / 1_000_000_000;
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            self.roots.store(0, Ordering::Relaxed);
+        // Whoever panicked while holding it left numbers that are as good as any.
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = roots.entry(name).or_default();
+        if counted.0 != second {
+            *counted = (second, 0);
         }
-        self.roots.fetch_add(1, Ordering::Relaxed) < ROOTS_PER_SECOND_MAX
+        counted.1 += 1;
+        counted.1 <= ROOTS_PER_SECOND_MAX
+    }
+
+    /// Storing own telemetry must not give rise to more of it.
+    fn is_about_own_tenant(&self, fields: &Fields) -> bool {
+        fields.attributes.iter().any(
+            |(key, value)| matches!(value, Value::Text(tenant) if *key == TENANT_FIELD && *tenant == self.own_tenant),
+        )
     }
 }
 
@@ -70,20 +94,24 @@ impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for OwnLayer {
             .parent()
             .and_then(|parent| parent.extensions().get::<OwnSpan>().map(|parent| parent.ids));
         let start = now_unix_nano();
-        // A child of a span that was not kept is not kept either.
-        if parent.is_none() && (span.parent().is_some() || !self.admits_root(start)) {
-            return;
-        }
+        let metadata = span.metadata();
         let mut fields = Fields::default();
         new.record(&mut fields);
-        let metadata = span.metadata();
+        if self.is_about_own_tenant(&fields) {
+            return;
+        }
+        // A child of a span that was not kept is not kept either.
+        if parent.is_none() && (span.parent().is_some() || !self.admits_root(metadata.name(), start)) {
+            return;
+        }
         span.extensions_mut().insert(OwnSpan {
             ids: (
                 parent.map_or_else(rand::random, |(trace, _)| trace),
                 rand::random(),
             ),
             parent: parent.map(|(_, span)| span),
-            name: metadata.name(),
+            name: fields.name.map_or(Cow::Borrowed(metadata.name()), Cow::Owned),
+            kind: fields.kind,
             target: metadata.target(),
             start,
             end: start,
@@ -145,16 +173,29 @@ fn is_storing() -> bool {
     STORING.try_with(|()| ()).is_ok()
 }
 
-#[derive(Default)]
 struct Fields {
     message: String,
+    name: Option<String>,
+    kind: i32,
     attributes: Attributes,
     failed: bool,
 }
 
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            message: String::new(),
+            name: None,
+            kind: KIND_INTERNAL,
+            attributes: Attributes::new(),
+            failed: false,
+        }
+    }
+}
+
 impl Fields {
     fn add(&mut self, field: &Field, value: Value) {
-        self.failed |= field.name() == "error";
+        self.failed |= matches!(field.name(), "error" | "error.type");
         if self.attributes.len() < ATTRIBUTES_MAX {
             self.attributes.push((field.name(), value));
         }
@@ -170,6 +211,9 @@ impl Fields {
         }
         match field.name() {
             "message" => self.message = text,
+            NAME_FIELD => self.name = Some(text),
+            KIND_FIELD if text == "server" => self.kind = KIND_SERVER,
+            KIND_FIELD => {}
             _ => self.add(field, Value::Text(text)),
         }
     }
@@ -210,7 +254,8 @@ mod tests {
     use super::*;
 
     fn record(work: impl FnOnce()) -> Vec<Item> {
-        let (layer, collected) = channel(true);
+        let own = TenantId::parse("own").unwrap();
+        let (layer, collected) = channel(Some(&own));
         let (layer, mut collected) = (layer.unwrap(), collected.unwrap());
         let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter_fn(is_kept)));
         tracing::subscriber::with_default(subscriber, work);
@@ -259,5 +304,53 @@ mod tests {
             "{}",
             items.len()
         );
+    }
+
+    #[test]
+    fn many_spans_of_one_name_leave_room_for_others() {
+        let items = record(|| {
+            (0..500).for_each(|_| drop(tracing::info_span!("busy")));
+            drop(tracing::info_span!("rare"));
+        });
+        let is_rare = |item: &Item| matches!(item, Item::Span(span) if span.name == "rare");
+        assert_eq!(items.iter().filter(|item| is_rare(item)).count(), 1);
+    }
+
+    #[test]
+    fn spans_about_the_own_tenant_are_not_recorded_with_all_within_them() {
+        let items = record(|| {
+            let outer = tracing::info_span!("request", cupola.tenant = "own").entered();
+            drop(tracing::info_span!("query"));
+            drop(outer);
+            drop(tracing::info_span!("request", cupola.tenant = "acme"));
+        });
+        let [Item::Span(kept)] = items.as_slice() else {
+            panic!("{items:?}");
+        };
+        assert_eq!(
+            kept.attributes,
+            [("cupola.tenant", Value::Text("acme".to_owned()))]
+        );
+    }
+
+    #[test]
+    fn a_span_can_be_given_its_name_kind_and_failure() {
+        let items = record(|| {
+            let span = tracing::info_span!(
+                "http.request",
+                otel.name = "GET /x",
+                otel.kind = "server",
+                error.type = tracing::field::Empty
+            );
+            span.record("error.type", "500");
+        });
+        let [Item::Span(span)] = items.as_slice() else {
+            panic!("{items:?}");
+        };
+        assert_eq!(
+            (span.name.as_ref(), span.kind, span.failed),
+            ("GET /x", KIND_SERVER, true)
+        );
+        assert_eq!(span.attributes, [("error.type", Value::Text("500".to_owned()))]);
     }
 }

@@ -180,7 +180,6 @@ impl Work {
     }
 
     fn spans(&self, spans: &[OwnSpan]) -> Batch {
-        const KIND_INTERNAL: i32 = 1;
         const STATUS_ERROR: i32 = 2;
         let mut encoder = TracesEncoder::new();
         let mut resource = encoder.resource_spans();
@@ -191,8 +190,8 @@ impl Work {
             let mut span = scope.span();
             span.trace_id(&own.ids.0)
                 .span_id(&own.ids.1)
-                .name(own.name)
-                .kind(KIND_INTERNAL);
+                .name(own.name.as_ref())
+                .kind(own.kind);
             span.start_time_unix_nano(own.start)
                 .end_time_unix_nano(own.end.max(own.start));
             if let Some(parent) = &own.parent {
@@ -323,7 +322,8 @@ mod tests {
         Item::Span(OwnSpan {
             ids: ([1; 16], [2; 8]),
             parent: None,
-            name: "work",
+            name: "work".into(),
+            kind: 1,
             target: "cupola",
             start: now_unix_nano(),
             end: now_unix_nano(),

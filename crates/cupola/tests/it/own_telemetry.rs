@@ -37,6 +37,82 @@ async fn own_logs_spans_and_metrics_are_found_under_their_tenant() {
     );
 }
 
+/// Each about users' data, which is what makes them worth keeping.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_statements_and_the_work_of_the_store_are_traced() {
+    let data = tempfile::tempdir().unwrap();
+    let config = data.path().join("cupola.yaml");
+    let directory = data.path().join("data");
+    // Everything that was sent is old.
+    std::fs::write(
+        &config,
+        "store: {retention: [{keep: 1s, tenant: default}], retention_interval: 200ms, \
+         compaction: {files_min: 2, interval: 1h}}\n",
+    )
+    .unwrap();
+    let flags = ["--config", config.to_str().unwrap()];
+    let server = Server::start_with(&directory, &flags).await;
+    let mut generator = Generator::new(GeneratorConfig::default());
+    server.send_ok(&generator.logs(10)).await;
+    assert!(server.count("default", "SELECT count(*) FROM logs").await <= 10);
+    for _ in 0..2 {
+        let flush = server.http.post(format!("{}/api/v1/admin/flush", server.api));
+        assert!(flush.send().await.unwrap().status().is_success());
+        server.send_ok(&generator.logs(10)).await;
+    }
+    let spans = async |condition: &str| {
+        let sql = format!("SELECT count(*) FROM spans WHERE {condition}");
+        server.count("cupola", &sql).await
+    };
+    for condition in [
+        "name = 'POST /api/v1/sql' AND kind = 'server' AND attributes['http.route'] = '/api/v1/sql' \
+         AND attributes['http.response.status_code'] = 200 AND attributes['cupola.tenant'] = 'default'",
+        "name = 'query' AND attributes['db.namespace'] = 'default' AND attributes['db.response.returned_rows'] = 1",
+        "name = 'POST /api/v1/admin/flush'",
+        "name = 'store.flush' AND attributes['cupola.bytes'] > 0",
+        "name = 'store.retention' AND attributes['cupola.tenant'] = 'default'",
+        "name = 'store.recovery'",
+    ] {
+        eventually(condition, || async { spans(condition).await > 0 }).await;
+    }
+    let joined = "SELECT count(*) FROM spans AS query JOIN spans AS request ON query.trace_id = request.trace_id \
+                  AND query.parent_span_id = request.span_id \
+                  WHERE query.name = 'query' AND request.name = 'POST /api/v1/sql'";
+    assert!(
+        server.count("cupola", joined).await > 0,
+        "a statement is part of its request"
+    );
+    assert_eq!(
+        spans("attributes['cupola.tenant'] = 'cupola'").await,
+        0,
+        "questions about own telemetry are not kept"
+    );
+    let (status, log) = server.stop().await;
+    assert!(status.success(), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_are_traced() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let mut generator = Generator::new(GeneratorConfig::default());
+    let post = async |path: &str| {
+        let request = server.http.post(format!("{}{path}", server.api)).send().await;
+        assert!(request.unwrap().status().is_success(), "{path}");
+    };
+    for _ in 0..5 {
+        server.send_ok(&generator.logs(10)).await;
+        post("/api/v1/admin/flush").await;
+    }
+    post("/api/v1/admin/compact").await;
+    eventually("a span of a merge", || async {
+        let sql = "SELECT count(*) FROM spans WHERE name = 'store.compaction' \
+                   AND attributes['cupola.tenant'] = 'default' AND attributes['cupola.table'] = 'logs'";
+        server.count("cupola", sql).await > 0
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_server_does_not_talk_about_storing_its_own_telemetry() {
     let data = tempfile::tempdir().unwrap();
@@ -53,6 +129,12 @@ async fn an_idle_server_does_not_talk_about_storing_its_own_telemetry() {
     })
     .await;
     assert_eq!(server.count("cupola", spans).await, 0);
+    let flushes = "SELECT count(*) FROM spans WHERE name = 'store.flush' OR name = 'store.compaction'";
+    assert_eq!(
+        server.count("cupola", flushes).await,
+        0,
+        "all were of own telemetry alone"
+    );
     let about = "SELECT count(*) FROM logs WHERE attributes['code.namespace'] LIKE 'cupola_store%'";
     assert_eq!(server.count("cupola", about).await, 0);
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use cupola_telemetry::TenantId;
 use hashbrown::HashSet;
 use object_store::path::Path;
+use tracing::Instrument as _;
 
 use crate::catalog::CatalogEdit;
 use crate::config::CompactionConfig;
@@ -21,8 +22,8 @@ use crate::segment::{self, SegmentMeta, SegmentOptions};
 use crate::status::add;
 use crate::version::{Segment, Version};
 
-use super::Engine;
 use super::read::segment_source;
+use super::{Engine, spans};
 
 /// Files whose sizes differ by less than this factor are of one tier.
 const TIER_FACTOR: u64 = 8;
@@ -107,7 +108,10 @@ impl Engine {
                 }
                 self.settle().await?;
                 let inputs = merge.inputs.clone();
-                match self.merge(merge, &mut report).await {
+                let span = spans::compaction(&merge.tenant, merge.table, inputs.len(), merge.bytes());
+                let merging = self.merge(merge, &mut report).instrument(span.clone()).await;
+                spans::note(&span, &merging);
+                match merging {
                     Ok(progress) => merged |= progress,
                     Err(error) if self.is_lasting(&error) => {
                         add(&self.counters.compaction_failures, 1);

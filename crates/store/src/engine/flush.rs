@@ -11,6 +11,7 @@ use futures::StreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tokio::sync::MutexGuard;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::catalog::{CatalogEdit, SegmentEntry};
@@ -21,7 +22,7 @@ use crate::schema::Table;
 use crate::segment::{self, EncodedSegment};
 use crate::status::add;
 
-use super::Engine;
+use super::{Engine, spans};
 
 /// Where segments are, below the prefix of the object store.
 pub(crate) const DATA_PREFIX: &str = "data";
@@ -79,7 +80,10 @@ impl Engine {
         report: &mut FlushReport,
     ) -> Result<(), StoreError> {
         let started = Instant::now();
-        let flushed = self.write_and_commit(flushing, generation, report).await;
+        let span = spans::flush(generation);
+        let work = self.write_and_commit(flushing, generation, report);
+        let flushed = work.instrument(span.clone()).await;
+        spans::note(&span, &flushed);
         add(&self.counters.flush_nanos, started.elapsed().as_nanos() as u64);
         match &flushed {
             Ok(()) => add(&self.counters.flushes, 1),

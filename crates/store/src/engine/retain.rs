@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use cupola_telemetry::{Signal, TenantId};
+use tracing::{Instrument as _, Span};
 
 use crate::config::RetentionRule;
 use crate::error::StoreError;
@@ -17,10 +18,10 @@ use crate::series::DAY_NANOS;
 use crate::status::add;
 use crate::version::Segment;
 
-use super::Engine;
 use super::background::Report;
 use super::flush::tables_of;
 use super::remove::{Removal, SeriesRows, filter_for};
+use super::{Engine, spans};
 
 impl Engine {
     pub(crate) async fn apply_retention(&self, now_unix_nano: i64) -> Result<DeletionReport, StoreError> {
@@ -77,19 +78,39 @@ impl Engine {
                 }
             }
         }
-        let mut report = self.remove(tenant, rows, &mut unread).await?;
+        // Most runs find nothing, and are not worth a span.
+        let span = match rows.len() + series_days.len() {
+            0 => Span::none(),
+            segments => spans::retention(tenant, signal, segments),
+        };
+        let removing = self.remove_old(tenant, signal, rows, series_days, &mut unread);
+        let removed = removing.instrument(span.clone()).await;
+        spans::note(&span, &removed);
+        let report = removed?;
+        if let Some(error) = unread {
+            add(&self.counters.retention_failures, 1);
+            tracing::warn!(%tenant, %signal, error = %Report(&error), "rows of a segment outlive their time");
+        }
+        Ok(report)
+    }
+
+    async fn remove_old(
+        &self,
+        tenant: &TenantId,
+        signal: Signal,
+        rows: Vec<(Arc<Segment>, Removal)>,
+        series_days: Vec<(Arc<Segment>, Removal)>,
+        unread: &mut Option<StoreError>,
+    ) -> Result<DeletionReport, StoreError> {
+        let mut report = self.remove(tenant, rows, unread).await?;
         if !series_days.is_empty() {
             // No point may be given one of these series between their going and their being forgotten.
             let state = self.tenant(tenant);
             let _gate = state.gate(signal).lock().await;
             let _forget = state.forget_series_afterwards();
-            let dropped = self.remove(tenant, series_days, &mut unread).await?;
+            let dropped = self.remove(tenant, series_days, unread).await?;
             report.rows += dropped.rows;
             report.segments_dropped += dropped.segments_dropped;
-        }
-        if let Some(error) = unread {
-            add(&self.counters.retention_failures, 1);
-            tracing::warn!(%tenant, %signal, error = %Report(&error), "rows of a segment outlive their time");
         }
         Ok(report)
     }

@@ -25,7 +25,7 @@ use crate::io::FileSystem;
 use crate::status::{Counters, add};
 
 /// Batches that may wait for the writer; more senders wait themselves.
-const QUEUE_BATCHES_MAX: usize = 1024;
+pub(crate) const QUEUE_BATCHES_MAX: usize = 1024;
 
 /// What the writer needs to know.
 #[derive(Debug)]
@@ -172,6 +172,13 @@ impl Journal {
 
     pub(crate) fn files(&self) -> u64 {
         self.shared.closed.lock().len() as u64 + self.shared.open_files.load(Ordering::Relaxed)
+    }
+
+    /// Batches that wait for the writer, of [`QUEUE_BATCHES_MAX`] that may before their senders wait.
+    pub(crate) fn queued(&self) -> u64 {
+        let sender = self.sender.lock();
+        let waiting = |sender: &mpsc::Sender<Command>| sender.max_capacity() - sender.capacity();
+        sender.as_ref().map_or(0, waiting) as u64
     }
 
     pub(crate) fn is_failing(&self) -> bool {
