@@ -925,7 +925,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1029,7 +1029,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1235,7 +1235,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1323,7 +1323,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1438,7 +1438,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1665,7 +1665,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1762,7 +1762,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description It was cancelled: see `DELETE /api/v1/queries/{id}` */
+            /** @description It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -14,7 +14,7 @@ pub(super) enum QueryRefusals {
     /// The request is malformed, or its statement cannot be run
     #[response(status = 400)]
     Malformed(ErrorBody),
-    /// It was cancelled: see `DELETE /api/v1/queries/{id}`
+    /// It was cancelled, as by `DELETE /api/v1/queries/{id}`, or its `X-Query-Id` is taken
     #[response(status = 409)]
     Cancelled(ErrorBody),
     /// A limit of the server, or of the request, was exceeded
