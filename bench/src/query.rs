@@ -152,12 +152,13 @@ async fn fill(options: &Options, store: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a service, a user and a trace that exist into the questions.
+/// Puts a service, a user, a route and a trace that exist into the questions.
 async fn filled_questions(store: &Path) -> Result<Vec<Question>> {
     let parsed: Questions = serde_json::from_str(QUESTIONS)?;
     let server = Server::start(store, None, &[]).await?;
     let service = first(&server, "SELECT service_name, count(*) AS n FROM logs WHERE severity_number >= 17 GROUP BY 1 ORDER BY n DESC LIMIT 1").await?;
     let user = first(&server, "SELECT attributes['user.id'] AS u, count(*) AS n FROM logs WHERE attributes['user.id'] IS NOT NULL GROUP BY 1 ORDER BY n DESC LIMIT 1 OFFSET 1000").await?;
+    let route = first(&server, "SELECT attributes['http.route'] AS r, count(*) AS n FROM logs WHERE attributes['http.route'] IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 1").await?;
     let trace = first(
         &server,
         "SELECT trace_id, count(*) AS n FROM spans GROUP BY 1 ORDER BY n DESC, 1 LIMIT 1 OFFSET 5000",
@@ -167,6 +168,7 @@ async fn filled_questions(store: &Path) -> Result<Vec<Question>> {
     let fill = |text: &str| {
         text.replace("{service}", &service)
             .replace("{user}", &user)
+            .replace("{route}", &route)
             .replace("{trace_id}", &trace)
     };
     Ok(parsed
