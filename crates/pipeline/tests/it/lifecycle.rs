@@ -1,15 +1,19 @@
 //! Tenants, counters, slow clients, shutdown.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cupola_export::otlp::grpc_path;
+use cupola_export::rpc_status::RpcStatus;
 use cupola_pipeline::receivers::otlp::{CONNECTIONS_MAX, OtlpReceiver, ReceiverError};
 use cupola_telemetry::Signal;
 use cupola_telemetry::memory::MemoryBudget;
-use http_body_util::Full;
+use futures::{StreamExt, stream};
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -133,6 +137,34 @@ async fn c12_a_body_that_does_not_arrive_in_time_is_refused_so_that_it_comes_aga
     assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
     assert_eq!(receiver.memory.used(), 0);
     let slow = &receiver.running.stats().http.logs.requests_slow;
+    assert_eq!(slow.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn c12_a_message_that_does_not_arrive_in_time_is_refused_so_that_it_comes_again() {
+    let mut config = config();
+    config.body_timeout = Duration::from_millis(200);
+    let receiver = start_with(config, MemoryBudget::unlimited()).await;
+    let mut channel = Endpoint::from_shared(format!("http://{}", receiver.running.grpc_addr.unwrap()))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let whole = frame(false, &request(Signal::Logs));
+    let half = Frame::data(whole.slice(..whole.len() / 2));
+    let body = StreamBody::new(stream::iter([Ok::<_, Infallible>(half)]).chain(stream::pending()));
+    let call = http::Request::post(grpc_path(Signal::Logs))
+        .header("content-type", "application/grpc")
+        .body(tonic::body::Body::new(body))
+        .unwrap();
+    let answer = channel.ready().await.unwrap().call(call).await.unwrap();
+    let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let details = RpcStatus::decode(status.details()).unwrap();
+    assert_eq!(details.retry_delay, Some(Duration::from_secs(1)));
+    assert!(receiver.sink.batches().is_empty());
+    assert_eq!(receiver.memory.used(), 0);
+    let slow = &receiver.running.stats().grpc.logs.requests_slow;
     assert_eq!(slow.load(Ordering::Relaxed), 1);
 }
 
