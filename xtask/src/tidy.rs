@@ -141,6 +141,9 @@ fn violations(path: &str, text: &str, long: &BTreeMap<String, usize>) -> Vec<Str
     if path.ends_with("package-lock.json") && text.contains("\"resolved\"") {
         say("names registries: install with `omit-lockfile-registry-resolved`".to_owned());
     }
+    if path.ends_with(".npmrc") && !text.lines().any(|line| line == "ignore-scripts=true") {
+        say("lets npm packages run code when they are installed: say `ignore-scripts=true`".to_owned());
+    }
     for host in REGISTRY_HOSTS {
         if let Some(line) = line_of(text, host, |_| true) {
             say(format!("line {line} names the registry {host}"));
@@ -208,6 +211,8 @@ mod tests {
             0
         );
         assert_eq!(found("web/package-lock.json", "{\"resolved\": 1}"), 1);
+        assert_eq!(found("web/.npmrc", "fund=false\n"), 1);
+        assert_eq!(found("web/.npmrc", "; ours\nignore-scripts=true\n"), 0);
         assert_eq!(found("Cargo.lock", concat!("TO", "DO")), 0);
     }
 

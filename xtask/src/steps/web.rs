@@ -1,7 +1,7 @@
 //! The steps of the web page. Without Node.js they are skipped, one by one, with the reason.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -52,6 +52,45 @@ pub(super) fn build() -> Result<Outcome> {
 
 pub(super) fn test() -> Result<Outcome> {
     vitest("web-test", &["run", "--silent", "test"], |_| ())
+}
+
+/// Where npm packages are listed: those of the page, and of a client in a test.
+const LOCKS: [&str; 2] = ["web", "crates/pipeline/tests/clients/node"];
+
+pub(super) fn audit() -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for folder in LOCKS {
+        let mut command = match npm(&["audit", "--json", "--package-lock-only"]) {
+            Ok(command) => command,
+            Err(reason) => return Ok(Outcome::skipped(format!("web-audit: {reason}"))),
+        };
+        let audit = command
+            .current_dir(workspace::root().join(folder))
+            .stderr(Stdio::null())
+            .output()
+            .context("could not start npm")?;
+        let report = serde_json::from_slice(&audit.stdout).unwrap_or_default();
+        outcome.add(audited(folder, &report));
+    }
+    Ok(outcome)
+}
+
+/// What a report of `npm audit` comes to. One without a list of vulnerabilities says why there is none.
+fn audited(folder: &str, report: &Value) -> Outcome {
+    match report["vulnerabilities"].as_object() {
+        None => Outcome::skipped(format!(
+            "web-audit: {folder}: the audit service of the registry cannot be reached from here"
+        )),
+        Some(found) => Outcome::from_failures(
+            found
+                .iter()
+                .map(|(package, found)| {
+                    let severity = found["severity"].as_str().unwrap_or("unknown");
+                    format!("{folder}: {package} has a known vulnerability ({severity}); see `npm audit`")
+                })
+                .collect(),
+        ),
+    }
 }
 
 /// Writes the types again and compares: they are committed, so that the page builds without this step.
@@ -150,6 +189,19 @@ fn outcome_of(report: &Value) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_audit_that_did_not_take_place_is_not_counted_as_passed() {
+        let unreachable = serde_json::json!({"message": "405 Method Not Allowed", "error": {}});
+        for report in [unreachable, Value::Null] {
+            let outcome = audited("web", &report);
+            assert_eq!((outcome.passed, outcome.failed, outcome.skipped.len()), (0, 0, 1));
+        }
+        let clean = serde_json::json!({"auditReportVersion": 2, "vulnerabilities": {}});
+        assert_eq!(audited("web", &clean), Outcome::passed());
+        let found = serde_json::json!({"vulnerabilities": {"left-pad": {"severity": "high"}}});
+        assert_eq!(audited("web", &found).failed, 1);
+    }
 
     #[test]
     fn the_report_of_vitest_is_counted_test_by_test() {
