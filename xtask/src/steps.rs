@@ -1,6 +1,7 @@
 //! The steps of `cargo xtask test`: which there are, in which order, and which were asked for. Quick ones first, so that
 //! a slip is told in seconds.
 
+mod deploy;
 mod rust;
 mod web;
 
@@ -57,6 +58,21 @@ const STEPS: &[Step] = &[
         name: "web-build",
         what: "the web page builds",
         run: web::build,
+    },
+    Step {
+        name: "web-audit",
+        what: "known vulnerabilities of npm packages",
+        run: web::audit,
+    },
+    Step {
+        name: "systemd",
+        what: "systemd understands the unit",
+        run: deploy::systemd,
+    },
+    Step {
+        name: "helm",
+        what: "the Helm chart renders",
+        run: deploy::helm,
     },
     Step {
         name: "deny",
