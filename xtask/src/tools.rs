@@ -1,5 +1,6 @@
 //! Tools that the steps need: found where they are, otherwise installed below `target`, otherwise the reason why not.
-//! Changes nothing outside `target`, except that it installs Chromium with apt on a Debian machine where it may.
+//! Changes nothing outside `target`, except that it installs a nightly compiler where there is rustup, and Chromium and
+//! `psql` with apt on a Debian machine where it may.
 
 use std::path::{Path, PathBuf};
 
@@ -14,16 +15,61 @@ pub(crate) type Missing = String;
 /// The release that the rules in `deny.toml` are written for.
 const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
+const HELM: &str = "v3.22.0";
 
 pub(crate) fn cargo_deny() -> Result<PathBuf, Missing> {
     cargo_tool("cargo-deny", CARGO_DENY)
 }
 
 pub(crate) fn cargo_fuzz() -> Result<PathBuf, Missing> {
-    if !succeeds(&mut command("cargo", &["+nightly", "--version"])) {
-        return Err("fuzzing needs a nightly toolchain (rustup toolchain install nightly)".to_owned());
-    }
+    nightly()?;
     cargo_tool("cargo-fuzz", CARGO_FUZZ)
+}
+
+/// The compiler that fuzz targets need, beside the one that is used for the rest.
+fn nightly() -> Result<(), Missing> {
+    if succeeds(&mut command("cargo", &["+nightly", "--version"])) {
+        return Ok(());
+    }
+    let missing = "fuzzing needs a nightly toolchain";
+    let Some(rustup) = find(&["rustup"]) else {
+        return Err(format!("{missing}, and there is no rustup to install one"));
+    };
+    let install = [
+        "toolchain",
+        "install",
+        "nightly",
+        "--profile",
+        "minimal",
+        "--no-self-update",
+    ];
+    run(&mut command(&rustup.to_string_lossy(), &install)).map_err(|error| format!("{missing}: {error:#}"))
+}
+
+/// Helm, built with Go where it is not installed.
+pub(crate) fn helm() -> Result<PathBuf, Missing> {
+    if let Some(found) = find(&["helm"]) {
+        return Ok(found);
+    }
+    let folder = workspace::scratch().join("tools");
+    let binary = folder.join("bin/helm");
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    let missing = "no Helm is installed";
+    let Some(go) = find(&["go"]) else {
+        return Err(format!("{missing}, and there is no Go to build it with"));
+    };
+    let package = format!("helm.sh/helm/v3/cmd/helm@{HELM}");
+    let mut install = command(&go.to_string_lossy(), &["install", &package]);
+    install
+        .env("GOBIN", folder.join("bin"))
+        .env("GOCACHE", folder.join("go/build"))
+        .env("GOMODCACHE", folder.join("go/modules"))
+        // Otherwise `cargo clean` could not remove what was fetched.
+        .env("GOFLAGS", "-modcacherw");
+    run(&mut install).map_err(|error| format!("{missing}: {error:#}"))?;
+    Ok(binary)
 }
 
 /// A cargo subcommand: an installed one, or one built into `target/xtask/tools`. Unoptimised: it is built once and runs
@@ -107,29 +153,37 @@ pub(crate) fn python(name: &str, requirements: &Path) -> Result<PathBuf, Missing
 
 /// Chromium from the system, installed from Debian when we may.
 pub(crate) fn chromium() -> Result<PathBuf, Missing> {
-    let installed = || {
-        find(&[
-            "chromium",
-            "chromium-browser",
-            "google-chrome",
-            "google-chrome-stable",
-        ])
-    };
-    if let Some(found) = installed() {
+    let names = [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ];
+    from_debian("Chromium", &names, "chromium")
+}
+
+/// `psql` from the system, installed from Debian when we may.
+pub(crate) fn psql() -> Result<PathBuf, Missing> {
+    from_debian("psql", &["psql"], "postgresql-client")
+}
+
+/// A program of the system by any of its names, otherwise from Debian's package.
+fn from_debian(what: &str, names: &[&str], package: &str) -> Result<PathBuf, Missing> {
+    if let Some(found) = find(names) {
         return Ok(found);
     }
-    let missing = "no Chromium is installed";
+    let missing = format!("no {what} is installed");
     let (Some(apt), true) = (find(&["apt-get"]), is_root()) else {
         return Err(format!(
-            "{missing}, and installing one needs root on Debian (apt-get install chromium)"
+            "{missing}, and installing it needs root on Debian (apt-get install {package})"
         ));
     };
     let apt = apt.to_string_lossy().into_owned();
-    let install = ["install", "-y", "-qq", "--no-install-recommends", "chromium"];
+    let install = ["install", "-y", "-qq", "--no-install-recommends", package];
     let installs =
         run(&mut command(&apt, &["update", "-qq"])).and_then(|()| run(&mut command(&apt, &install)));
     installs.map_err(|error| format!("{missing}: {error:#}"))?;
-    installed().ok_or_else(|| format!("{missing}, though apt-get installed it"))
+    find(names).ok_or_else(|| format!("{missing}, though apt-get installed it"))
 }
 
 fn is_root() -> bool {

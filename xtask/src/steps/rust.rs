@@ -68,6 +68,10 @@ pub(super) fn advisories() -> Result<Outcome> {
 
 /// All tests of all crates, each counted; the tests that say they could not run are counted apart.
 pub(super) fn test() -> Result<Outcome> {
+    // A test without it says that it was skipped; here only the reason is told.
+    if let Err(reason) = tools::psql() {
+        println!("   {reason}");
+    }
     let mut output = TestOutput::default();
     let log = workspace::scratch().join("test.log");
     let arguments = [
