@@ -6,9 +6,13 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
+use cupola_export::Accepted;
+use cupola_export::otlp::response;
+use cupola_export::rpc_status::{FieldViolation, RpcStatus};
 use cupola_telemetry::view::AnyValue;
-use cupola_telemetry::{Batch, TenantId, encode, json};
+use cupola_telemetry::{Batch, Signal, TenantId, encode, json};
 
 fn main() -> io::Result<()> {
     for batch in [logs(), traces(), metrics()] {
@@ -44,12 +48,34 @@ fn main() -> io::Result<()> {
         "pieces",
         &[&[3, 0], &length.to_be_bytes()[..], &payload[..]].concat(),
     )?;
+    let accepted = Accepted {
+        rejected: 300,
+        message: "too old".to_owned(),
+    };
+    write("export_response", "protobuf", &response::encode(&accepted))?;
+    for signal in Signal::ALL {
+        let text = response::to_json(signal, &accepted);
+        write("export_response", signal.as_str(), text.as_bytes())?;
+    }
+    let status = refused();
+    write("rpc_status", "protobuf", &status.encode())?;
+    write("rpc_status", "json", status.to_json().as_bytes())?;
     fixture_files("journal_file", "journal", &[0, 0])?;
     fixture_files("manifest", "manifest", &[])?;
     for (name, text) in VALUES {
         write("any_value_json", name, text.as_bytes())?;
     }
     write("any_value_json", "all", json::any_value(body(&logs())).as_bytes())
+}
+
+fn refused() -> RpcStatus {
+    let mut status = RpcStatus::new(14, "größer");
+    status.retry_delay = Some(Duration::from_millis(1500));
+    status.violations = vec![FieldViolation {
+        field: "body".to_owned(),
+        description: "too large".to_owned(),
+    }];
+    status
 }
 
 const SEED_BYTES_MAX: usize = 8 << 10;

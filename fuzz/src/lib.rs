@@ -3,6 +3,8 @@
 use std::fmt::{self, Write};
 
 use arrow::array::RecordBatch;
+use cupola_export::otlp::response;
+use cupola_export::rpc_status::RpcStatus;
 use cupola_store::columns::{SealContext, SealError, SealedChunks, seal};
 use cupola_store::readback::{self, MetricRows};
 use cupola_store::schema::{PromotionProfiles, Table};
@@ -115,6 +117,44 @@ pub fn check_compressed_body(input: &[u8]) {
 #[cfg(fuzzing)]
 pub fn check_grpc_message(input: &[u8]) {
     cupola_pipeline::fuzzing::grpc_message(input);
+}
+
+/// The answer to an export, in protobuf and in JSON: no panic; what is read is written and read again as it was.
+pub fn check_export_response(input: &[u8]) {
+    if let Ok(accepted) = response::decode(input) {
+        assert_eq!(response::decode(&response::encode(&accepted)), Ok(accepted));
+    }
+    for signal in Signal::ALL {
+        if let Ok(accepted) = response::from_json(signal, input) {
+            let text = response::to_json(signal, &accepted);
+            assert_eq!(response::from_json(signal, text.as_bytes()), Ok(accepted));
+        }
+    }
+}
+
+/// A `google.rpc.Status`, in protobuf and in JSON: no panic; what is read from protobuf is written and read again as it was.
+pub fn check_rpc_status(input: &[u8]) {
+    if let Some(status) = RpcStatus::decode(input) {
+        assert_eq!(RpcStatus::decode(&status.encode()), Some(status));
+    }
+    // A delay in JSON is a decimal fraction, of which a double holds the first digits: the rest must agree.
+    if let Some(status) = RpcStatus::from_json(input) {
+        let again = RpcStatus::from_json(status.to_json().as_bytes()).expect("we read what we write");
+        assert_eq!(
+            (
+                again.code,
+                again.message,
+                again.violations,
+                again.retry_delay.is_some()
+            ),
+            (
+                status.code,
+                status.message,
+                status.violations,
+                status.retry_delay.is_some()
+            ),
+        );
+    }
 }
 
 /// The first byte chooses the signal: what is accepted can be kept, each item once, and means the same the second time.
