@@ -37,6 +37,13 @@ async function open(path: string, selector: string): Promise<void> {
   throw new Error(`${path} never showed ${selector}: ${await page.locator("main").innerText()}`);
 }
 
+/** How many statements of the tenant are under way. */
+async function running(): Promise<number> {
+  const headers = { "X-Scope-OrgID": cupola.tenant };
+  const answer = await fetch(`${cupola.url}/api/v1/queries`, { headers });
+  return ((await answer.json()) as { readonly queries: readonly unknown[] }).queries.length;
+}
+
 describe("a visitor", () => {
   test("finds the services with their rates and latencies", async () => {
     const { page, faults } = session;
@@ -66,6 +73,34 @@ describe("a visitor", () => {
     await page.getByRole("region", { name: "Chosen span" }).waitFor();
     await screenshot(page, "trace");
     expect(await seriousFaults(page)).toEqual([]);
+    expect(faults).toEqual([]);
+  });
+
+  test("sees traces with errors alone, and all of them again", async () => {
+    const { page, faults } = session;
+    await open(`/traces?tenant=${cupola.tenant}&errors=1`, "table tbody tr a");
+    const errors = page.locator("tbody tr td:last-child");
+    const counts = await errors.allInnerTexts();
+    expect(counts.length).toBeGreaterThan(0);
+    expect(counts.filter((count) => !(Number(count) > 0))).toEqual([]);
+    await page.getByLabel("With errors only").uncheck();
+    await expect.poll(() => page.url()).not.toContain("errors=");
+    await expect.poll(async () => await errors.allInnerTexts(), { timeout: 30_000 }).toContain("0");
+    await page.getByLabel("With errors only").check();
+    await page.waitForURL(/errors=1/);
+    await expect.poll(async () => await errors.allInnerTexts(), { timeout: 30_000 }).not.toContain("0");
+    expect(faults).toEqual([]);
+  });
+
+  test("reads on to older logs below the newest", async () => {
+    const { page, faults } = session;
+    await open(`/logs?tenant=${cupola.tenant}`, "button:text-is('Older logs')");
+    const records = page.locator("ol[aria-label^=Logs] > li");
+    const newest = await records.allInnerTexts();
+    await page.getByRole("button", { name: "Older logs" }).click();
+    await expect.poll(() => records.count(), { timeout: 30_000 }).toBeGreaterThan(newest.length);
+    const all = await records.allInnerTexts();
+    expect(all.slice(0, newest.length)).toEqual(newest);
     expect(faults).toEqual([]);
   });
 
@@ -106,6 +141,20 @@ describe("a visitor", () => {
     await page.goBack();
     await expect.poll(() => statement.inputValue()).toContain("now() - interval '1 hour'");
     expect(await page.getByRole("alert").count()).toBe(0);
+  });
+
+  test("cancels a statement that runs for too long, on the server too", async () => {
+    const { page, faults } = session;
+    await page.goto(`${cupola.url}/sql?tenant=${cupola.tenant}`);
+    const numbers = "generate_series(1, 100000000)";
+    const endless = `SELECT count(*) FROM ${numbers} a, ${numbers} b WHERE (a.value + b.value) % 7 = 3`;
+    await page.getByRole("textbox", { name: /Statement/ }).fill(endless);
+    await page.getByRole("button", { name: "Run" }).click();
+    await expect.poll(running, { timeout: 30_000 }).toBe(1);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("status").filter({ hasText: "Cancelled." }).waitFor();
+    await expect.poll(running, { timeout: 30_000 }).toBe(0);
+    expect(faults).toEqual([]);
   });
 
   test("keeps what was shown when the server falls silent, and never shows it as another's", async () => {
