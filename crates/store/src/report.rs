@@ -55,6 +55,9 @@ pub struct DeletionReport {
     pub rows: u64,
     pub segments_dropped: u64,
     pub segments_rewritten: u64,
+    /// Of a deletion: files in `quarantine/` that went with their tenant, and those that are left and may hold such rows.
+    pub quarantine_files_removed: u64,
+    pub quarantine_files_left: u64,
 }
 
 /// What [`crate::Store::check`] found, and repaired when asked to.

@@ -30,7 +30,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Removes rows of the tenant for good. Answers when no query can see them any more and their files have been replaced. */
+        /**
+         * Removes rows of the tenant for good. Answers when no query can see them any more and their files have been replaced.
+         * @description Attributes of a span's events and links, and what bodies and structured values hold, are not compared.
+         */
         post: operations["deleteRows"];
         delete?: never;
         options?: never;
@@ -316,6 +319,16 @@ export interface components {
         };
         /** @description What was removed. */
         DeleteAnswer: {
+            /**
+             * Format: int64
+             * @description Files in `quarantine/` that may still hold such rows: Cupola cannot tell, and somebody has to look.
+             */
+            quarantine_files_left: number;
+            /**
+             * Format: int64
+             * @description Files with damaged data in `quarantine/` that were the tenant's and went with all of it.
+             */
+            quarantine_files_removed: number;
             /** Format: int64 */
             rows: number;
             /** Format: int64 */

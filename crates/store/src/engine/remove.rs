@@ -41,6 +41,16 @@ impl Engine {
         self: &Arc<Engine>,
         request: DeleteRequest,
     ) -> Result<DeletionReport, StoreError> {
+        let (tenant, is_whole) = (request.tenant.clone(), request.filter.is_none());
+        let mut report = self.delete_rows(request).await?;
+        // Afterwards: what could not be written to segments on the way is there too.
+        let found = self.clear_quarantine(&tenant, is_whole).await?;
+        report.quarantine_files_removed = found.removed;
+        report.quarantine_files_left = found.left;
+        Ok(report)
+    }
+
+    async fn delete_rows(self: &Arc<Engine>, request: DeleteRequest) -> Result<DeletionReport, StoreError> {
         let DeleteRequest { tenant, filter } = request;
         let _maintenance = self.maintenance.lock().await;
         self.refuse_closed()?;

@@ -1,7 +1,9 @@
 //! Deletion: of a tenant, or of one user's rows; durable when it returns; nobody else's rows are touched.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use cupola_store::io::FileSystem;
 use cupola_store::{DeleteRequest, RowFilter};
 
 use crate::crash::of_user;
@@ -87,6 +89,50 @@ async fn a_whole_tenant() {
     }
     store.append(points("a", 10..20)).await.unwrap();
     assert_eq!(point_numbers(&store, "a").await, (10..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_aside_goes_with_its_tenant_and_is_counted_otherwise() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    store.append(logs("a", 0..10)).await.unwrap();
+    let aside = [
+        "00000000000000000001.a.logs.pb",
+        "00000000000000000002.a.samples.000000.arrows",
+        "00000000000000000003.a.b.logs.pb",
+        "00000000000000000004.wal",
+        "data/a/logs/2026-01-01T00/x.parquet",
+        "data/ab/logs/2026-01-01T00/x.parquet",
+    ]
+    .map(|name| Path::new("/data/quarantine").join(name));
+    for path in &aside {
+        disk.create_directories(path.parent().unwrap()).unwrap();
+        disk.create(path).unwrap().sync().unwrap();
+    }
+    let delete = async |filter| {
+        let tenant = tenant("a");
+        store.delete(DeleteRequest { tenant, filter }).await.unwrap()
+    };
+    let some = delete(Some(of_user(0))).await;
+    assert_eq!(
+        (some.quarantine_files_removed, some.quarantine_files_left),
+        (0, 4)
+    );
+    assert!(aside.iter().all(|path| disk.paths().contains(path)));
+
+    let whole = delete(None).await;
+    assert_eq!(
+        (whole.quarantine_files_removed, whole.quarantine_files_left),
+        (3, 1)
+    );
+    let left: Vec<_> = aside.iter().filter(|path| disk.paths().contains(path)).collect();
+    assert_eq!(left, [&aside[2], &aside[3], &aside[5]]);
+    // A tenant that has nothing else any more is asked about all the same.
+    let again = delete(None).await;
+    assert_eq!(
+        (again.quarantine_files_removed, again.quarantine_files_left),
+        (0, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
