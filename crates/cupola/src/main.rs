@@ -10,6 +10,7 @@ mod failure;
 mod logging;
 mod output;
 mod own;
+mod readiness;
 mod server;
 mod signals;
 mod sink;

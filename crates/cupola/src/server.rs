@@ -17,6 +17,7 @@ use tracing::{Instrument as _, field};
 use crate::config::{OtlpSettings, Settings};
 use crate::failure::Failure;
 use crate::own::{Recorder, Vitals};
+use crate::readiness::ReadinessWatch;
 use crate::sink::StoreSink;
 use crate::watch::{self, MemoryState};
 
@@ -27,6 +28,7 @@ pub(crate) struct Server {
     api: RunningApi,
     receiver: RunningReceiver,
     health: Option<RunningHealth>,
+    readiness: Option<ReadinessWatch>,
     recorder: Option<Recorder>,
     stop: CancellationToken,
 }
@@ -99,9 +101,9 @@ impl Server {
                     memory,
                     stop.clone(),
                 ));
-                if let Some(health) = &health {
-                    health.readiness.set_ready();
-                }
+                let readiness = health
+                    .as_ref()
+                    .map(|health| ReadinessWatch::start(health.readiness.clone(), store.clone()));
                 let addresses = Addresses {
                     api: api.addr,
                     otlp_grpc: receiver.grpc_addr,
@@ -116,6 +118,7 @@ impl Server {
                     api,
                     receiver,
                     health,
+                    readiness,
                     recorder,
                     stop,
                 })
@@ -130,8 +133,8 @@ impl Server {
 
     /// Stops receiving, lets answers end, stores own telemetry, flushes. Nothing acknowledged is lost in any case.
     pub(crate) async fn shutdown(self) -> Result<(), Failure> {
-        if let Some(health) = &self.health {
-            health.readiness.set_not_ready("shutting down");
+        if let Some(readiness) = self.readiness {
+            readiness.end("shutting down").await;
         }
         self.receiver.shutdown().await;
         self.api.shutdown().await;

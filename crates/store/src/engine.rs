@@ -221,6 +221,20 @@ impl Engine {
         }
     }
 
+    pub(crate) async fn probe_journal(self: &Arc<Engine>) -> Result<(), StoreError> {
+        if !self.journal.is_failing() {
+            return Ok(());
+        }
+        let engine = self.clone();
+        let probed = tokio::task::spawn_blocking(move || engine.journal.probe());
+        let probed = probed.await.map_err(|_| StoreError::Background)?;
+        probed.map_err(|(path, source)| StoreError::Io {
+            action: "write",
+            path,
+            source,
+        })
+    }
+
     /// Nothing new is taken, and long work ends at the next place where it may.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

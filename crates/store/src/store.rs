@@ -117,6 +117,12 @@ impl Store {
             .await
     }
 
+    /// Whether the log can be written. If the last batch could not be, this is tried, and the log called sound again if it
+    /// is: for whoever gives it no more batches until then.
+    pub async fn probe_journal(&self) -> Result<(), StoreError> {
+        self.writable()?.probe_journal().await
+    }
+
     /// Numbers for `/metrics` and the status page.
     pub fn status(&self) -> StoreStatus {
         self.engine().status()

@@ -26,6 +26,10 @@ use crate::status::{Counters, add};
 
 /// Batches that may wait for the writer; more senders wait themselves.
 pub(crate) const QUEUE_BATCHES_MAX: usize = 1024;
+/// Beside the log's files, whose names it does not resemble.
+const PROBE_FILE: &str = "probe";
+/// As much as batches need that are worth taking again.
+const PROBE_BYTES: usize = 256 * 1024;
 
 /// What the writer needs to know.
 #[derive(Debug)]
@@ -83,6 +87,7 @@ pub(crate) struct Journal {
     sender: Mutex<Option<mpsc::Sender<Command>>>,
     shared: Arc<Shared>,
     file_system: Arc<dyn FileSystem>,
+    directory: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -109,7 +114,7 @@ impl Journal {
             open_files: AtomicU64::new(0),
             failing: AtomicBool::new(false),
         });
-        let file_system = config.file_system.clone();
+        let (file_system, directory) = (config.file_system.clone(), config.directory.clone());
         let mut writer = Writer {
             sequence: config.next_sequence,
             number: config.next_number,
@@ -126,6 +131,7 @@ impl Journal {
             sender: Mutex::new(Some(sender)),
             shared,
             file_system,
+            directory,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -183,6 +189,21 @@ impl Journal {
 
     pub(crate) fn is_failing(&self) -> bool {
         self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Tries whether a failing log can be written again, with a file of its own; forgets the failure if so. Blocks.
+    pub(crate) fn probe(&self) -> Result<(), (PathBuf, io::Error)> {
+        let path = self.directory.join(PROBE_FILE);
+        // Left by a process that ended meanwhile.
+        let _ = self.file_system.remove(&path);
+        let written = self.file_system.create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; PROBE_BYTES])?;
+            file.sync()
+        });
+        let _ = self.file_system.remove(&path);
+        written.map_err(|error| (path, error))?;
+        self.shared.failing.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends the thread after what is queued and waits for it. Blocks.

@@ -144,6 +144,27 @@ async fn a_damaged_record_in_the_middle_is_reported_kept_aside_and_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failing_log_is_sound_again_without_another_batch() {
+    let disk = Simulated::new();
+    let store = open(quiet(Arc::new(disk.clone()))).await;
+    store.append(logs("a", 0..10)).await.unwrap();
+    store.probe_journal().await.unwrap();
+    disk.set_capacity(Some(disk.used()));
+    store.append(logs("a", 500..600)).await.unwrap_err();
+    let refused = store.probe_journal().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Io { .. }), "{refused}");
+    assert!(store.status().journal_failing);
+    disk.set_capacity(None);
+    store.probe_journal().await.unwrap();
+    assert!(!store.status().journal_failing);
+    assert!(!disk.paths().iter().any(|path| path.ends_with("probe")));
+    store.append(logs("a", 10..20)).await.unwrap();
+    let (store, report) = recover(&disk.reboot(Survival::Nothing)).await;
+    assert_eq!(report.damaged, []);
+    assert_eq!(log_numbers(&store, "a").await, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_retryably_and_recovers_by_itself() {
     let disk = Simulated::new();
     let store = open(quiet(Arc::new(disk.clone()))).await;
