@@ -97,11 +97,24 @@ pub(crate) struct QueryArguments {
     /// How the answer looks.
     #[arg(long, short, default_value = "table")]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// What a statement may cost; less than what the server allows, never more.
+#[derive(Args, Debug, Default)]
+pub(crate) struct LimitArguments {
     /// Give up after this long.
     #[arg(long, value_name = "DURATION")]
     pub(crate) timeout: Option<TimeSpan>,
-    #[command(flatten)]
-    pub(crate) target: Target,
+    /// Give up beyond this many rows of the answer.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rows_max: Option<u64>,
+    /// Memory for sorting, grouping and joining; beyond it the statement spills to disk or gives up.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_max: Option<ByteSize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -298,6 +311,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_variable_is_described() {
+        fn variables(command: &clap::Command, found: &mut Vec<String>) {
+            let named = command.get_arguments().filter_map(clap::Arg::get_env);
+            found.extend(named.map(|name| name.to_string_lossy().into_owned()));
+            command
+                .get_subcommands()
+                .for_each(|inner| variables(inner, found));
+        }
+        let page = include_str!("../../../docs/configuration.md");
+        let mut all = Vec::new();
+        variables(&Cli::command(), &mut all);
+        assert!(all.len() > 15, "{all:?}");
+        for name in all {
+            assert!(
+                page.contains(&format!("`{name}`")),
+                "{name} is not in docs/configuration.md"
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use cupola_store::{Store, StoreConfig, StoreError};
 use cupola_telemetry::TenantId;
 use reqwest::{Response, StatusCode};
 
-use crate::cli::URL_DEFAULT;
+use crate::cli::{LimitArguments, URL_DEFAULT};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::server;
@@ -103,18 +103,22 @@ impl Client {
             .await
     }
 
-    /// A statement; the answer in the media type asked for.
+    /// A statement; the answer in the media type asked for. Dropping it, or the answer, cancels the statement.
     pub(crate) async fn sql(
         &self,
         sql: &str,
         accept: &str,
-        timeout: Option<Duration>,
+        limits: &LimitArguments,
     ) -> Result<Response, Failure> {
-        let mut body = serde_json::json!({ "query": sql });
-        if let Some(timeout) = timeout {
-            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            body["limits"] = serde_json::json!({ "timeout_ms": millis });
-        }
+        let timeout = limits.timeout.map(|span| span.0.as_millis());
+        let body = serde_json::json!({
+            "query": sql,
+            "limits": {
+                "timeout_ms": timeout.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX)),
+                "rows_max": limits.rows_max,
+                "memory_bytes_max": limits.memory_max.map(|size| size.0),
+            },
+        });
         self.send(
             self.http
                 .post(format!("{}/api/v1/sql", self.base))

@@ -7,6 +7,8 @@ use std::fmt;
 pub(crate) const EXIT_FAILURE: u8 = 1;
 /// The command line or the configuration makes no sense.
 pub(crate) const EXIT_USAGE: u8 = 2;
+/// Somebody stopped it, as shells report a process that SIGINT has ended.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// A failure as it is shown: `error:`, then `cause:` lines, then `hint:` lines.
 #[derive(Debug)]
@@ -32,6 +34,14 @@ impl Failure {
         Failure {
             exit_code: EXIT_USAGE,
             ..Failure::new(message)
+        }
+    }
+
+    /// The signal of this name ended the command before it was done.
+    pub(crate) fn interrupted(signal: &str) -> Self {
+        Failure {
+            exit_code: EXIT_INTERRUPTED,
+            ..Failure::new(format!("stopped by {signal}"))
         }
     }
 

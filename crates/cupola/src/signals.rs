@@ -2,10 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::failure::Failure;
-
-/// Exit code of a process that was made to stop by SIGINT, as shells report it.
-const EXIT_INTERRUPTED: i32 = 130;
+use crate::failure::{EXIT_INTERRUPTED, Failure};
 
 /// Listens from the moment it is made, so that no signal is missed while something starts.
 pub(crate) struct StopSignals {
@@ -30,12 +27,23 @@ impl StopSignals {
         }
     }
 
+    /// Whoever asks a second time is not kept waiting, not even by a terminal that takes no more output.
+    pub(crate) fn exit_on_second() -> Result<(), Failure> {
+        let mut signals = Self::listen()?;
+        tokio::spawn(async move {
+            signals.asked().await;
+            signals.asked().await;
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
+        });
+        Ok(())
+    }
+
     /// From now on another signal ends the process at once, whatever is still under way.
     pub(crate) fn exit_on_next(mut self) {
         tokio::spawn(async move {
             let name = self.asked().await;
             eprintln!("{name} again: stopping at once; acknowledged data is safe in the write-ahead log");
-            std::process::exit(EXIT_INTERRUPTED);
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
         });
     }
 }

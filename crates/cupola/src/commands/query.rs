@@ -1,4 +1,4 @@
-//! `cupola query`: one statement, its answer as a table, JSON, NDJSON or CSV.
+//! `cupola query`: one statement, its answer as a table, JSON, NDJSON or CSV. Ctrl-C ends the statement, on the server too.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -11,6 +11,7 @@ use crate::cli::{Format, QueryArguments, Target};
 use crate::client::Client;
 use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
+use crate::signals::StopSignals;
 use crate::{logging, output, terminal};
 
 /// Of a JSON answer this much is looked at for the error that may end it.
@@ -23,7 +24,13 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let sql = statement(&arguments.sql)?;
     let client = connect(&arguments.target, log, config).await?;
-    let answered = answer(&client, &sql, arguments).await;
+    let mut signals = StopSignals::listen()?;
+    StopSignals::exit_on_second()?;
+    // What is dropped closes its connection, and with it the server ends the statement.
+    let answered = tokio::select! {
+        answered = answer(&client, &sql, arguments) => answered,
+        name = signals.asked() => Err(Failure::interrupted(name)),
+    };
     // A data directory is closed properly whatever the answer was.
     let closed = client.close().await;
     answered.and(closed)
@@ -60,13 +67,12 @@ fn statement(argument: &str) -> Result<String, Failure> {
 }
 
 async fn answer(client: &Client, sql: &str, arguments: &QueryArguments) -> Result<(), Failure> {
-    let timeout = arguments.timeout.map(|span| span.0);
     let accept = match arguments.format {
         Format::Table | Format::Json => "application/json",
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv",
     };
-    let response = client.sql(sql, accept, timeout).await?;
+    let response = client.sql(sql, accept, &arguments.limits).await?;
     if arguments.format != Format::Table {
         return copy(response, arguments.format).await;
     }
