@@ -5,15 +5,16 @@ use std::process::Stdio;
 
 use cupola_telemetry::encode::{LogsEncoder, TracesEncoder};
 use cupola_telemetry::{Batch, TenantId};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::{Server, cupola, eventually, run, signal, succeed};
 
 const TIME: u64 = 1_767_225_600_000_000_000;
 const TRACE: [u8; 16] = *b"0123456789abcdef";
-const TRACE_HEX: &str = "30313233343536373839616263646566";
+pub(crate) const TRACE_HEX: &str = "30313233343536373839616263646566";
 
-fn logs(bodies: &[(&str, i32)]) -> Batch {
+pub(crate) fn logs(bodies: &[(&str, i32)]) -> Batch {
     let mut encoder = LogsEncoder::new();
     let mut resource = encoder.resource_logs();
     resource.resource().attribute("service.name", "orders");
@@ -32,7 +33,7 @@ fn logs(bodies: &[(&str, i32)]) -> Batch {
     encoder.finish(TenantId::default_tenant())
 }
 
-fn trace() -> Batch {
+pub(crate) fn trace() -> Batch {
     let mut encoder = TracesEncoder::new();
     for (service, id, parent, name, start, end, failed) in [
         ("web", b"rootroot", None, "GET /checkout", 0, 100, false),
@@ -57,6 +58,7 @@ fn trace() -> Batch {
             span.parent_span_id(parent);
         }
         if failed {
+            span.attribute("order.id", 7);
             span.status().message("no stock").code(2);
         }
     }
@@ -107,7 +109,7 @@ async fn a_statement_is_answered_alike_by_a_server_and_offline_in_every_format()
         // Only how long it took, and its id, may differ.
         let comparable = |text: &str| match *format {
             "table" => text.rsplit_once("(3 rows").unwrap().0.to_owned(),
-            "json" => serde_json::from_str::<serde_json::Value>(text).unwrap()["rows"].to_string(),
+            "json" => serde_json::from_str::<Value>(text).unwrap()["rows"].to_string(),
             _ => text.to_owned(),
         };
         assert_eq!(comparable(&offline), comparable(&online), "{format}");
@@ -208,6 +210,15 @@ async fn a_trace_is_drawn_as_a_waterfall() {
     );
     assert_eq!(lines[3], "    no stock");
     assert!(drawn.contains("› error out of stock"), "{drawn}");
+    assert!(!drawn.contains("order.id"), "{drawn}");
+    let url = ["trace", TRACE_HEX, "--url", &server.api];
+    let all = succeed(&[&url[..], &["--attributes", "--color", "never"]].concat()).await;
+    assert_eq!(all.replace("    order.id = 7\n", ""), drawn);
+    let coloured = succeed(&[&url[..], &["--color", "always"]].concat()).await;
+    assert!(
+        coloured.contains("\u{1b}[31m✗ POST /orders\u{1b}[0m"),
+        "{coloured}"
+    );
     assert!(server.stop().await.0.success());
     let offline = succeed(&[
         "trace",
@@ -250,6 +261,17 @@ async fn doctor_finds_and_repairs_damage() {
     assert_eq!(
         failure,
         "error: 1 problem is not repaired\n  hint: repair with `cupola doctor --repair`\n"
+    );
+    let output = run(&["doctor", "--data-dir", directory, "--json"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let path = segment.strip_prefix(data.path()).unwrap();
+    assert_eq!(report["problems"][0]["kind"], "unreadable", "{report}");
+    assert_eq!(report["problems"][0]["path"], path.to_str().unwrap(), "{report}");
+    assert_eq!(report["problems"][0]["repaired"], false, "{report}");
+    assert!(
+        report["segments"].as_u64() > Some(1) && report["rows"].as_u64() > Some(0),
+        "{report}"
     );
     let repaired = succeed(&["doctor", "--data-dir", directory, "--repair"]).await;
     assert!(repaired.contains("(repaired)"), "{repaired}");

@@ -81,3 +81,10 @@ async fn the_demo_runs_and_its_telemetry_is_found() {
         assert!(metrics[0].parse::<u64>().unwrap() > 0, "{tenant}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_stops_by_itself_when_it_is_told_for_how_long_to_run() {
+    let said = succeed(&["demo", "--free-ports", "--for", "100ms", "--memory-limit", "1GiB"]).await;
+    assert!(said.contains("It stops by itself after 100ms."), "{said}");
+    assert!(said.ends_with("requests were handled; good bye\n"), "{said}");
+}
