@@ -10,6 +10,7 @@ use cupola_generator::GeneratorConfig;
 use cupola_telemetry::Signal;
 use serde::Serialize;
 
+use crate::copies;
 use crate::load::{self, Load};
 use crate::report::{Spread, keep, print_table};
 use crate::server::{Server, bytes_below, cupola_binary};
@@ -27,6 +28,9 @@ pub(crate) struct Options {
     /// A filled store (for example that of `bench query`), to time its opening.
     #[arg(long)]
     filled: Option<PathBuf>,
+    /// Times the segments of that store more, given to other tenants.
+    #[arg(long, default_value_t = 7)]
+    copies: usize,
 }
 
 #[derive(Serialize)]
@@ -53,7 +57,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let (peak, refused, speed) = overload(&options, &scratch.path().join("overload")).await?;
     let (mut filled, mut filled_bytes) = (None, None);
-    if let Some(directory) = &options.filled {
+    if let Some(filled_store) = &options.filled {
+        let directory = &scratch.path().join("filled");
+        copies::multiply(filled_store, directory, options.copies)?;
         let mut seconds = Vec::new();
         for _ in 0..options.runs {
             let server = Server::start(directory, None, &[]).await?;

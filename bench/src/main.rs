@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod ask;
+mod copies;
 mod footprint;
 mod ingest;
 mod load;
