@@ -8,6 +8,7 @@
 
 mod batch;
 mod decode;
+pub mod edit;
 pub mod encode;
 pub mod id;
 pub mod json;

@@ -6,6 +6,7 @@
 )]
 
 mod dice;
+mod edit;
 mod encoder;
 mod goldens;
 mod hostile;

@@ -1,0 +1,88 @@
+//! The fields of an encoded message, in order, without knowing what they mean.
+
+use crate::wire::{LENGTH, Reader};
+
+/// One field as it stands in the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    pub(super) number: u32,
+    pub(super) wire_type: u32,
+    /// Key, length and contents.
+    pub(super) whole: &'a [u8],
+    /// Contents of a length-delimited field, else the encoded value.
+    pub(super) value: &'a [u8],
+}
+
+impl Field<'_> {
+    /// The value of a number of any wire type.
+    pub(super) fn bits(&self) -> u64 {
+        use crate::wire::{FIXED32, FIXED64, VARINT};
+        let mut reader = Reader::new(self.value);
+        match self.wire_type {
+            VARINT => reader.varint(),
+            FIXED64 => reader.fixed64(),
+            FIXED32 => u64::from(reader.fixed32()),
+            _ => 0,
+        }
+    }
+}
+
+/// Iterates over the fields of a message.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Fields<'a> {
+    #[inline]
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self {
+            reader: Reader::new(message),
+        }
+    }
+
+    /// The contents of the next length-delimited field `number`; passes over everything before it.
+    #[inline]
+    pub(super) fn next_contents(&mut self, number: u32) -> Option<&'a [u8]> {
+        let wanted = number << 3 | LENGTH;
+        while let Some(key) = self.reader.key() {
+            if key == wanted {
+                return Some(self.reader.bytes());
+            }
+            self.pass(key);
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, key: u32) {
+        if key & 7 == LENGTH {
+            self.reader.bytes();
+        } else {
+            self.reader.skip(key);
+        }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Field<'a>> {
+        let start = self.reader.rest();
+        let key = self.reader.key()?;
+        let value_start = self.reader.rest();
+        let contents = (key & 7 == LENGTH).then(|| self.reader.bytes());
+        if contents.is_none() {
+            self.reader.skip(key);
+        }
+        let left = self.reader.rest().len();
+        let until_here = |from: &'a [u8]| from.get(..from.len() - left).unwrap_or_default();
+        Some(Field {
+            number: key >> 3,
+            wire_type: key & 7,
+            whole: until_here(start),
+            value: contents.unwrap_or_else(|| until_here(value_start)),
+        })
+    }
+}
