@@ -1,6 +1,7 @@
 //! `Map`: attributes, or the pairs of a key-value-list value, in the sender's order.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::field::Fields;
 use super::value::{Lazy, MAP_LEVELS, Value, nesting_of};
@@ -11,6 +12,9 @@ const LIST: u32 = 6;
 const PAIR: u32 = 1;
 const KEY: u32 = 1;
 const VALUE: u32 = 2;
+
+/// Comparisons of keys that a merge may take before it looks keys up by hash.
+const COMPARISONS_MAX: usize = 1024;
 
 /// Pairs of keys and values. Bytes until changed.
 ///
@@ -84,7 +88,7 @@ impl<'a> Map<'a> {
     }
 
     /// Whether it may differ from what it was made of.
-    pub(super) fn is_changed(&self) -> bool {
+    pub fn is_changed(&self) -> bool {
         self.changed
     }
 
@@ -270,6 +274,35 @@ impl<'a> Map<'a> {
         Ok(())
     }
 
+    /// Takes pairs over, one after the other: those whose key is not there yet if `insert`, those whose key is there if
+    /// `update`.
+    pub fn merge(&mut self, pairs: Vec<(Cow<'a, str>, Value<'a>)>, insert: bool, update: bool) {
+        if (self.len() + pairs.len()) * pairs.len() <= COMPARISONS_MAX {
+            for (key, value) in pairs {
+                let there = self.contains_key(&key);
+                if if there { update } else { insert } {
+                    self.set(key, value);
+                }
+            }
+            return;
+        }
+        let entries = self.entries_mut();
+        let mut index: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(entries.len() + pairs.len());
+        for (at, entry) in entries.iter().enumerate() {
+            index.entry(entry.key.clone()).or_insert(at);
+        }
+        for (key, value) in pairs {
+            match index.get(&key).and_then(|at| entries.get_mut(*at)) {
+                Some(entry) if update => entry.value = Some(Lazy::value(value)),
+                None if insert => {
+                    index.insert(key.clone(), entries.len());
+                    entries.push(Entry::new(key, value));
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn nesting(&self) -> usize {
         match (self.loaded(), self.source) {
             (None, Source::AnyValue(raw)) => nesting_of(raw),
@@ -317,9 +350,7 @@ impl<'a> Map<'a> {
 impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Map<'a> {
     fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(pairs: I) -> Self {
         let mut map = Map::new();
-        for (key, value) in pairs {
-            map.set(key, value);
-        }
+        map.merge(pairs.into_iter().collect(), true, true);
         map
     }
 }

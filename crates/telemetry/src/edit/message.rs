@@ -120,7 +120,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The last field `number` as it came.
+    /// The field `number` as it came, the first of a repeated one.
     #[inline]
     fn field(&self, number: u32) -> Option<Field<'a>> {
         match &self.source {
@@ -210,15 +210,15 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Reads a singular message, if there is one.
-    pub fn with_message<R>(&self, number: u32, read: impl FnOnce(&Message<'a>) -> R) -> Option<R> {
+    /// Reads a singular message; an empty one if there is none.
+    pub fn with_message<R>(&self, number: u32, read: impl FnOnce(&Message<'a>) -> R) -> R {
         match self.change(number) {
+            Some(Change::Message(message)) => read(message),
+            Some(_) => read(&Message::default()),
             None => {
-                let field = self.field(number)?;
-                Some(read(&Message::new(field.value)))
+                let raw = self.field(number).map_or(&[][..], |field| field.value);
+                read(&Message::new(raw))
             }
-            Some(Change::Message(message)) => Some(read(message)),
-            Some(_) => None,
         }
     }
 

@@ -271,8 +271,8 @@ proptest! {
                     (Signal::Traces, Level::Item) => odd(&place.item, 6),
                     (Signal::Traces, Level::Part) => odd(&place.part, 4),
                     (Signal::Metrics, Level::Part) => {
-                        let exponential = attributes_at(signal, level, place).1 == 1;
-                        odd(&place.part, if exponential { 10 } else if place.part.number(10).is_some() { 10 } else { 8 })
+                        let histogram = matches!(attributes_at(signal, level, place).1, 1 | 9);
+                        odd(&place.part, if histogram { 10 } else { 8 })
                     }
                     _ => false,
                 };
