@@ -5,4 +5,5 @@
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod ottl;
 pub mod receivers;

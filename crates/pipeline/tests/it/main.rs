@@ -6,6 +6,7 @@ mod clients;
 mod conformance;
 mod garbage;
 mod lifecycle;
+mod ottl;
 mod payloads;
 mod support;
 mod throughput;

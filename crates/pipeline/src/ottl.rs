@@ -1,0 +1,34 @@
+//! The OpenTelemetry Transformation Language: small statements that change or choose telemetry.
+//!
+//! `set(attributes["env"], "prod") where resource.attributes["service.name"] == "cart"`. A statement is compiled once,
+//! with the names it uses looked up and its patterns ready, and run over the bytes of a batch by
+//! [`cupola_telemetry::edit`]. Refuses to do input or output: functions see their arguments, the item and an [`Env`].
+//!
+//! Language: <https://github.com/open-telemetry/opentelemetry-collector-contrib/blob/main/pkg/ottl/LANGUAGE.md>.
+//! Functions: <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/pkg/ottl/ottlfuncs>.
+//!
+//! Where it differs from the Collector: patterns, modes and lists of keys are literals; text stays UTF-8 when it is cut;
+//! time zones are those of the time itself or UTC.
+
+mod ast;
+mod compare;
+mod compile;
+mod context;
+mod editors;
+mod enums;
+mod env;
+mod error;
+mod eval;
+mod functions;
+mod infer;
+mod lexer;
+mod parser;
+mod path;
+mod run;
+mod value;
+
+pub use context::{Context, ErrorMode};
+pub use env::{Env, SystemEnv};
+pub use error::{Fault, OttlError, Problem, RunError, Span};
+pub use infer::{infer_condition, infer_group, infer_statement};
+pub use run::{Conditions, Outcome, Statements, drop_matching};

@@ -1,0 +1,264 @@
+//! Editors that replace text: what a regular expression finds, or the whole of what matches a glob.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use cupola_telemetry::edit::{Map, Value as Telemetry};
+use regex::Regex;
+
+use super::{Definition, Editor, TARGET, editor};
+use crate::ottl::compile::Bound;
+use crate::ottl::env::Env;
+use crate::ottl::error::Fault;
+use crate::ottl::eval::{Evaluator, Run};
+use crate::ottl::functions::{Arguments, Kind, Parameter, Pure, optional, required};
+use crate::ottl::lexer::Failure;
+use crate::ottl::path::Path;
+use crate::ottl::value::Value;
+
+pub(in crate::ottl) struct Replace {
+    what: What,
+    pattern: Pattern,
+    replacement: Evaluator,
+    /// Applied to the replacement.
+    function: Option<Pure>,
+    /// What stands before and behind the replacement.
+    around: (String, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum What {
+    Text,
+    Values,
+    Keys,
+}
+
+#[derive(Debug)]
+enum Pattern {
+    /// Each part that matches is replaced.
+    Parts(Regex),
+    /// The whole is replaced if it matches.
+    Whole(Regex),
+}
+
+impl fmt::Debug for Replace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Replace");
+        fields.field("what", &self.what).field("pattern", &self.pattern);
+        fields
+            .field("replacement", &self.replacement)
+            .finish_non_exhaustive()
+    }
+}
+
+const REPLACEMENT: Parameter = required("replacement", Kind::Value);
+const FUNCTION: Parameter = optional("function", Kind::Function);
+const FORMAT: Parameter = optional("replacement_format", Kind::Text);
+
+pub(super) const TABLE: &[Definition] = &[
+    editor(
+        "replace_pattern",
+        &[
+            TARGET,
+            required("regex", Kind::Text),
+            REPLACEMENT,
+            FUNCTION,
+            FORMAT,
+        ],
+        |bound| make(bound, What::Text, Pattern::Parts(bound.regex(1)?), 2),
+    ),
+    editor(
+        "replace_match",
+        &[
+            TARGET,
+            required("pattern", Kind::Text),
+            REPLACEMENT,
+            FUNCTION,
+            FORMAT,
+        ],
+        |bound| make(bound, What::Text, glob(bound, 1)?, 2),
+    ),
+    editor(
+        "replace_all_patterns",
+        &[
+            TARGET,
+            required("mode", Kind::Text),
+            required("regex", Kind::Text),
+            REPLACEMENT,
+            FUNCTION,
+            FORMAT,
+        ],
+        |bound| {
+            let what = match bound.text(1).unwrap_or_default() {
+                "key" => What::Keys,
+                "value" => What::Values,
+                other => {
+                    return Err(bound.refuse(1, format!("{other:?} is no mode; there are key and value")));
+                }
+            };
+            make(bound, what, Pattern::Parts(bound.regex(2)?), 3)
+        },
+    ),
+    editor(
+        "replace_all_matches",
+        &[
+            TARGET,
+            required("pattern", Kind::Text),
+            REPLACEMENT,
+            FUNCTION,
+            FORMAT,
+        ],
+        |bound| make(bound, What::Values, glob(bound, 1)?, 2),
+    ),
+];
+
+fn make(bound: &Bound<'_>, what: What, pattern: Pattern, replacement: usize) -> Result<Editor, Failure> {
+    let format = bound.text(replacement + 2).unwrap_or("%s");
+    let Some((before, after)) = format.split_once("%s").filter(|(_, after)| !after.contains("%s")) else {
+        return Err(bound.refuse(replacement + 2, "it needs exactly one `%s`".to_owned()));
+    };
+    Ok(Editor::Replace {
+        target: bound.target(0)?,
+        replace: Replace {
+            what,
+            pattern,
+            replacement: bound.value(replacement)?,
+            function: bound.function(replacement + 1)?,
+            around: (before.to_owned(), after.to_owned()),
+        },
+    })
+}
+
+impl Replace {
+    pub(super) fn run<'a>(&'a self, target: &'a Path, run: &mut Run<'_, 'a>) -> Result<(), Fault> {
+        let replacement = self.replacement.value(run)?;
+        let replacement = replacement.as_str()?;
+        let env = run.env;
+        match self.what {
+            What::Text => {
+                let Value::String(text) = target.get(run)? else {
+                    return Ok(());
+                };
+                match self.replaced(&text, replacement, env)? {
+                    Some(text) => target.set(run, Value::text(text)),
+                    None => Ok(()),
+                }
+            }
+            What::Values => target.change_map(run, |map| {
+                map.edit_values(|_, value| match value {
+                    Telemetry::String(text) => {
+                        Ok(self.replaced(&text, replacement, env)?.map(Telemetry::from))
+                    }
+                    _ => Ok(None),
+                })
+            }),
+            What::Keys => target.change_map(run, |map| self.replace_keys(map, replacement, env)),
+        }
+    }
+
+    fn replace_keys<'a>(&self, map: &mut Map<'a>, replacement: &str, env: &'a dyn Env) -> Result<(), Fault> {
+        let mut renamed: Vec<(Cow<'a, str>, String)> = Vec::new();
+        for (key, _) in map.iter() {
+            if let Some(new) = self.replaced(&key, replacement, env)? {
+                renamed.push((key, new));
+            }
+        }
+        for (old, new) in renamed {
+            map.rename(&old, Cow::Owned(new));
+        }
+        Ok(())
+    }
+
+    /// `text` with what matched replaced; `None` if nothing did.
+    fn replaced(&self, text: &str, replacement: &str, env: &dyn Env) -> Result<Option<String>, Fault> {
+        let pattern = match &self.pattern {
+            Pattern::Whole(pattern) if pattern.is_match(text) => {
+                return Ok(Some(self.finish(replacement, env)?));
+            }
+            Pattern::Whole(_) => return Ok(None),
+            Pattern::Parts(pattern) => pattern,
+        };
+        let mut matches = pattern.captures_iter(text).peekable();
+        if matches.peek().is_none() {
+            return Ok(None);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut copied = 0;
+        let mut expanded = String::new();
+        for captures in matches {
+            let Some(found) = captures.get(0) else {
+                continue;
+            };
+            out.push_str(text.get(copied..found.start()).unwrap_or_default());
+            copied = found.end();
+            expanded.clear();
+            captures.expand(replacement, &mut expanded);
+            out.push_str(&self.finish(&expanded, env)?);
+        }
+        out.push_str(text.get(copied..).unwrap_or_default());
+        Ok(Some(out))
+    }
+
+    /// The replacement after the function and in its format.
+    fn finish(&self, replacement: &str, env: &dyn Env) -> Result<String, Fault> {
+        let (before, after) = &self.around;
+        let Some(function) = &self.function else {
+            return Ok(format!("{before}{replacement}{after}"));
+        };
+        let mut values = [Value::text(replacement)];
+        let value = function(&mut Arguments::new(&mut values, env))?;
+        let Some(text) = value.to_text() else {
+            return Err(Fault::new("the function gave nil for the replacement"));
+        };
+        Ok(format!("{before}{text}{after}"))
+    }
+}
+
+/// A glob as an expression for the whole text: `*` is any text, `?` any letter, `[…]` one of them, `{a,b}` either.
+fn glob(bound: &Bound<'_>, index: usize) -> Result<Pattern, Failure> {
+    let glob = bound.text(index).unwrap_or_default();
+    let mut pattern = String::from(r"(?s)\A");
+    let mut letters = glob.chars().peekable();
+    let (mut braces, mut in_class) = (0usize, false);
+    while let Some(letter) = letters.next() {
+        match letter {
+            ']' if in_class => {
+                in_class = false;
+                pattern.push(']');
+            }
+            '\\' => match letters.next() {
+                Some(next) => pattern.push_str(&regex::escape(next.encode_utf8(&mut [0; 4]))),
+                None => return Err(bound.refuse(index, "it ends with a backslash".to_owned())),
+            },
+            '-' if in_class => pattern.push('-'),
+            _ if in_class => pattern.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
+            '*' => {
+                while letters.next_if_eq(&'*').is_some() {}
+                pattern.push_str(".*");
+            }
+            '?' => pattern.push('.'),
+            '[' => {
+                in_class = true;
+                pattern.push('[');
+                if letters.next_if(|c| matches!(c, '!' | '^')).is_some() {
+                    pattern.push('^');
+                }
+            }
+            '{' => {
+                braces += 1;
+                pattern.push_str("(?:");
+            }
+            '}' if braces > 0 => {
+                braces -= 1;
+                pattern.push(')');
+            }
+            ',' if braces > 0 => pattern.push('|'),
+            _ => pattern.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    pattern.push_str(r"\z");
+    match crate::ottl::functions::regex(&pattern) {
+        Ok(pattern) => Ok(Pattern::Whole(pattern)),
+        Err(_) => Err(bound.refuse(index, "it is no glob".to_owned())),
+    }
+}

@@ -1,0 +1,48 @@
+//! Hashes of text.
+
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::{Arguments, Converter, VALUE, converter, plain};
+use crate::ottl::error::Fault;
+use crate::ottl::value::Value;
+
+pub(super) const TABLE: &[Converter] = &[
+    converter("SHA1", VALUE, |_| plain(digest::<Sha1>)),
+    converter("SHA256", VALUE, |_| plain(digest::<Sha256>)),
+    converter("SHA512", VALUE, |_| plain(digest::<Sha512>)),
+    converter("MD5", VALUE, |_| plain(digest::<Md5>)),
+    converter("FNV", VALUE, |_| {
+        plain(|a| Ok(Value::Int(fnv1a(a.get(0).as_str()?.as_bytes()) as i64)))
+    }),
+    converter("XXH3", VALUE, |_| {
+        plain(|a| {
+            Ok(Value::text(format!(
+                "{:016x}",
+                xxh3_64(a.get(0).as_str()?.as_bytes())
+            )))
+        })
+    }),
+    converter("XXH128", VALUE, |_| {
+        plain(|a| {
+            Ok(Value::text(format!(
+                "{:032x}",
+                xxh3_128(a.get(0).as_str()?.as_bytes())
+            )))
+        })
+    }),
+];
+
+fn digest<'a, D: Digest>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = arguments.get(0).as_str()?;
+    Ok(Value::text(hex::encode(D::digest(text.as_bytes()))))
+}
+
+/// FNV-1a in 64 bits. <http://www.isthe.com/chongo/tech/comp/fnv/>
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,339 @@
+//! Converters that read a structure out of text.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+use cupola_telemetry::edit::{Map, VALUE_NESTING_MAX, Value as Telemetry};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+
+use super::parse_csv::parse_csv;
+use super::{
+    Arguments, Constants, Converter, Kind, Made, TARGET, VALUE, converter, made, optional, plain, required,
+    value,
+};
+use crate::ottl::error::Fault;
+use crate::ottl::value::Value;
+
+pub(super) const TABLE: &[Converter] = &[
+    converter("ParseJSON", TARGET, |_| plain(parse_json)),
+    converter(
+        "ParseKeyValue",
+        &[
+            value("target"),
+            optional("delimiter", Kind::Text),
+            optional("pair_delimiter", Kind::Text),
+        ],
+        parse_key_value,
+    ),
+    converter(
+        "ParseCSV",
+        &[
+            value("target"),
+            value("headers"),
+            optional("delimiter", Kind::Text),
+            optional("header_delimiter", Kind::Text),
+            optional("mode", Kind::Text),
+        ],
+        parse_csv,
+    ),
+    converter("ParseInt", &[value("target"), value("base")], |_| {
+        plain(parse_int)
+    }),
+    converter("URL", &[value("url_string")], |_| plain(url)),
+    converter(
+        "IsInCIDR",
+        &[value("target"), required("networks", Kind::Texts)],
+        is_in_cidr,
+    ),
+    converter("IsValidLuhn", VALUE, |_| plain(is_valid_luhn)),
+];
+
+/// JSON as telemetry, in the order of the text. Numbers become doubles, as the Collector has them.
+struct Json(Telemetry<'static>);
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor).map(Json)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Telemetry<'static>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Telemetry::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Telemetry::Double(value as f64))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Telemetry::Double(value as f64))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Telemetry::Double(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Telemetry::from(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Self::Value, E> {
+        Ok(Telemetry::from(value))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Telemetry::Empty)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Json(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Telemetry::Array(items.into_iter().collect()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+        let mut all: Vec<(Cow<'static, str>, Telemetry<'static>)> = Vec::new();
+        while let Some((key, Json(value))) = pairs.next_entry::<String, Json>()? {
+            all.push((Cow::Owned(key), value));
+        }
+        Ok(Telemetry::Map(all.into_iter().collect()))
+    }
+}
+
+fn parse_json<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = arguments.get(0).as_str()?;
+    let Json(value) =
+        serde_json::from_str(text).map_err(|error| Fault::of(format_args!("no JSON: {error}")))?;
+    match value {
+        Telemetry::Map(_) | Telemetry::Array(_) if value.nesting() > VALUE_NESTING_MAX => {
+            Err(Fault::new("the JSON is nested too deeply"))
+        }
+        Telemetry::Map(_) | Telemetry::Array(_) => Ok(value.into()),
+        _ => Err(Fault::new("the JSON is neither an object nor an array")),
+    }
+}
+
+fn parse_key_value(constants: &Constants) -> Made {
+    let delimiter = constants.text(1).unwrap_or("=").to_owned();
+    let pair_delimiter = constants.text(2).unwrap_or(" ").to_owned();
+    if delimiter.is_empty() || pair_delimiter.is_empty() {
+        return Err((1, "a delimiter cannot be empty".to_owned()));
+    }
+    if delimiter == pair_delimiter {
+        return Err((2, "the two delimiters are the same".to_owned()));
+    }
+    made(move |arguments| {
+        let text = arguments.get(0).as_str()?;
+        if text.is_empty() {
+            return Err(Fault::new("there is nothing to parse"));
+        }
+        let mut pairs = Vec::new();
+        for pair in split_outside_quotes(text, &pair_delimiter) {
+            let pair = pair.trim();
+            if pair.is_empty() {
+                continue;
+            }
+            let Some((key, value)) = pair.split_once(&delimiter) else {
+                return Err(Fault::of(format_args!("the pair {pair:?} has no {delimiter:?}")));
+            };
+            let value = Telemetry::from(unquoted(value.trim()).to_owned());
+            pairs.push((Cow::Owned(unquoted(key.trim()).to_owned()), value));
+        }
+        Ok(Value::Map(pairs.into_iter().collect()))
+    })
+}
+
+/// The pieces of `text` between delimiters that do not stand in quotes of either kind.
+fn split_outside_quotes<'t>(text: &'t str, delimiter: &'t str) -> impl Iterator<Item = &'t str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut quote = None;
+        for (at, letter) in text.char_indices() {
+            match quote {
+                Some(open) if letter == open => quote = None,
+                Some(_) => {}
+                None if text[at..].starts_with(delimiter) => {
+                    rest = text.get(at + delimiter.len()..);
+                    return text.get(..at);
+                }
+                None if matches!(letter, '"' | '\'') => quote = Some(letter),
+                None => {}
+            }
+        }
+        rest = None;
+        Some(text)
+    })
+}
+
+fn unquoted(text: &str) -> &str {
+    for quote in ['"', '\''] {
+        let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
+        if let Some(inner) = inner {
+            return inner;
+        }
+    }
+    text
+}
+
+fn parse_int<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let base = arguments.get(1).as_int()?;
+    let text = arguments.get(0).as_str()?;
+    let refused = || Fault::of(format_args!("{text:?} is no integer of base {base}"));
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (radix, digits) = match base {
+        0 => radix_of_prefix(digits),
+        2..=36 => (base as u32, Cow::Borrowed(digits)),
+        _ => {
+            return Err(Fault::of(format_args!(
+                "{base} is no base; there are 0 and 2 to 36"
+            )));
+        }
+    };
+    if digits.starts_with(['+', '-']) {
+        return Err(refused());
+    }
+    let value = i128::from_str_radix(&digits, radix).map_err(|_| refused())?;
+    let value = if negative { -value } else { value };
+    i64::try_from(value).map(Value::Int).map_err(|_| refused())
+}
+
+fn radix_of_prefix(digits: &str) -> (u32, Cow<'_, str>) {
+    let prefixes = [("0b", 2), ("0B", 2), ("0o", 8), ("0O", 8), ("0x", 16), ("0X", 16)];
+    let found = prefixes
+        .iter()
+        .find_map(|(prefix, radix)| Some((*radix, digits.strip_prefix(prefix)?)));
+    let (radix, rest) = match found {
+        Some(found) => found,
+        None if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
+        None => (10, digits),
+    };
+    (radix, Cow::Owned(rest.replace('_', "")))
+}
+
+fn url<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let text = arguments.get(0).as_str()?;
+    let url = url::Url::parse(text).map_err(|error| Fault::of(format_args!("no URL: {error}")))?;
+    let owned = |text: &str| Telemetry::from(text.to_owned());
+    let mut map = Map::new();
+    let mut push = |key: &'static str, value: Telemetry<'a>| map.push(Cow::Borrowed(key), value);
+    push("url.original", owned(text));
+    push("url.domain", owned(url.host_str().unwrap_or_default()));
+    push("url.scheme", owned(url.scheme()));
+    // The path as it stands in the text: an empty one is not a slash.
+    let bare = text.split(['?', '#']).next().unwrap_or_default();
+    let after_host = bare.split_once("://").map_or(bare, |(_, rest)| rest);
+    let path = if after_host.contains('/') { url.path() } else { "" };
+    push("url.path", owned(path));
+    if let Some(fragment) = url.fragment() {
+        push("url.fragment", owned(fragment));
+    }
+    if let Some((_, extension)) = path.rsplit('/').next().unwrap_or_default().rsplit_once('.')
+        && !extension.is_empty()
+    {
+        push("url.extension", owned(extension));
+    }
+    if let Some(port) = port_of(after_host) {
+        push("url.port", Telemetry::Int(port));
+    }
+    if let Some(query) = url.query() {
+        push("url.query", owned(query));
+    }
+    if !url.username().is_empty() {
+        let password = url.password();
+        let info = match password {
+            Some(password) => format!("{}:{password}", url.username()),
+            None => url.username().to_owned(),
+        };
+        push("url.user_info", Telemetry::from(info));
+        push("url.username", owned(url.username()));
+        if let Some(password) = password {
+            push("url.password", owned(password));
+        }
+    }
+    Ok(Value::Map(map))
+}
+
+/// The port as it is written, the usual one of its scheme included.
+fn port_of(after_scheme: &str) -> Option<i64> {
+    let authority = after_scheme.split('/').next()?;
+    let host = authority.rsplit('@').next()?;
+    host.rsplit_once(':')?.1.parse().ok()
+}
+
+fn is_in_cidr(constants: &Constants) -> Made {
+    let mut networks = Vec::new();
+    for network in constants.texts(1).unwrap_or_default() {
+        let parsed = network.split_once('/').and_then(|(address, length)| {
+            let address: IpAddr = address.parse().ok()?;
+            let length: u32 = length.parse().ok()?;
+            (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
+        });
+        networks.push(parsed.ok_or_else(|| (1, format!("{network:?} is no network, as in `10.0.0.0/8`")))?);
+    }
+    made(move |arguments| {
+        let text = arguments.get(0).as_str()?;
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| Fault::of(format_args!("{text:?} is no IP address")))?;
+        Ok(Value::Bool(
+            networks
+                .iter()
+                .any(|(network, length)| contains(*network, *length, address)),
+        ))
+    })
+}
+
+fn contains(network: IpAddr, length: u32, address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let differing = network.to_bits() ^ address.to_bits();
+            differing.checked_shr(32 - length).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let differing = network.to_bits() ^ address.to_bits();
+            differing.checked_shr(128 - length).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+fn is_valid_luhn<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+    let digits = match arguments.get(0) {
+        Value::Int(value) => Cow::Owned(value.to_string()),
+        value => Cow::Borrowed(value.as_str()?),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::new("the number must be made of digits"));
+    }
+    let sum: u64 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(index, digit)| {
+            let digit = u64::from(digit - b'0');
+            match (index % 2, digit) {
+                (0, digit) => digit,
+                (_, digit) if digit > 4 => 2 * digit - 9,
+                (_, digit) => 2 * digit,
+            }
+        })
+        .sum();
+    Ok(Value::Bool(sum.is_multiple_of(10)))
+}
