@@ -6,4 +6,5 @@
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod ottl;
+pub mod processors;
 pub mod receivers;

@@ -8,5 +8,6 @@ mod garbage;
 mod lifecycle;
 mod ottl;
 mod payloads;
+mod processors;
 mod support;
 mod throughput;
