@@ -62,6 +62,9 @@ fn main() -> io::Result<()> {
     write("rpc_status", "json", status.to_json().as_bytes())?;
     fixture_files("journal_file", "journal", &[0, 0])?;
     fixture_files("manifest", "manifest", &[])?;
+    for (name, text) in STATEMENTS {
+        write("ottl", name, text.as_bytes())?;
+    }
     for (name, text) in VALUES {
         write("any_value_json", name, text.as_bytes())?;
     }
@@ -79,6 +82,26 @@ fn refused() -> RpcStatus {
 }
 
 const SEED_BYTES_MAX: usize = 8 << 10;
+
+const STATEMENTS: [(&str, &str); 5] = [
+    (
+        "set",
+        r#"set(log.attributes["a"]["b"], Concat([body, -1, .5, nil], "\n")) where not (severity_number >= SEVERITY_NUMBER_WARN or IsMatch(body, "^x")) and true"#,
+    ),
+    (
+        "map",
+        r#"merge_maps(attributes, ParseJSON("{\"a\": [1, {}]}"), "upsert")"#,
+    ),
+    (
+        "replace",
+        r#"replace_pattern(body, "(\\w+)", "$1", SHA256, replacementFormat = "<%s>")"#,
+    ),
+    ("flatten", r#"flatten(attributes, prefix = "p", depth = 2)"#),
+    (
+        "condition",
+        r#"resource.attributes["k"] == {"x": 0x0a} and (Now() - time) > Duration("1h") * 2"#,
+    ),
+];
 
 const VALUES: [(&str, &str); 5] = [
     ("empty", "{}"),

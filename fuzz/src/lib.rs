@@ -11,7 +11,7 @@ use cupola_store::schema::{PromotionProfiles, Table};
 use cupola_store::segment::{self, SegmentOptions, SegmentSource};
 use cupola_store::series::SeriesRegistry;
 use cupola_telemetry::view::{AnyValue, MetricData};
-use cupola_telemetry::{Batch, Problem, Signal, TenantId, json};
+use cupola_telemetry::{Batch, Problem, Signal, TenantId, encode, json};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -117,6 +117,46 @@ pub fn check_compressed_body(input: &[u8]) {
 #[cfg(fuzzing)]
 pub fn check_grpc_message(input: &[u8]) {
     cupola_pipeline::fuzzing::grpc_message(input);
+}
+
+/// Compiles a text as statement and as condition, and runs what can be compiled over a log.
+pub fn check_ottl(input: &[u8]) {
+    use cupola_pipeline::ottl::{Conditions, Context, Statements, SystemEnv};
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let mut logs = encode::LogsEncoder::new();
+    logs.resource_logs()
+        .scope_logs()
+        .record()
+        .body(text)
+        .attribute("text", text)
+        .attribute("count", 3);
+    let batch = logs.finish(TenantId::default_tenant());
+    for context in Context::ALL {
+        match Statements::compile(context, &[text.to_owned()]) {
+            Err(errors) => assert!(errors[0].render().contains('^'), "{}", errors[0]),
+            Ok(statements) => {
+                let outcome = statements.apply(&batch, &SystemEnv).expect("errors are ignored");
+                if let Some(changed) = outcome.batch {
+                    let again = Batch::decode_protobuf(
+                        changed.signal(),
+                        TenantId::default_tenant(),
+                        changed.payload().clone(),
+                    );
+                    let again = again.expect("an edited batch is valid");
+                    assert_eq!(
+                        again.payload().as_ptr(),
+                        changed.payload().as_ptr(),
+                        "not canonical"
+                    );
+                }
+            }
+        }
+        if let Err(errors) = Conditions::compile(context, &[text.to_owned()]) {
+            assert!(errors[0].render().contains('^'), "{}", errors[0]);
+        }
+    }
 }
 
 /// The answer to an export, in protobuf and in JSON: no panic; what is read is written and read again as it was.
