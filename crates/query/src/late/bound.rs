@@ -41,7 +41,7 @@ pub(super) struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// `None` unless the newest rows come first in this order, and where a page index has not been read before.
+    /// `None` unless the newest rows come first in this order.
     pub(super) fn of<'a>(source: &'a SnapshotSource, order: &LexOrdering) -> Option<Pages<'a>> {
         let first = order.first();
         let column = first.expr.downcast_ref::<Column>()?;
@@ -54,8 +54,12 @@ impl Pages<'_> {
                 return None;
             }
             for segment in files.segments.values() {
-                let metadata = source.metadata.get(&segment.path)?;
-                add_pages(&metadata, &mut pages)?;
+                let metadata = source.metadata.get(&segment.path);
+                match metadata.as_deref().and_then(pages_of) {
+                    Some(known) => pages.extend(known),
+                    // Not read so far, perhaps as it is too old to matter: one page, as far as is known.
+                    None => pages.push((segment.min_timestamp, segment.rows)),
+                }
             }
         }
         pages.sort_unstable_by_key(|(oldest, _)| std::cmp::Reverse(*oldest));
@@ -103,7 +107,8 @@ fn passes_everything(source: &SnapshotSource) -> bool {
 }
 
 /// The oldest time and the number of rows of each page of timestamps.
-fn add_pages(metadata: &ParquetMetaData, pages: &mut Vec<(i64, u64)>) -> Option<()> {
+fn pages_of(metadata: &ParquetMetaData) -> Option<Vec<(i64, u64)>> {
+    let mut pages = Vec::new();
     let columns = metadata.file_metadata().schema_descr().columns();
     let column = columns
         .iter()
@@ -121,7 +126,7 @@ fn add_pages(metadata: &ParquetMetaData, pages: &mut Vec<(i64, u64)>) -> Option<
             pages.push((*oldest?, u64::try_from(end - start).ok()?));
         }
     }
-    Some(())
+    Some(pages)
 }
 
 /// The oldest time of the pages that certainly have the `wanted` newest rows, or newer ones.

@@ -18,10 +18,8 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::source::{DataSource, OpenArgs};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::utils::reassign_expr_columns;
-use datafusion::physical_expr::{
-    EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, conjunction,
-};
+use datafusion::physical_expr::utils::{conjunction_opt, reassign_expr_columns};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr};
 use datafusion::physical_expr_common::sort_expr::PhysicalSortExpr;
 use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::SchedulingType;
@@ -371,7 +369,7 @@ impl DataSource for SnapshotSource {
                 changed.files.push(files);
             }
         }
-        changed.predicate = Some(conjunction(self.predicate.iter().cloned().chain(filters)));
+        changed.predicate = conjunction_opt(self.predicate.iter().cloned().chain(filters));
         let support = exact
             .into_iter()
             .map(|exact| if exact { PushedDown::Yes } else { PushedDown::No });

@@ -32,7 +32,8 @@ fn request(rows: std::ops::Range<u64>) -> Batch {
                 record.body(body.as_str());
                 continue;
             }
-            let mut list = record.body_with().key_value_list();
+            let mut value = record.body_with();
+            let mut list = value.key_value_list();
             list.attribute("note", body.as_str());
             list.attribute("ratio", row as f64 / 1000.0);
             if row == 500 {
@@ -139,6 +140,17 @@ async fn the_newest_rows_are_the_newest_whether_they_were_asked_for_before_or_no
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_rows_are_looked_for_in_pages_that_may_have_them() {
+    let fixture = filled(State::Compacted).await;
+    let plan = fixture
+        .lines("EXPLAIN SELECT body FROM logs ORDER BY timestamp DESC LIMIT 7")
+        .await
+        .join("\n");
+    assert!(plan.contains("attempts=1"), "{plan}");
+    assert!(plan.contains("timestamp@0 >= "), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
