@@ -41,13 +41,11 @@ impl Reader {
     ) -> impl Future<Output = ()> + Send + use<> {
         let (reader, http, api) = (self.clone(), server.http.clone(), server.api.clone());
         async move {
-            let look_at = async |signal| {
-                while !stop.is_cancelled() {
+            while !stop.is_cancelled() {
+                for signal in Signal::ALL {
                     reader.look_once(&http, &api, signal, &context).await;
                 }
-            };
-            let [logs, metrics, traces] = Signal::ALL;
-            tokio::join!(look_at(logs), look_at(metrics), look_at(traces));
+            }
         }
     }
 
