@@ -70,12 +70,11 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
+/// Rows by table.
+type Tables = Vec<(Table, Vec<RecordBatch>)>;
+
 /// The chunks of a generation, and what they hold.
-fn chunks(
-    generator: &mut Generator,
-    signal: Signal,
-    items: usize,
-) -> Outcome<(Vec<(Table, Vec<RecordBatch>)>, usize)> {
+fn chunks(generator: &mut Generator, signal: Signal, items: usize) -> Outcome<(Tables, usize)> {
     let (profiles, series) = (PromotionProfiles::default(), SeriesRegistry::default());
     let context = SealContext {
         received_unix_nano: 1,
@@ -85,7 +84,7 @@ fn chunks(
     let batches: Vec<_> = (0..items / BATCH_ITEMS)
         .map(|_| generator.batch(signal, BATCH_ITEMS))
         .collect();
-    let mut tables: Vec<(Table, Vec<RecordBatch>)> = Vec::new();
+    let mut tables = Tables::new();
     let mut held = 0;
     for portion in batches.chunks(8) {
         let sealed = match seal(portion, &context) {

@@ -18,6 +18,8 @@ use crate::rows::{HOUR, START, Stopped, log_numbers, logs, open, point_numbers, 
 
 const ROUNDS: u64 = 50;
 const ITEMS: u64 = 10;
+/// The longest that a child may take to the work it is to be killed after.
+const GOAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Later than any item: each is a second after the one before it.
 const NOW: i64 = START + 30 * 24 * HOUR;
 /// Tells the child where to work; its presence tells it that it is one.
@@ -101,8 +103,9 @@ async fn child() {
     }
 }
 
-/// Runs the child until it has acknowledged something and a random time has passed. Says how far it came.
-fn run_and_kill(directory: &Path, first: u64, after: Duration) -> Progress {
+/// Runs the child until it has acknowledged something, has done the `goal`th kind of work, and a random time has passed.
+/// Says how far it came.
+fn run_and_kill(directory: &Path, first: u64, goal: Option<usize>, after: Duration) -> Progress {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--nocapture"])
         .env(DIRECTORY, directory)
@@ -120,16 +123,23 @@ fn run_and_kill(directory: &Path, first: u64, after: Duration) -> Progress {
             acknowledged: first,
             work: [0; 3],
         });
+    let is_reached = move |progress: &Progress| goal.is_none_or(|kind| progress.work[kind] > 0);
+    let (reach, reached) = std::sync::mpsc::sync_channel::<()>(1);
     let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let reader = std::thread::spawn(move || {
         for line in lines {
             if let Some(later) = line.ok().and_then(|line| Progress::parse(&line)) {
                 progress = later;
             }
+            if is_reached(&progress) {
+                let _ = reach.try_send(());
+            }
         }
         drop(stop);
         progress
     });
+    // A child that does not get there in time is killed where it is; the sums say whether any did.
+    let _ = reached.recv_timeout(GOAL_TIMEOUT);
     // Ends early only if the child ends by itself, which it does not.
     let _ = stopped.recv_timeout(after);
     child.kill().unwrap();
@@ -148,9 +158,11 @@ async fn fifty_rounds() {
     let mut next = 0;
     let mut work = [0; 3];
     for round in 0..ROUNDS {
-        let after = Duration::from_micros(random.random_range(0..150_000));
+        // Each kind of work in turn, so that kills land soon after it and in what follows; and at any time at all.
+        let goal = [None, Some(0), Some(1), Some(2)][round as usize % 4];
+        let after = Duration::from_micros(random.random_range(0..50_000));
         let path = directory.path().to_owned();
-        let progress = tokio::task::spawn_blocking(move || run_and_kill(&path, next, after))
+        let progress = tokio::task::spawn_blocking(move || run_and_kill(&path, next, goal, after))
             .await
             .unwrap();
         let end = progress.acknowledged;
