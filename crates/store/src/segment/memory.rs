@@ -57,8 +57,8 @@ fn row_bytes(table: Table, columns: usize) -> usize {
     let nested = match table {
         Table::Logs | Table::Spans | Table::Samples => 0,
         Table::Summaries | Table::Exemplars => 256,
+        Table::Series => 512,
         Table::Histograms | Table::ExponentialHistograms => 1024,
-        Table::Series => 4096,
     };
     columns * CELL_BYTES + nested
 }

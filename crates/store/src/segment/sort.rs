@@ -71,7 +71,7 @@ pub(crate) fn sort(
     }
     bound(&mut hours);
     for keys in hours.values_mut() {
-        // Stable, which makes use of runs: what one service sent at a time is in order mostly.
+        // Stable: rows that compare equal stay in the order they came.
         keys.sort_by_key(SortKey::order);
     }
     Ok(hours)
