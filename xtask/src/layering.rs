@@ -13,8 +13,12 @@ use crate::report::Outcome;
 /// `cupola -> pipeline -> export -> telemetry`; `store` and `pipeline` do not know each other.
 const EDGES: &[(&str, &[&str])] = &[
     ("cupola-telemetry", &[]),
-    ("cupola-export", &["cupola-telemetry"]),
-    ("cupola-pipeline", &["cupola-export", "cupola-telemetry"]),
+    ("cupola-config", &[]),
+    ("cupola-export", &["cupola-config", "cupola-telemetry"]),
+    (
+        "cupola-pipeline",
+        &["cupola-config", "cupola-export", "cupola-telemetry"],
+    ),
     ("cupola-store", &["cupola-telemetry"]),
     ("cupola-query", &["cupola-store", "cupola-telemetry"]),
     (
@@ -22,10 +26,12 @@ const EDGES: &[(&str, &[&str])] = &[
         &["cupola-query", "cupola-store", "cupola-telemetry"],
     ),
     ("cupola-generator", &["cupola-telemetry"]),
+    ("cupola-peers", &[]),
     (
         "cupola",
         &[
             "cupola-api",
+            "cupola-config",
             "cupola-export",
             "cupola-generator",
             "cupola-pipeline",
@@ -39,6 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "cupola-export",
             "cupola-generator",
+            "cupola-peers",
             "cupola-pipeline",
             "cupola-query",
             "cupola-store",
@@ -49,7 +56,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Besides the edges above, what tests may use to make their input.
-const TEST_EDGES: &[&str] = &["cupola-generator", "cupola-telemetry"];
+const TEST_EDGES: &[&str] = &["cupola-generator", "cupola-peers", "cupola-telemetry"];
 
 /// Dependencies from outside that only some of our crates may have, and why.
 const OWNERS: &[(&str, &[&str], &str)] = &[
