@@ -1,0 +1,70 @@
+//! The spanmetrics connector of the Collector as a program of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Missing, found, once};
+
+/// The spanmetrics connector, over one batch of traces.
+#[derive(Debug)]
+pub struct SpanMetrics {
+    program: PathBuf,
+}
+
+impl SpanMetrics {
+    /// Builds the program, if it is not there yet; that takes minutes.
+    pub fn install() -> Result<Self, Missing> {
+        let folder = once("collector-spanmetrics", |folder| {
+            let files = [
+                ("main.go", include_str!("spanmetrics.go")),
+                ("go.mod", include_str!("spanmetrics.mod")),
+                ("go.sum", include_str!("spanmetrics.sum")),
+            ];
+            for (name, text) in files {
+                std::fs::write(folder.join(name), text)
+                    .map_err(|error| format!("cannot write {name}: {error}"))?;
+            }
+            build(folder)
+        })?;
+        Ok(Self {
+            program: folder.join("program"),
+        })
+    }
+
+    /// The metrics that the connector makes of encoded traces, encoded, with settings in JSON.
+    pub fn run(&self, settings: &str, traces: &[u8]) -> Result<Vec<u8>, Missing> {
+        let failed = |error: std::io::Error| format!("cannot run {}: {error}", self.program.display());
+        let mut child = Command::new(&self.program)
+            .arg(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        // It reads everything before it writes anything.
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(traces).map_err(failed)?;
+        }
+        let output = child.wait_with_output().map_err(failed)?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+}
+
+fn build(folder: &Path) -> Result<(), Missing> {
+    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
+    let output = Command::new(go)
+        .args(["build", "-o", "program", "."])
+        .current_dir(folder)
+        // Otherwise `cargo clean` could not remove what was fetched.
+        .env("GOFLAGS", "-modcacherw")
+        .output()
+        .map_err(|error| format!("cannot run go: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
