@@ -7,9 +7,10 @@
 mod compression;
 mod config;
 mod grpc;
-mod http;
+pub(crate) mod http;
 pub mod response;
-mod split;
+mod settings;
+pub(crate) mod split;
 pub(crate) mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,10 +23,13 @@ pub use config::{
     TlsConfig,
 };
 
+pub(crate) use compression::compress;
+pub use settings::{OtlpHttpSettings, OtlpSettings};
 use split::Pieces;
+pub use split::split_items;
 
 use crate::retry::{Retry, RetryStats};
-use crate::{Accepted, SendError, Sink};
+use crate::{Accepted, Component, SendError, Sink};
 
 /// gRPC method of a signal's export service.
 #[must_use]
@@ -114,12 +118,12 @@ impl OtlpSink {
 
     fn reject(&self, accepted: &mut Accepted, rejected: u64, message: String) {
         self.stats.rejected.fetch_add(rejected, Ordering::Relaxed);
-        accepted.merge(Accepted { rejected, message });
+        accepted.merge(Accepted::partial(rejected, message));
     }
 }
 
 /// An error with its causes, which is where the useful part is.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -156,10 +160,7 @@ impl Sink for OtlpSink {
                     if outcome.is_partial() {
                         tracing::warn!(rejected, message = outcome.message, "destination rejected items");
                     }
-                    accepted.merge(Accepted {
-                        rejected,
-                        message: outcome.message,
-                    });
+                    accepted.merge(Accepted { rejected, ..outcome });
                 }
                 Err(SendError::Permanent { reason }) => self.reject(&mut accepted, items, reason),
                 Err(error) => {
@@ -185,3 +186,6 @@ impl Sink for OtlpSink {
         }
     }
 }
+
+/// What it counts is counted by the exporter around it too.
+impl Component for OtlpSink {}

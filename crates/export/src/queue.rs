@@ -1,291 +1,342 @@
-//! A bounded queue in front of one destination, so that a slow destination holds up nobody else. Owns the
-//! bound (in bytes and items), what happens beyond it, and the workers that empty it. Batches in it share
-//! their bytes with every other queue. Refuses to survive a crash: that is the spool's.
+//! A bounded queue in front of one destination, so that a slow destination holds up nobody else: in memory, or kept by
+//! the [spool](crate::spool). Owns the bound, what happens beyond it, and when a sender is answered.
+//!
+//! By default a sender is answered when its batch is queued, which with storage means durable; with `wait_for_result` when
+//! it is delivered. Refuses to send anything itself: the [exporter](crate::Exporter) has the consumers.
 
-use std::collections::VecDeque;
-use std::num::NonZeroUsize;
+mod gate;
+mod memory;
+mod settings;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use cupola_telemetry::Batch;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use cupola_telemetry::memory::MemoryBudget;
+use cupola_telemetry::{Batch, Signal};
+use tokio::sync::oneshot;
 
-use crate::{Accepted, SendError, Sink};
+pub use gate::Load;
+pub(crate) use gate::{Closed, Entered, Gate};
+use memory::{Entry, Memory};
+pub use settings::{QueueConfig, SettingError, Sizer, WhenFull};
 
-/// What happens to a batch that does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenFull {
-    /// Refused with a retryable error: the sender keeps it.
-    #[default]
-    Refuse,
-    /// Dropped and counted.
-    DropNewest,
-    /// The longest waiting make room for it, dropped and counted.
-    DropOldest,
-}
+use crate::fs::FileSystem;
+use crate::spool::{Handed, LogConfig, Pending, Spool, SpoolCounters, SpoolError};
+use crate::{Accepted, SendError};
 
-/// Bounds of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueConfig {
-    /// Payload bytes waiting or being sent.
-    pub bytes_max: usize,
-    /// Log records, spans and data points waiting or being sent.
-    pub items_max: usize,
-    pub when_full: WhenFull,
-    /// Batches sent at the same time.
-    pub workers: NonZeroUsize,
-}
-
-impl Default for QueueConfig {
-    fn default() -> QueueConfig {
-        QueueConfig {
-            bytes_max: 64 * 1024 * 1024,
-            items_max: 1_000_000,
-            when_full: WhenFull::default(),
-            workers: NonZeroUsize::MIN.saturating_add(3),
-        }
-    }
-}
+/// Told how a batch ended.
+pub(crate) type Waiter = oneshot::Sender<Result<Accepted, SendError>>;
 
 /// How long a full queue asks its sender to wait.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Payloads of a durable queue that are kept in memory because they will be read soon.
+const CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Counts of items since the start.
+/// A count of items for each signal.
 #[derive(Debug, Default)]
-pub struct QueueStats {
+pub(crate) struct PerSignal([AtomicU64; 3]);
+
+impl PerSignal {
+    pub(crate) fn add(&self, signal: Signal, items: u64) {
+        self.0[signal as usize].fetch_add(items, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self, signal: Signal) -> u64 {
+        self.0[signal as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Items since the start.
+#[derive(Debug, Default)]
+pub(crate) struct QueueCounters {
     /// Taken into the queue.
-    pub enqueued: AtomicU64,
-    /// Refused with a retryable error because the queue was full.
-    pub refused: AtomicU64,
-    /// Lost because the queue was full.
-    pub dropped: AtomicU64,
-    /// Delivered.
-    pub sent: AtomicU64,
-    /// Refused for good by the destination within an accepted request.
-    pub rejected: AtomicU64,
-    /// Lost because the destination failed for good, or for too long.
-    pub failed: AtomicU64,
+    pub(crate) enqueued: AtomicU64,
+    /// Refused with an error, because the queue was full or could not be written.
+    pub(crate) refused: PerSignal,
+    /// Lost because the queue was full and the settings say so.
+    pub(crate) dropped: AtomicU64,
 }
 
-/// A queue and its workers. Dropping it stops the workers at once; [`Queue::shutdown`] lets them finish.
-pub struct Queue {
-    shared: Arc<Shared>,
-    workers: Mutex<JoinSet<()>>,
-}
-
-struct Shared {
+#[derive(Debug)]
+pub(crate) struct SendingQueue {
     config: QueueConfig,
-    state: Mutex<State>,
-    /// Signalled when a batch arrives and when the queue closes.
-    changed: Notify,
-    stats: QueueStats,
+    gate: Arc<Gate>,
+    budget: MemoryBudget,
+    backing: Backing,
+    pub(crate) counters: QueueCounters,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Batch>,
-    /// Of what waits and what is being sent.
-    held: Load,
-    /// Of what is being sent, which can no longer be dropped.
-    sending: Load,
-    closed: bool,
+#[derive(Debug)]
+enum Backing {
+    Memory(Memory),
+    Spool(Spool),
 }
 
-/// What counts towards the bounds.
-#[derive(Clone, Copy, Default)]
-struct Load {
-    bytes: usize,
-    items: usize,
+/// A batch in the hands of a consumer, to be finished or given back.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) batch: Batch,
+    source: Source,
 }
 
-impl Load {
-    fn of(batch: &Batch) -> Load {
-        Load {
-            bytes: batch.payload().len(),
-            items: batch.items(),
-        }
-    }
-
-    fn with(self, other: Load) -> Load {
-        Load {
-            bytes: self.bytes + other.bytes,
-            items: self.items + other.items,
-        }
-    }
-
-    fn without(self, other: Load) -> Load {
-        Load {
-            bytes: self.bytes - other.bytes,
-            items: self.items - other.items,
-        }
-    }
-
-    fn fits(self, config: &QueueConfig) -> bool {
-        self.bytes <= config.bytes_max && self.items <= config.items_max
-    }
+#[derive(Debug)]
+enum Source {
+    Memory(Entry),
+    Spool(Handed),
 }
 
-impl Queue {
-    /// Starts the workers on the current runtime.
-    pub fn start(config: QueueConfig, sink: Arc<dyn Sink>) -> Queue {
-        let shared = Arc::new(Shared {
-            config,
-            state: Mutex::default(),
-            changed: Notify::new(),
-            stats: QueueStats::default(),
-        });
-        let mut workers = JoinSet::new();
-        for _ in 0..shared.config.workers.get() {
-            workers.spawn(work(shared.clone(), sink.clone()));
-        }
-        Queue {
-            shared,
-            workers: Mutex::new(workers),
-        }
-    }
-
-    pub fn stats(&self) -> &QueueStats {
-        &self.shared.stats
-    }
-
-    /// Payload bytes waiting or being sent.
-    pub fn bytes(&self) -> usize {
-        self.shared.state.lock().held.bytes
-    }
-
-    /// Items waiting or being sent.
-    pub fn items(&self) -> usize {
-        self.shared.state.lock().held.items
-    }
-
-    /// Batches not yet being sent.
-    pub fn waiting(&self) -> usize {
-        self.shared.state.lock().waiting.len()
-    }
-
-    /// Takes nothing more, sends what waits for at most `limit`, and returns the number of items given up.
-    pub async fn shutdown(&self, limit: Duration) -> usize {
-        self.shared.state.lock().closed = true;
-        self.shared.changed.notify_waiters();
-        let mut workers = std::mem::take(&mut *self.workers.lock());
-        let finished =
-            tokio::time::timeout(limit, async { while workers.join_next().await.is_some() {} }).await;
-        workers.abort_all();
-        let left = self.shared.state.lock().held.items;
-        if finished.is_err() && left > 0 {
-            tracing::error!(items = left, "queue not empty at shutdown, items lost");
-            self.shared.stats.failed.fetch_add(left as u64, Ordering::Relaxed);
-        }
-        left
-    }
-}
-
-#[async_trait]
-impl Sink for Queue {
-    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        if batch.items() == 0 {
-            return Ok(Accepted::all());
-        }
-        self.shared.push(batch)
-    }
-}
-
-impl Shared {
-    fn push(&self, batch: Batch) -> Result<Accepted, SendError> {
-        let load = Load::of(&batch);
-        let items = load.items;
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(SendError::retryable("the queue is shutting down"));
-        }
-        let fits_alone = load.fits(&self.config);
-        // Nothing is dropped for a batch that would find no room even then.
-        if self.config.when_full == WhenFull::DropOldest && state.sending.with(load).fits(&self.config) {
-            while !state.held.with(load).fits(&self.config) {
-                let Some(oldest) = state.waiting.pop_front() else {
-                    break;
+impl SendingQueue {
+    /// A queue in memory without `directory`, else one that is kept there.
+    pub(crate) async fn start(
+        config: QueueConfig,
+        directory: Option<PathBuf>,
+        file_system: Arc<dyn FileSystem>,
+        budget: MemoryBudget,
+    ) -> Result<SendingQueue, SpoolError> {
+        let gate = Arc::new(Gate::new(config.sizer, config.queue_size.0));
+        let backing = match directory {
+            None => Backing::Memory(Memory::default()),
+            Some(directory) => {
+                let log = LogConfig {
+                    directory,
+                    segment_bytes_max: config.segment_size.0,
+                    disk_bytes_max: config.storage_size.0,
+                    cache_bytes_max: CACHE_BYTES_MAX,
+                    budget: budget.clone(),
                 };
-                state.held = state.held.without(Load::of(&oldest));
-                self.stats
-                    .dropped
-                    .fetch_add(oldest.items() as u64, Ordering::Relaxed);
+                Backing::Spool(Spool::start(log, file_system, gate.clone()).await?)
             }
-        }
-        if state.held.with(load).fits(&self.config) {
-            state.held = state.held.with(load);
-            state.waiting.push_back(batch);
-            drop(state);
-            self.stats.enqueued.fetch_add(items as u64, Ordering::Relaxed);
-            self.changed.notify_one();
-            return Ok(Accepted::all());
-        }
-        drop(state);
-        if !fits_alone {
-            self.stats.dropped.fetch_add(items as u64, Ordering::Relaxed);
-            return Err(SendError::permanent("the batch is larger than the whole queue"));
-        }
-        if self.config.when_full == WhenFull::Refuse {
-            self.stats.refused.fetch_add(items as u64, Ordering::Relaxed);
-            let reason = "the queue is full".to_owned();
-            return Err(SendError::Retryable {
-                reason,
-                retry_after: Some(FULL_RETRY_AFTER),
-            });
-        }
-        self.stats.dropped.fetch_add(items as u64, Ordering::Relaxed);
-        Ok(Accepted::all())
+        };
+        Ok(SendingQueue {
+            config,
+            gate,
+            budget,
+            backing,
+            counters: QueueCounters::default(),
+        })
     }
 
-    /// The next batch, or `None` once the queue is closed and empty.
-    async fn pop(&self) -> Option<Batch> {
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Of what is being sent.
+    pub(crate) fn busy(&self) -> Load {
+        match &self.backing {
+            Backing::Memory(memory) => memory.busy(),
+            Backing::Spool(spool) => spool.log().busy(),
+        }
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        matches!(self.backing, Backing::Spool(_))
+    }
+
+    /// Of a durable queue: what happened to its files, and the bytes they take.
+    pub(crate) fn spool(&self) -> Option<(&SpoolCounters, u64)> {
+        match &self.backing {
+            Backing::Memory(_) => None,
+            Backing::Spool(spool) => Some((&spool.log().counters, spool.log().disk_bytes())),
+        }
+    }
+
+    /// Takes a batch, or says why not.
+    pub(crate) async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        let (signal, items) = (batch.signal(), batch.items() as u64);
+        let sent = self.enqueue(batch).await;
+        if sent.is_err() {
+            self.counters.refused.add(signal, items);
+        }
+        match sent? {
+            None => Ok(Accepted::all()),
+            Some(answer) => answer.await.unwrap_or_else(|_| {
+                Err(SendError::retryable(
+                    "the queue gave the batch up before it was sent",
+                ))
+            }),
+        }
+    }
+
+    /// Gives where the result will be told, if the sender is to wait for it.
+    async fn enqueue(
+        &self,
+        batch: Batch,
+    ) -> Result<Option<oneshot::Receiver<Result<Accepted, SendError>>>, SendError> {
+        let load = Load::of(&batch);
+        let Some(entered) = self.enter(load).await? else {
+            self.counters.dropped.fetch_add(load.items, Ordering::Relaxed);
+            return Ok(None);
+        };
+        if batch.payload().len() > self.budget.ceiling() {
+            return Err(SendError::permanent(format!(
+                "the batch has {} bytes, more than all the memory for queues",
+                load.bytes
+            )));
+        }
+        let Some(reservation) = self.budget.try_reserve(batch.payload().len()) else {
+            return Err(busy("the memory for queues is used up"));
+        };
+        let (waiter, answer) = match self.config.wait_for_result {
+            true => {
+                let (waiter, answer) = oneshot::channel();
+                (Some(waiter), Some(answer))
+            }
+            false => (None, None),
+        };
+        match &self.backing {
+            Backing::Memory(memory) => {
+                let entry = Entry {
+                    batch,
+                    entered,
+                    reservation,
+                    waiter,
+                };
+                if !memory.push(entry) {
+                    return Err(SendError::retryable("the queue is shutting down"));
+                }
+            }
+            Backing::Spool(spool) => {
+                let pending = Pending {
+                    batch,
+                    entered,
+                    reservation,
+                    waiter,
+                };
+                spool.push(pending).await?;
+            }
+        }
+        self.counters.enqueued.fetch_add(load.items, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// `None` when the batch is to be dropped.
+    async fn enter(&self, load: Load) -> Result<Option<Entered>, SendError> {
+        let mut entered = self.gate.try_enter(load);
+        if matches!(entered, Err(Closed::Full)) {
+            entered = match (self.config.block_on_overflow, self.config.when_full) {
+                (true, _) => self.gate.enter(load).await,
+                (false, WhenFull::Refuse | WhenFull::DropWhileFailing) => entered,
+                (false, WhenFull::DropNewest) => return Ok(None),
+                (false, WhenFull::DropOldest) => match self.make_room(load).await {
+                    Some(entered) => entered,
+                    None => return Ok(None),
+                },
+            };
+        }
+        match entered {
+            Ok(entered) => Ok(Some(entered)),
+            Err(Closed::ShuttingDown) => Err(SendError::retryable("the queue is shutting down")),
+            Err(Closed::Full) => Err(busy("the queue is full")),
+            Err(Closed::TooLarge) => Err(SendError::permanent(format!(
+                "the batch is larger than the whole queue ({} {:?}); raise `sending_queue.queue_size`",
+                self.config.queue_size.0, self.config.sizer
+            ))),
+        }
+    }
+
+    /// Drops the oldest until there is room; `None`, and nothing dropped, where there cannot be.
+    async fn make_room(&self, load: Load) -> Option<Result<Entered, Closed>> {
         loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // Registered before looking, so that a batch pushed in between wakes this worker.
-            changed.as_mut().enable();
-            {
-                let mut state = self.state.lock();
-                if let Some(batch) = state.waiting.pop_front() {
-                    state.sending = state.sending.with(Load::of(&batch));
-                    return Some(batch);
-                }
-                if state.closed {
-                    return None;
-                }
+            if !self.gate.fits_beside(self.busy(), load) {
+                return None;
             }
-            changed.await;
+            let dropped = match &self.backing {
+                Backing::Memory(memory) => memory.drop_oldest(),
+                Backing::Spool(spool) => spool.drop_oldest().await,
+            };
+            let dropped = dropped?;
+            self.counters.dropped.fetch_add(dropped.items, Ordering::Relaxed);
+            match self.gate.try_enter(load) {
+                Err(Closed::Full) => {}
+                decided => return Some(decided),
+            }
+        }
+    }
+
+    /// The next batch to be sent. `None` at the end: of a queue in memory when it is closed and empty.
+    pub(crate) async fn next(&self) -> Option<Delivery> {
+        match &self.backing {
+            Backing::Memory(memory) => memory.next().await.map(|entry| Delivery {
+                batch: entry.batch.clone(),
+                source: Source::Memory(entry),
+            }),
+            Backing::Spool(spool) => {
+                let handed = spool.next().await;
+                Some(Delivery {
+                    batch: handed.batch.clone(),
+                    source: Source::Spool(handed),
+                })
+            }
+        }
+    }
+
+    /// The batch is delivered or has been put elsewhere; its sender is told if it waits.
+    pub(crate) fn finish(&self, delivery: Delivery, result: Result<Accepted, SendError>) {
+        let waiter = match (&self.backing, delivery.source) {
+            (Backing::Memory(memory), Source::Memory(entry)) => {
+                memory.done(Load::of(&entry.batch));
+                entry.waiter
+            }
+            (Backing::Spool(spool), Source::Spool(handed)) => {
+                let waiter = spool.take_waiter(handed.sequence);
+                spool.done(handed.sequence);
+                waiter
+            }
+            _ => unreachable!("a delivery goes back to the queue it came from"),
+        };
+        if let Some(waiter) = waiter {
+            // A sender that went away does not mind.
+            let _ = waiter.send(result);
+        }
+    }
+
+    /// The batch was not sent after all.
+    pub(crate) fn give_back(&self, delivery: Delivery) {
+        match (&self.backing, delivery.source) {
+            (Backing::Memory(memory), Source::Memory(entry)) => memory.give_back(entry),
+            (Backing::Spool(spool), Source::Spool(handed)) => spool.give_back(handed),
+            _ => unreachable!("a delivery goes back to the queue it came from"),
+        }
+    }
+
+    /// Takes nothing more.
+    pub(crate) fn close(&self) {
+        self.gate.close();
+        if let Backing::Memory(memory) = &self.backing {
+            memory.close();
+        }
+    }
+
+    /// Forgets everything, as the end of the process would.
+    #[cfg(test)]
+    pub(crate) fn kill(&self) {
+        self.close();
+        match &self.backing {
+            Backing::Memory(memory) => drop(memory.take_all()),
+            Backing::Spool(spool) => spool.kill(),
+        }
+    }
+
+    /// After the consumers have ended. Gives what is left in memory, to be put elsewhere, and whom to tell.
+    pub(crate) async fn end(&self) -> Vec<(Batch, Option<Waiter>)> {
+        match &self.backing {
+            Backing::Memory(memory) => {
+                let left = memory.take_all().into_iter();
+                left.map(|entry| (entry.batch, entry.waiter)).collect()
+            }
+            Backing::Spool(spool) => {
+                spool.close().await;
+                Vec::new()
+            }
         }
     }
 }
 
-impl State {
-    /// After a batch has been sent, or not.
-    fn release(&mut self, batch: &Batch) {
-        let load = Load::of(batch);
-        self.held = self.held.without(load);
-        self.sending = self.sending.without(load);
-    }
-}
-
-async fn work(shared: Arc<Shared>, sink: Arc<dyn Sink>) {
-    while let Some(batch) = shared.pop().await {
-        let items = batch.items() as u64;
-        let stats = &shared.stats;
-        match sink.send(batch.clone()).await {
-            Ok(accepted) => {
-                let rejected = accepted.rejected.min(items);
-                stats.sent.fetch_add(items - rejected, Ordering::Relaxed);
-                stats.rejected.fetch_add(rejected, Ordering::Relaxed);
-            }
-            Err(error) => {
-                tracing::error!(signal = batch.signal().as_str(), items, %error, "batch lost");
-                stats.failed.fetch_add(items, Ordering::Relaxed);
-            }
-        }
-        shared.state.lock().release(&batch);
+fn busy(reason: &str) -> SendError {
+    SendError::Retryable {
+        reason: reason.to_owned(),
+        retry_after: Some(FULL_RETRY_AFTER),
     }
 }

@@ -6,18 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cupola_config::units::TimeSpan;
 use cupola_telemetry::Batch;
+use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
 
+use crate::queue::SettingError;
 use crate::{Accepted, SendError, Sink};
 
 /// When a failed attempt is repeated. The defaults are those of the OpenTelemetry Collector's
 /// `retry_on_failure`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
     /// Without it the first failure is final.
     pub enabled: bool,
     /// Wait before the second attempt, before jitter.
+    #[serde(deserialize_with = "time_span")]
     pub initial_interval: Duration,
     /// Growth of the wait from attempt to attempt.
     pub multiplier: f64,
@@ -25,8 +30,10 @@ pub struct RetryConfig {
     /// restarted server do not come back at the same moment.
     pub randomization_factor: f64,
     /// Longest wait between two attempts, before jitter. A destination's `Retry-After` may be longer.
+    #[serde(deserialize_with = "time_span")]
     pub max_interval: Duration,
     /// Give up when the next attempt would start later than this after the first; zero means never.
+    #[serde(deserialize_with = "time_span")]
     pub max_elapsed_time: Duration,
 }
 
@@ -56,6 +63,28 @@ impl RetryConfig {
         }
     }
 
+    pub fn validate(&self) -> Result<(), SettingError> {
+        if !(self.multiplier >= 1.0 && self.multiplier.is_finite()) {
+            return Err(SettingError::new(
+                "retry_on_failure.multiplier",
+                "must be at least 1",
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.randomization_factor) {
+            let problem = "must be between 0 and 1";
+            return Err(SettingError::new(
+                "retry_on_failure.randomization_factor",
+                problem,
+            ));
+        }
+        let limit = self.max_elapsed_time;
+        if self.enabled && !limit.is_zero() && (limit < self.initial_interval || limit < self.max_interval) {
+            let problem = "must not be shorter than `initial_interval` and `max_interval`; 0 means for ever";
+            return Err(SettingError::new("retry_on_failure.max_elapsed_time", problem));
+        }
+        Ok(())
+    }
+
     /// The wait after failed attempt number `attempt` (from 0). `random` is uniform in `[0, 1)`.
     #[must_use]
     pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
@@ -71,6 +100,10 @@ impl RetryConfig {
         let spread = self.randomization_factor.clamp(0.0, 1.0);
         scale(interval, 1.0 - spread + 2.0 * spread * random)
     }
+}
+
+pub(crate) fn time_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    TimeSpan::deserialize(deserializer).map(|span| span.0)
 }
 
 fn scale(duration: Duration, factor: f64) -> Duration {
@@ -150,6 +183,23 @@ mod tests {
         assert_eq!(config.wait(1, None, 0.5), Duration::from_millis(7500));
         assert_eq!(config.wait(50, None, 0.5), Duration::from_secs(30));
         assert!(config.wait(u32::MAX, None, 0.999) < Duration::from_secs(45));
+    }
+
+    #[test]
+    fn settings_are_those_of_the_collector() {
+        let read = |text: &str| serde_json::from_str::<RetryConfig>(text);
+        assert_eq!(read("{}").unwrap(), RetryConfig::default());
+        let config =
+            read(r#"{"initial_interval": "1s", "max_interval": "1m", "max_elapsed_time": "0s"}"#).unwrap();
+        assert_eq!(config.max_interval, Duration::from_secs(60));
+        assert_eq!(config.validate(), Ok(()));
+        assert!(read(r#"{"max_retries": 3}"#).is_err());
+        let wrong = read(r#"{"randomization_factor": 2}"#)
+            .unwrap()
+            .validate()
+            .unwrap_err();
+        assert_eq!(wrong.key, "retry_on_failure.randomization_factor");
+        assert!(read(r#"{"max_elapsed_time": "1s"}"#).unwrap().validate().is_err());
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Accepted {
     pub rejected: u64,
     /// Why items were rejected; with zero rejected, a warning. Empty when there is nothing to say.
     pub message: String,
+    /// The rejected items themselves, as far as the destination says which they are: for the dead letters.
+    pub refused: Vec<Batch>,
 }
 
 impl Accepted {
@@ -35,6 +37,15 @@ impl Accepted {
     #[must_use]
     pub fn all() -> Accepted {
         Accepted::default()
+    }
+
+    /// Some items were refused for good, and nobody says which.
+    pub fn partial(rejected: u64, message: impl Into<String>) -> Accepted {
+        Accepted {
+            rejected,
+            message: message.into(),
+            refused: Vec::new(),
+        }
     }
 
     /// Whether there is anything to tell the sender beyond success.
@@ -49,6 +60,7 @@ impl Accepted {
         if self.message.is_empty() {
             self.message = other.message;
         }
+        self.refused.extend(other.refused);
     }
 }
 

@@ -47,6 +47,7 @@ mod value;
 mod walk;
 
 pub use array::Array;
+pub use field::{Field, Fields};
 pub use map::Map;
 pub use message::Message;
 pub use place::{Level, MetricKind, Place};

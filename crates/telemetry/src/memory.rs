@@ -191,6 +191,15 @@ impl Reservation {
         true
     }
 
+    /// Takes over what another reservation of the same budget holds.
+    pub fn absorb(&mut self, mut other: Self) {
+        debug_assert!(
+            Arc::ptr_eq(&self.budget.ledger, &other.budget.ledger),
+            "a reservation of another budget"
+        );
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Splits up to `bytes` off into a reservation of their own.
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use cupola_config::Secret;
+
 use crate::retry::RetryConfig;
 
 /// Largest request sent over gRPC, before compression: the default limit of gRPC servers.
@@ -81,9 +83,11 @@ pub struct OtlpConfig {
     pub protocol: Protocol,
     /// `http://host:port` or `https://host:port`; for HTTP the base URL, to which `/v1/<signal>` is added.
     pub endpoint: String,
+    /// Over HTTP, whole URLs for logs, metrics and traces instead of the base and its path.
+    pub signal_endpoints: [Option<String>; 3],
     pub compression: Compression,
     /// Sent with every request: authentication and the like.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, Secret)>,
     /// Of one attempt, connecting included.
     pub timeout: Duration,
     /// Largest request before compression; 4 MiB over gRPC and 20 MiB over HTTP unless set.
@@ -101,6 +105,7 @@ impl OtlpConfig {
         OtlpConfig {
             protocol,
             endpoint: endpoint.into(),
+            signal_endpoints: [None, None, None],
             compression: Compression::default(),
             headers: Vec::new(),
             timeout: Duration::from_secs(10),

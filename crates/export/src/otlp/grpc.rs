@@ -41,7 +41,7 @@ impl GrpcTransport {
                 // gRPC metadata is lower case; `-bin` keys would need base64 and are refused.
                 let key = AsciiMetadataKey::from_bytes(name.to_ascii_lowercase().as_bytes())
                     .map_err(|_| refused())?;
-                let value = AsciiMetadataValue::try_from(value.as_str()).map_err(|_| refused())?;
+                let value = AsciiMetadataValue::try_from(value.expose()).map_err(|_| refused())?;
                 Ok((key, value))
             })
             .collect::<Result<_, OtlpConfigError>>()?;

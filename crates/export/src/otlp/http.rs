@@ -20,7 +20,7 @@ const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 const INLINE_BYTES_MAX: usize = 128 * 1024;
 
 #[derive(Debug)]
-pub(super) struct HttpTransport {
+pub(in crate::otlp) struct HttpTransport {
     client: Client,
     /// By signal, in the order of [`url_of`](HttpTransport::url_of).
     urls: [String; 3],
@@ -30,7 +30,7 @@ pub(super) struct HttpTransport {
 }
 
 impl HttpTransport {
-    pub(super) fn new(config: &OtlpConfig) -> Result<HttpTransport, OtlpConfigError> {
+    pub(in crate::otlp) fn new(config: &OtlpConfig) -> Result<HttpTransport, OtlpConfigError> {
         let refused = || OtlpConfigError::Endpoint {
             endpoint: config.endpoint.clone(),
         };
@@ -39,7 +39,10 @@ impl HttpTransport {
             return Err(refused());
         }
         let base = config.endpoint.trim_end_matches('/');
-        let url = |signal| format!("{base}{}", http_path(signal));
+        let url = |signal: Signal| match &config.signal_endpoints[signal as usize] {
+            Some(whole) => whole.clone(),
+            None => format!("{base}{}", http_path(signal)),
+        };
         Ok(HttpTransport {
             client: client(config)?,
             urls: [url(Signal::Logs), url(Signal::Metrics), url(Signal::Traces)],
@@ -58,7 +61,7 @@ impl HttpTransport {
         }
     }
 
-    pub(super) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
+    pub(in crate::otlp) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
         let body = self.body(batch).await?;
         let content_type = if self.json {
             "application/json"
@@ -126,7 +129,7 @@ fn client(config: &OtlpConfig) -> Result<Client, OtlpConfigError> {
     for (name, value) in &config.headers {
         let refused = || OtlpConfigError::Header { name: name.clone() };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
-        headers.append(key, HeaderValue::from_str(value).map_err(|_| refused())?);
+        headers.append(key, HeaderValue::from_str(value.expose()).map_err(|_| refused())?);
     }
     let tls = |source: reqwest::Error| OtlpConfigError::Tls {
         endpoint: config.endpoint.clone(),
@@ -185,7 +188,7 @@ fn judge(status: StatusCode, retry_after: Option<Duration>, json: bool, body: &[
 
 /// `Retry-After` in either of its forms: seconds, or a date.
 /// <https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -205,7 +208,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// The body as far as it is worth reading. A broken one is empty: the status line has been answered.
-async fn read_limited(mut answer: Response) -> BytesMut {
+pub(crate) async fn read_limited(mut answer: Response) -> BytesMut {
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         if body.len() + chunk.len() > RESPONSE_BYTES_MAX {

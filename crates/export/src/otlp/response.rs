@@ -84,10 +84,7 @@ pub fn from_json(signal: Signal, text: &[u8]) -> Result<Accepted, NotAResponse> 
         _ => 0,
     };
     let message = field("errorMessage").and_then(Json::as_str).unwrap_or_default();
-    Ok(Accepted {
-        rejected: u64::try_from(rejected).unwrap_or(0),
-        message: message.to_owned(),
-    })
+    Ok(Accepted::partial(u64::try_from(rejected).unwrap_or(0), message))
 }
 
 fn rejected_name(signal: Signal) -> &'static str {
@@ -106,18 +103,9 @@ mod tests {
     fn responses_come_back_in_both_forms() {
         let outcomes = [
             Accepted::all(),
-            Accepted {
-                rejected: 7,
-                message: "seven too old".to_owned(),
-            },
-            Accepted {
-                rejected: 0,
-                message: "deprecated".to_owned(),
-            },
-            Accepted {
-                rejected: 3,
-                message: String::new(),
-            },
+            Accepted::partial(7, "seven too old"),
+            Accepted::partial(0, "deprecated"),
+            Accepted::partial(3, String::new()),
         ];
         for accepted in outcomes {
             assert_eq!(decode(&encode(&accepted)), Ok(accepted.clone()));

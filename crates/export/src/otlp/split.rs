@@ -18,6 +18,16 @@ const METRIC: [&[u32]; 5] = [ENVELOPE[0], ENVELOPE[1], ENVELOPE[2], &[5, 7, 9, 1
 /// JSON takes at most about this many times the bytes of protobuf (an empty attribute, control characters).
 const JSON_GROWTH_MAX: usize = 16;
 
+/// The batch in pieces of at most `items_max` items, in order. One that is small enough is the only piece, as it is.
+pub fn split_items(batch: &Batch, items_max: usize) -> impl Iterator<Item = Batch> + '_ {
+    let limits = Limits {
+        bytes: usize::MAX,
+        items: items_max.max(1),
+    };
+    let mut division = Division::new(batch, limits);
+    std::iter::from_fn(move || division.next())
+}
+
 /// The requests that a batch is sent in.
 #[derive(Debug)]
 pub(crate) struct Pieces<'b> {
@@ -28,6 +38,8 @@ pub(crate) struct Pieces<'b> {
     /// Parts of a piece whose JSON was too large, the next one last.
     parts: Vec<Batch>,
     oversized: u64,
+    /// Items that are too large as JSON, each by itself.
+    oversized_json: Vec<Batch>,
 }
 
 impl<'b> Pieces<'b> {
@@ -42,6 +54,7 @@ impl<'b> Pieces<'b> {
             json,
             parts: Vec::new(),
             oversized: 0,
+            oversized_json: Vec::new(),
         }
     }
 
@@ -57,6 +70,7 @@ impl<'b> Pieces<'b> {
             }
             if piece.items() <= 1 {
                 self.oversized += piece.items() as u64;
+                self.oversized_json.push(piece);
                 continue;
             }
             let limits = Limits {
@@ -76,6 +90,31 @@ impl<'b> Pieces<'b> {
     /// Items too large for any request among what has been gone through.
     pub(crate) fn oversized(&self) -> u64 {
         self.oversized + self.division.oversized
+    }
+
+    /// What [`oversized`](Self::oversized) counts, as the answer of whoever sent the rest.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(dead_code, reason = "other transports only count")
+    )]
+    pub(crate) fn into_refused(self, reason: &str) -> crate::Accepted {
+        let Pieces {
+            division,
+            oversized_json,
+            oversized,
+            ..
+        } = self;
+        let mut accepted = crate::Accepted::all();
+        if oversized > 0 {
+            accepted.merge(crate::Accepted {
+                rejected: oversized,
+                message: reason.to_owned(),
+                refused: oversized_json,
+            });
+        }
+        let refused = crate::refused::Refused::new(division.oversized_items, reason);
+        accepted.merge(refused.into_accepted(division.batch));
+        accepted
     }
 
     fn fits_as_json(&self, piece: &Batch) -> bool {
@@ -108,6 +147,8 @@ struct Division<'b> {
     /// Items in pieces and oversized ones.
     items: usize,
     oversized: u64,
+    /// Which items those are, by their number in the batch.
+    oversized_items: Vec<usize>,
 }
 
 /// A message that is being divided.
@@ -136,6 +177,7 @@ impl<'b> Division<'b> {
             entered: 0,
             items: 0,
             oversized: 0,
+            oversized_items: Vec::new(),
         };
         if !division.whole && division.enter(0, batch.payload()).is_err() {
             division.give_up();
@@ -170,6 +212,7 @@ impl<'b> Division<'b> {
                 break;
             } else {
                 self.oversized += 1;
+                self.oversized_items.push(self.items);
                 self.items += 1;
             }
         }
@@ -230,6 +273,8 @@ impl<'b> Division<'b> {
     fn give_up(&mut self) {
         self.path.clear();
         self.oversized += self.batch.items().saturating_sub(self.items) as u64;
+        self.oversized_items.extend(self.items..self.batch.items());
+        self.items = self.batch.items();
     }
 }
 

@@ -3,9 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod elasticsearch;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod killed;
+mod loki;
+mod metrics;
+mod metrics_v2;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod prometheus_page;
+mod prometheus_remote_write;
 mod queue;
 mod retries;
 mod splitting;
 mod support;
+mod telemetry;
 mod tls;
 mod transport;

@@ -1,14 +1,14 @@
 //! Rule 29: a queue per destination over shared data; and the queue's bounds.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cupola_export::queue::{Queue, QueueConfig, WhenFull};
-use cupola_export::{Accepted, SendError, Sink};
+use cupola_config::units::ByteSize;
+use cupola_export::queue::{QueueConfig, Sizer, WhenFull};
+use cupola_export::{Accepted, Component, DeliveryConfig, Exporter, SendError, Sink};
 use cupola_telemetry::Batch;
+use cupola_telemetry::memory::MemoryBudget;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
@@ -61,12 +61,42 @@ impl Sink for Gated {
     }
 }
 
-fn config(items_max: usize, when_full: WhenFull) -> QueueConfig {
+impl Component for Gated {}
+
+fn config(items_max: u64, when_full: WhenFull) -> QueueConfig {
     QueueConfig {
-        items_max,
+        queue_size: ByteSize(items_max),
+        sizer: Sizer::Items,
         when_full,
-        workers: NonZeroUsize::MIN,
+        num_consumers: 1,
         ..QueueConfig::default()
+    }
+}
+
+async fn start(sending_queue: QueueConfig, sink: Arc<Gated>) -> Exporter {
+    let config = DeliveryConfig {
+        sending_queue,
+        timeout: Duration::ZERO,
+        ..DeliveryConfig::default()
+    };
+    let budget = MemoryBudget::unlimited();
+    Exporter::start("gated", config, sink, None, None, budget)
+        .await
+        .unwrap()
+}
+
+/// The sum of the samples of this name.
+fn counted(exporter: &Exporter, name: &str) -> u64 {
+    let mut samples = Vec::new();
+    exporter.collect(&mut samples);
+    let of_name = samples.iter().filter(|sample| sample.name == name);
+    of_name.map(|sample| sample.value as u64).sum()
+}
+
+/// Until the first batch is being sent and can no longer be dropped.
+async fn until_sending(exporter: &Exporter) {
+    while exporter.sending().requests == 0 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -74,8 +104,8 @@ fn config(items_max: usize, when_full: WhenFull) -> QueueConfig {
 async fn c29_a_stuck_destination_holds_up_no_other_and_they_share_the_bytes() {
     let (stuck, quick) = (Gated::new(0), Gated::new(100));
     let queues = [
-        Queue::start(QueueConfig::default(), stuck.clone()),
-        Queue::start(QueueConfig::default(), quick.clone()),
+        start(QueueConfig::default(), stuck.clone()).await,
+        start(QueueConfig::default(), quick.clone()).await,
     ];
     let batches: Vec<Batch> = (1..=10).map(|records| logs(1, 1, records, 100)).collect();
     for batch in &batches {
@@ -94,18 +124,18 @@ async fn c29_a_stuck_destination_holds_up_no_other_and_they_share_the_bytes() {
         );
     }
     // Acknowledgement is per destination too.
-    assert_eq!(queues[1].shutdown(Duration::from_secs(10)).await, 0);
-    assert_eq!(queues[0].items(), 55);
-    assert_eq!(queues[1].stats().sent.load(Ordering::Relaxed), 55);
+    queues[1].shutdown().await;
+    assert_eq!(queues[0].queued().items, 55);
+    assert_eq!(counted(&queues[1], "otelcol_exporter_sent_log_records"), 55);
     stuck.permits.add_permits(100);
-    assert_eq!(queues[0].shutdown(Duration::from_secs(10)).await, 0);
+    queues[0].shutdown().await;
     assert_eq!(stuck.taken.lock().len(), 10);
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_retryably_and_counts() {
     let sink = Gated::new(0);
-    let queue = Queue::start(config(10, WhenFull::Refuse), sink.clone());
+    let queue = start(config(10, WhenFull::Refuse), sink.clone()).await;
     assert!(queue.send(logs(1, 1, 6, 0)).await.is_ok());
     let refused = queue.send(logs(1, 1, 5, 0)).await;
     assert!(
@@ -119,31 +149,29 @@ async fn a_full_queue_refuses_retryably_and_counts() {
         "{refused:?}"
     );
     assert!(queue.send(logs(1, 1, 4, 0)).await.is_ok());
-    assert_eq!(queue.stats().refused.load(Ordering::Relaxed), 5);
+    assert_eq!(counted(&queue, "otelcol_exporter_enqueue_failed_log_records"), 5);
     // What can never fit is not asked for again.
     let refused = queue.send(logs(1, 1, 11, 0)).await;
     assert!(matches!(refused, Err(SendError::Permanent { .. })), "{refused:?}");
     sink.permits.add_permits(2);
     sink.wait_for(2).await;
-    assert_eq!(queue.shutdown(Duration::from_secs(10)).await, 0);
-    assert_eq!((queue.items(), queue.bytes()), (0, 0));
+    queue.shutdown().await;
+    assert_eq!((queue.queued().items, queue.queued().bytes), (0, 0));
 }
 
 #[tokio::test]
 async fn a_full_queue_is_bounded_in_bytes_too() {
     let one = logs(1, 1, 1, 1000);
-    let bytes_max = one.payload().len() * 2;
-    let queue = Queue::start(
-        QueueConfig {
-            bytes_max,
-            ..config(1000, WhenFull::Refuse)
-        },
-        Gated::new(0),
-    );
+    let bytes_max = one.payload().len() as u64 * 2;
+    let bytes = QueueConfig {
+        sizer: Sizer::Bytes,
+        ..config(bytes_max, WhenFull::Refuse)
+    };
+    let queue = start(bytes, Gated::new(0)).await;
     assert!(queue.send(one.clone()).await.is_ok());
     assert!(queue.send(one.clone()).await.is_ok());
     assert!(queue.send(one).await.is_err());
-    assert_eq!(queue.bytes(), bytes_max);
+    assert_eq!(queue.queued().bytes, bytes_max);
 }
 
 #[tokio::test]
@@ -153,81 +181,64 @@ async fn a_full_queue_drops_the_newest_or_the_oldest_if_told_to() {
         (WhenFull::DropOldest, vec![1, 3, 4]),
     ] {
         let sink = Gated::new(0);
-        let queue = Queue::start(config(8, when_full), sink.clone());
+        let queue = start(config(8, when_full), sink.clone()).await;
         queue.send(logs(1, 1, 1, 0)).await.unwrap();
-        // The first is being sent: it can no longer be dropped.
-        while queue.stats().enqueued.load(Ordering::Relaxed) == 0 || queue.waiting() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until_sending(&queue).await;
         for records in [2, 3, 4] {
             assert_eq!(queue.send(logs(1, 1, records, 0)).await, Ok(Accepted::all()));
         }
         sink.permits.add_permits(10);
-        assert_eq!(queue.shutdown(Duration::from_secs(10)).await, 0);
+        queue.shutdown().await;
         let taken: Vec<usize> = sink.taken.lock().iter().map(Batch::items).collect();
         assert_eq!(taken, kept, "{when_full:?}");
         let dropped = 10 - kept.iter().sum::<usize>() as u64;
-        assert_eq!(queue.stats().dropped.load(Ordering::Relaxed), dropped);
+        assert_eq!(counted(&queue, "cupola_exporter_queue_dropped_items"), dropped);
     }
 }
 
 #[tokio::test]
 async fn nothing_is_dropped_for_a_batch_that_finds_no_room_beside_what_is_being_sent() {
     let sink = Gated::new(0);
-    let queue = Queue::start(config(10, WhenFull::DropOldest), sink.clone());
+    let queue = start(config(10, WhenFull::DropOldest), sink.clone()).await;
     queue.send(logs(1, 1, 6, 0)).await.unwrap();
-    while queue.waiting() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until_sending(&queue).await;
     queue.send(logs(1, 1, 2, 0)).await.unwrap();
     // Five fit into the queue, but not beside the six.
     assert_eq!(queue.send(logs(1, 1, 5, 0)).await, Ok(Accepted::all()));
     sink.permits.add_permits(10);
-    assert_eq!(queue.shutdown(Duration::from_secs(10)).await, 0);
+    queue.shutdown().await;
     let taken: Vec<usize> = sink.taken.lock().iter().map(Batch::items).collect();
     assert_eq!(taken, [6, 2]);
-    assert_eq!(queue.stats().dropped.load(Ordering::Relaxed), 5);
-    assert_eq!((queue.items(), queue.bytes()), (0, 0));
+    assert_eq!(counted(&queue, "cupola_exporter_queue_dropped_items"), 5);
+    assert_eq!((queue.queued().items, queue.queued().bytes), (0, 0));
 }
 
 #[tokio::test]
 async fn outcomes_are_counted() {
-    let partial = Gated::answering(
-        10,
-        Ok(Accepted {
-            rejected: 2,
-            message: "too old".to_owned(),
-        }),
-    );
-    let queue = Queue::start(QueueConfig::default(), partial);
+    let partial = Gated::answering(10, Ok(Accepted::partial(2, "too old")));
+    let queue = start(QueueConfig::default(), partial).await;
     queue.send(logs(1, 1, 5, 0)).await.unwrap();
-    queue.shutdown(Duration::from_secs(10)).await;
-    let stats = queue.stats();
-    assert_eq!(
-        (
-            stats.sent.load(Ordering::Relaxed),
-            stats.rejected.load(Ordering::Relaxed)
-        ),
-        (3, 2)
-    );
+    queue.shutdown().await;
+    assert_eq!(counted(&queue, "otelcol_exporter_sent_log_records"), 3);
+    assert_eq!(counted(&queue, "otelcol_exporter_send_failed_log_records"), 2);
 
-    let queue = Queue::start(
-        QueueConfig::default(),
-        Gated::answering(10, Err(SendError::permanent("no"))),
-    );
+    let refusing = Gated::answering(10, Err(SendError::permanent("no")));
+    let queue = start(QueueConfig::default(), refusing).await;
     queue.send(logs(1, 1, 5, 0)).await.unwrap();
-    queue.shutdown(Duration::from_secs(10)).await;
-    assert_eq!(queue.stats().failed.load(Ordering::Relaxed), 5);
+    queue.shutdown().await;
+    assert_eq!(counted(&queue, "otelcol_exporter_send_failed_log_records"), 5);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn shutdown_gives_up_after_its_time_and_takes_nothing_more() {
-    let queue = Queue::start(config(100, WhenFull::Refuse), Gated::new(1));
+    let sink = Gated::new(1);
+    let queue = start(config(100, WhenFull::Refuse), sink.clone()).await;
     for _ in 0..3 {
         queue.send(logs(1, 1, 5, 0)).await.unwrap();
     }
-    assert_eq!(queue.shutdown(Duration::from_millis(100)).await, 10);
-    assert_eq!(queue.stats().failed.load(Ordering::Relaxed), 10);
+    sink.wait_for(1).await;
+    queue.shutdown().await;
+    assert_eq!(counted(&queue, "cupola_exporter_lost_items"), 10);
     let refused = queue.send(logs(1, 1, 1, 0)).await;
     assert!(matches!(refused, Err(SendError::Retryable { .. })), "{refused:?}");
 }

@@ -4,18 +4,18 @@ use crate::wire::{LENGTH, Reader};
 
 /// One field as it stands in the bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) number: u32,
-    pub(super) wire_type: u32,
+pub struct Field<'a> {
+    pub number: u32,
+    pub wire_type: u32,
     /// Key, length and contents.
-    pub(super) whole: &'a [u8],
+    pub whole: &'a [u8],
     /// Contents of a length-delimited field, else the encoded value.
-    pub(super) value: &'a [u8],
+    pub value: &'a [u8],
 }
 
 impl Field<'_> {
     /// The value of a number of any wire type.
-    pub(super) fn bits(&self) -> u64 {
+    pub fn bits(&self) -> u64 {
         use crate::wire::{FIXED32, FIXED64, VARINT};
         let mut reader = Reader::new(self.value);
         match self.wire_type {
@@ -27,15 +27,16 @@ impl Field<'_> {
     }
 }
 
-/// Iterates over the fields of a message.
+/// Iterates over the fields of a canonical message, in order.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     reader: Reader<'a>,
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of an encoded message.
     #[inline]
-    pub(super) fn new(message: &'a [u8]) -> Self {
+    pub fn new(message: &'a [u8]) -> Self {
         Self {
             reader: Reader::new(message),
         }
@@ -43,7 +44,7 @@ impl<'a> Fields<'a> {
 
     /// The contents of the next length-delimited field `number`; passes over everything before it.
     #[inline]
-    pub(super) fn next_contents(&mut self, number: u32) -> Option<&'a [u8]> {
+    pub fn next_contents(&mut self, number: u32) -> Option<&'a [u8]> {
         let wanted = number << 3 | LENGTH;
         while let Some(key) = self.reader.key() {
             if key == wanted {
