@@ -1,0 +1,243 @@
+//! What is written to a real broker, read back by a consumer that shares no code with the producer, byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cupola_config::units::TimeSpan;
+use cupola_export::kafka::{Encoding, KafkaConfig, KafkaSink, PartitionBy};
+use cupola_export::{Accepted, Component, SendError, Sink};
+use cupola_generator::{Generator, GeneratorConfig};
+use cupola_peers::kafka::{Message, RunningKafka};
+use cupola_peers::peer_or_skip;
+use cupola_telemetry::{Batch, Signal, TenantId};
+
+use crate::support::{flat_logs, logs};
+
+/// Messages that the broker takes at most.
+const BROKER_BYTES_MAX: usize = 2_000_000;
+
+/// Settings that write all signals to one topic.
+fn config(peer: &RunningKafka, topic: &str) -> KafkaConfig {
+    let mut config = KafkaConfig {
+        brokers: vec![peer.broker()],
+        // A topic is made when it is first written to, on a machine that may be busy.
+        timeout: TimeSpan(Duration::from_secs(60)),
+        ..KafkaConfig::default()
+    };
+    for signal in [&mut config.logs, &mut config.metrics, &mut config.traces] {
+        signal.topic = topic.to_owned();
+    }
+    config
+}
+
+fn decode(signal: Signal, message: &Message) -> Batch {
+    let value = message.value.clone().into();
+    Batch::decode_protobuf(signal, TenantId::default_tenant(), value).unwrap()
+}
+
+#[tokio::test]
+async fn a_real_broker_has_what_was_sent() {
+    let peer = peer_or_skip!(cupola_peers::kafka::start(BROKER_BYTES_MAX));
+    every_signal_in_both_encodings_byte_for_byte(&peer).await;
+    large_batches_become_messages_of_bounded_size(&peer).await;
+    keys_bring_a_trace_a_tenant_or_a_resource_together(&peer).await;
+    what_the_broker_refuses_for_its_size_is_final(&peer).await;
+    a_broker_that_hangs_is_worth_another_attempt(&peer).await;
+}
+
+async fn every_signal_in_both_encodings_byte_for_byte(peer: &RunningKafka) {
+    let mut generator = Generator::new(GeneratorConfig::default());
+    for signal in Signal::ALL {
+        for encoding in [Encoding::OtlpProto, Encoding::OtlpJson] {
+            let topic = format!("{signal}-{encoding:?}");
+            let mut config = config(peer, &topic);
+            for signal in [&mut config.logs, &mut config.metrics, &mut config.traces] {
+                signal.encoding = encoding;
+            }
+            let batch = generator.batch(signal, 100);
+            let sink = KafkaSink::new(config).unwrap();
+            assert_eq!(sink.send(batch.clone()).await, Ok(Accepted::all()));
+            let messages = peer.consume(&topic, 1).unwrap();
+            assert_eq!((messages.len(), &messages[0].key), (1, &None));
+            let expected = match encoding {
+                Encoding::OtlpProto => batch.payload().to_vec(),
+                Encoding::OtlpJson => batch.to_json().into_bytes(),
+            };
+            assert_eq!(messages[0].value, expected);
+        }
+    }
+}
+
+async fn large_batches_become_messages_of_bounded_size(peer: &RunningKafka) {
+    for encoding in [Encoding::OtlpProto, Encoding::OtlpJson] {
+        let topic = format!("split-{encoding:?}");
+        let mut config = config(peer, &topic);
+        (config.producer.max_message_bytes, config.logs.encoding) = (10_000, encoding);
+        // The last record is larger than a message may be.
+        let whole = Batch::concat(&[logs(2, 2, 50, 100), logs(1, 1, 1, 20_000)]).unwrap();
+        let sink = KafkaSink::new(config).unwrap();
+        let accepted = sink.send(whole.clone()).await.unwrap();
+        assert_eq!(
+            (accepted.rejected, accepted.refused.len()),
+            (1, 1),
+            "{encoding:?}"
+        );
+        let sent = sink.stats().messages.load(std::sync::atomic::Ordering::Relaxed) as usize;
+        assert!(sent >= 3);
+        let messages = peer.consume(&topic, sent).unwrap();
+        assert!(messages.iter().all(|message| message.value.len() <= 10_000));
+        let mut batches: Vec<Batch> = messages
+            .iter()
+            .map(|message| match encoding {
+                Encoding::OtlpProto => decode(Signal::Logs, message),
+                Encoding::OtlpJson => {
+                    Batch::decode_json(Signal::Logs, TenantId::default_tenant(), &message.value).unwrap()
+                }
+            })
+            .collect();
+        batches.extend(accepted.refused);
+        let (mut found, mut wanted) = (flat_logs(&batches), flat_logs(&[whole]));
+        found.sort();
+        wanted.sort();
+        assert_eq!(found, wanted);
+        let mut samples = Vec::new();
+        sink.collect(&mut samples);
+        assert!(
+            samples
+                .iter()
+                .any(|sample| sample.name.ends_with("oversized_items") && sample.value == 1.0)
+        );
+    }
+}
+
+async fn keys_bring_a_trace_a_tenant_or_a_resource_together(peer: &RunningKafka) {
+    let mut generator = Generator::new(GeneratorConfig::default());
+    let batch = generator.traces(300);
+    let mut config_by_trace = config(peer, "by-trace");
+    config_by_trace.partition_traces_by_id = true;
+    let sink = KafkaSink::new(config_by_trace).unwrap();
+    // Twice: a key goes to the same partition again.
+    for _ in 0..2 {
+        assert_eq!(sink.send(batch.clone()).await, Ok(Accepted::all()));
+    }
+    let ids = |batch: &Batch| -> Vec<(String, String)> {
+        let scopes = batch.traces().resources().flat_map(|resource| resource.scopes());
+        scopes
+            .flat_map(|scope| scope.spans())
+            .map(|span| (hex(span.trace_id), hex(span.span_id)))
+            .collect()
+    };
+    let traces: BTreeSet<String> = ids(&batch).into_iter().map(|(trace, _)| trace).collect();
+    let messages = peer.consume("by-trace", traces.len() * 2).unwrap();
+    let (mut partitions, mut spans) = (BTreeMap::new(), Vec::new());
+    for message in &messages {
+        let key = String::from_utf8(message.key.clone().unwrap()).unwrap();
+        assert_eq!(
+            *partitions.entry(key.clone()).or_insert(message.partition),
+            message.partition
+        );
+        let found = ids(&decode(Signal::Traces, message));
+        assert!(found.iter().all(|(trace, _)| *trace == key));
+        spans.extend(found);
+    }
+    assert_eq!(partitions.keys().cloned().collect::<BTreeSet<_>>(), traces);
+    assert_eq!(partitions.values().collect::<BTreeSet<_>>().len(), 3);
+    let mut wanted = ids(&batch);
+    wanted.extend(ids(&batch));
+    spans.sort();
+    wanted.sort();
+    assert_eq!(spans, wanted);
+
+    let tenant = TenantId::parse("team-a").unwrap();
+    let one = logs(1, 1, 1, 0);
+    let batch = Batch::from_canonical(Signal::Logs, tenant, one.payload().clone(), 1);
+    let by_tenant = KafkaConfig {
+        partition_by: PartitionBy::Tenant,
+        ..config(peer, "by-tenant")
+    };
+    KafkaSink::new(by_tenant).unwrap().send(batch).await.unwrap();
+    assert_eq!(
+        peer.consume("by-tenant", 1).unwrap()[0].key.as_deref(),
+        Some(&b"team-a"[..])
+    );
+
+    let batch = generator.points(200);
+    let mut by_resource = config(peer, "by-resource");
+    by_resource.partition_metrics_by_resource_attributes = true;
+    let sink = KafkaSink::new(by_resource).unwrap();
+    sink.send(batch.clone()).await.unwrap();
+    let sent = sink.stats().messages.load(std::sync::atomic::Ordering::Relaxed) as usize;
+    let messages = peer.consume("by-resource", sent).unwrap();
+    let keys: BTreeSet<_> = messages.iter().map(|message| message.key.clone()).collect();
+    let items: usize = messages
+        .iter()
+        .map(|message| decode(Signal::Metrics, message).items())
+        .sum();
+    assert!(sent > 1 && keys.len() == sent);
+    assert_eq!(items, batch.items());
+}
+
+async fn what_the_broker_refuses_for_its_size_is_final(peer: &RunningKafka) {
+    let mut config = config(peer, "too-large");
+    config.producer.max_message_bytes = 10 * BROKER_BYTES_MAX;
+    let sink = KafkaSink::new(config).unwrap();
+    let answer = sink.send(logs(1, 1, 3, BROKER_BYTES_MAX)).await;
+    assert!(matches!(answer, Err(SendError::Permanent { .. })), "{answer:?}");
+}
+
+async fn a_broker_that_hangs_is_worth_another_attempt(peer: &RunningKafka) {
+    let mut config = config(peer, "hanging");
+    let patient = KafkaSink::new(config.clone()).unwrap();
+    patient.send(logs(1, 1, 1, 0)).await.unwrap();
+    config.timeout = TimeSpan(Duration::from_millis(500));
+    let hasty = KafkaSink::new(config).unwrap();
+    peer.signal("-STOP");
+    let answer = hasty.send(logs(1, 1, 1, 0)).await;
+    peer.signal("-CONT");
+    assert!(matches!(answer, Err(SendError::Retryable { .. })), "{answer:?}");
+    assert_eq!(patient.send(logs(1, 1, 1, 0)).await, Ok(Accepted::all()));
+}
+
+#[tokio::test]
+async fn without_a_broker_a_batch_goes_back_within_the_timeout() {
+    let config = KafkaConfig {
+        brokers: vec![format!("127.0.0.1:{}", cupola_peers::free_port())],
+        timeout: TimeSpan(Duration::from_millis(300)),
+        ..KafkaConfig::default()
+    };
+    let answer = KafkaSink::new(config).unwrap().send(logs(1, 1, 1, 0)).await;
+    assert!(matches!(answer, Err(SendError::Retryable { .. })), "{answer:?}");
+}
+
+#[test]
+fn settings_have_the_collectors_names_and_what_cannot_be_is_refused() {
+    let full = r#"{"brokers": ["a:1", "b:2"], "protocol_version": "2.0.0", "client_id": "c", "timeout": "10s",
+        "logs": {"topic": "l", "encoding": "otlp_json"}, "partition_traces_by_id": true, "partition_by": "tenant",
+        "auth": {"sasl": {"username": "u", "password": "hunter2", "mechanism": "PLAIN"}},
+        "metadata": {"full": false, "retry": {"max": 5, "backoff": "1s"}},
+        "producer": {"max_message_bytes": 5000, "required_acks": 1, "compression": "lz4", "flush_max_messages": 10}}"#;
+    let config: KafkaConfig = serde_json::from_str(full).unwrap();
+    assert!(config.validate().is_ok());
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for wrong in [
+        r#"{"brokers": []}"#,
+        r#"{"traces": {"topic": ""}}"#,
+        r#"{"producer": {"max_message_bytes": 10}}"#,
+        r#"{"timeout": "1ms"}"#,
+        r#"{"auth": {"sasl": {"mechanism": "SCRAM-SHA-512"}}}"#,
+    ] {
+        let config: Result<KafkaConfig, _> = serde_json::from_str(wrong);
+        assert!(config.unwrap().validate().is_err(), "{wrong}");
+    }
+    for unknown in [
+        r#"{"producer": {"required_acks": 0}}"#,
+        r#"{"tls": {}}"#,
+        r#"{"producer": {"compression": "gzip"}}"#,
+    ] {
+        assert!(serde_json::from_str::<KafkaConfig>(unknown).is_err(), "{unknown}");
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
