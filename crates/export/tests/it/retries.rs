@@ -129,10 +129,7 @@ async fn c24_retrying_ends() {
 
 #[tokio::test]
 async fn c25_partial_success_is_never_retried_and_the_rejected_are_counted() {
-    let outcome = Accepted {
-        rejected: 2,
-        message: "too old".to_owned(),
-    };
+    let outcome = Accepted::partial(2, "too old");
     for protocol in PROTOCOLS {
         let message = Bytes::from(response::encode(&outcome));
         let http = |kind: &str, body| Reply::Http {

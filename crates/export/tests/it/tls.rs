@@ -22,7 +22,7 @@ const CLIENT: &[u8] = include_bytes!("../fixtures/tls/client.pem");
 const CLIENT_KEY: &[u8] = include_bytes!("../fixtures/tls/client.key.pem");
 
 /// Speaks TLS in front of `plain`.
-async fn start_tls(plain: SocketAddr, wants_client_certificate: bool) -> SocketAddr {
+pub(crate) async fn start_tls(plain: SocketAddr, wants_client_certificate: bool) -> SocketAddr {
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

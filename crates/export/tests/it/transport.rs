@@ -53,7 +53,7 @@ async fn headers_and_the_tenant_are_sent() {
     for protocol in PROTOCOLS {
         let server = Server::start([]).await;
         let mut config = server.config(protocol);
-        config.headers = vec![("Authorization".to_owned(), "Bearer secret".to_owned())];
+        config.headers = vec![("Authorization".to_owned(), "Bearer secret".into())];
         OtlpSink::new(config.clone())
             .unwrap()
             .send(batch.clone())
@@ -109,7 +109,7 @@ async fn settings_no_sink_can_be_made_of_are_refused() {
             );
         }
         let mut config = OtlpConfig::new(protocol, "http://localhost:4317");
-        config.headers = vec![("bad name".to_owned(), "x".to_owned())];
+        config.headers = vec![("bad name".to_owned(), "x".into())];
         assert!(matches!(
             OtlpSink::new(config),
             Err(OtlpConfigError::Header { .. })

@@ -1,0 +1,221 @@
+//! One request to one of several endpoints. Owns the HTTP client, whose turn it is, and what a status means. Refuses to
+//! show an address with its credentials: these are headers, marked as secret.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use http::{Method, StatusCode};
+use reqwest::{Certificate, Client, Identity};
+use tokio::time::Instant;
+
+use super::config::{BulkCompression, ElasticsearchConfig, ElasticsearchConfigError};
+use crate::otlp::{Compression, chain, compress};
+
+/// How long an endpoint that failed is left out, if others are there.
+const LEFT_OUT: Duration = Duration::from_secs(5);
+/// Largest answer that is read: a bulk answer is a line for each document.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bodies from this size are compressed off the IO threads.
+const INLINE_BYTES_MAX: usize = 128 * 1024;
+
+/// An answer with a status of any kind.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    base: String,
+    /// Milliseconds after `started` until which it is left out.
+    left_out_until: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    client: Client,
+    endpoints: Vec<Endpoint>,
+    next: AtomicUsize,
+    started: Instant,
+    compression: Compression,
+}
+
+impl Cluster {
+    pub(super) fn new(config: &ElasticsearchConfig) -> Result<Cluster, ElasticsearchConfigError> {
+        let endpoints = config.all_endpoints().map(|endpoint| Endpoint {
+            base: endpoint.trim_end_matches('/').to_owned(),
+            left_out_until: AtomicU64::new(0),
+        });
+        Ok(Cluster {
+            client: client(config)?,
+            endpoints: endpoints.collect(),
+            next: AtomicUsize::new(0),
+            started: Instant::now(),
+            compression: match config.compression {
+                BulkCompression::None => Compression::None,
+                BulkCompression::Gzip => Compression::Gzip,
+            },
+        })
+    }
+
+    /// Asks the endpoints in turn until one answers at all; an error says why the last one did not.
+    pub(super) async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        let body = self.compressed(body).await?;
+        let mut problem = String::new();
+        for endpoint in self.in_turn() {
+            match self
+                .ask_one(endpoint, method, path, content_type, body.clone())
+                .await
+            {
+                Ok(answer) => {
+                    endpoint.left_out_until.store(0, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    let until = self.started.elapsed() + LEFT_OUT;
+                    let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+                    endpoint.left_out_until.store(until, Ordering::Relaxed);
+                    problem = error;
+                }
+            }
+        }
+        Err(problem)
+    }
+
+    /// All endpoints, the next one first, those left out last.
+    fn in_turn(&self) -> Vec<&Endpoint> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len().max(1);
+        let (before, after) = self.endpoints.split_at(first);
+        let now = self.started.elapsed().as_millis();
+        let mut all: Vec<&Endpoint> = after.iter().chain(before).collect();
+        all.sort_by_key(|endpoint| u128::from(endpoint.left_out_until.load(Ordering::Relaxed)) > now);
+        all
+    }
+
+    async fn ask_one(
+        &self,
+        endpoint: &Endpoint,
+        method: &Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}{path}", endpoint.base));
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, content_type).body(body);
+            if let Some(encoding) = self.compression.encoding() {
+                request = request.header(CONTENT_ENCODING, encoding);
+            }
+        }
+        let failed = |error: reqwest::Error| format!("{}: {}", endpoint.base, chain(&error.without_url()));
+        let mut response = request.send().await.map_err(failed)?;
+        let seconds = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(format!(
+                    "{}: the answer is longer than {ANSWER_BYTES_MAX} bytes",
+                    endpoint.base
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status,
+            body,
+            retry_after: seconds.map(Duration::from_secs),
+        })
+    }
+
+    async fn compressed(&self, body: Bytes) -> Result<Bytes, String> {
+        if body.is_empty() || self.compression == Compression::None {
+            return Ok(body);
+        }
+        let compression = self.compression;
+        let large = body.len() > INLINE_BYTES_MAX;
+        let made = match large {
+            true => tokio::task::spawn_blocking(move || compress(compression, &body))
+                .await
+                .map_err(|error| format!("compression was cut short: {error}"))?,
+            false => compress(compression, &body),
+        };
+        made.map_err(|error| format!("the body cannot be compressed: {error}"))
+    }
+}
+
+fn client(config: &ElasticsearchConfig) -> Result<Client, ElasticsearchConfigError> {
+    let wrong = ElasticsearchConfigError::setting;
+    let secret = |key: &'static str, text: &str| {
+        let value = HeaderValue::from_str(text);
+        let mut value = value.map_err(|_| wrong(key, "cannot be sent in a header".to_owned()))?;
+        value.set_sensitive(true);
+        Ok::<_, ElasticsearchConfigError>(value)
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| wrong("headers", format!("`{name}` is no name of a header")))?;
+        headers.insert(name, secret("headers", value.expose())?);
+    }
+    if !config.api_key.is_empty() {
+        let value = format!("ApiKey {}", config.api_key.expose());
+        headers.insert(AUTHORIZATION, secret("api_key", &value)?);
+    } else if !config.user.is_empty() {
+        let both = format!("{}:{}", config.user, config.password.expose());
+        let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both));
+        headers.insert(AUTHORIZATION, secret("password", &value)?);
+    }
+    let mut builder = Client::builder()
+        .default_headers(headers)
+        .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
+        .timeout(config.timeout.0)
+        .redirect(reqwest::redirect::Policy::none())
+        // The environment is the binary's to read.
+        .no_proxy()
+        .tcp_nodelay(true)
+        .danger_accept_invalid_certs(config.tls.insecure_skip_verify);
+    let read = |key: &'static str, path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|source| ElasticsearchConfigError::File {
+            key,
+            path: path.clone(),
+            source,
+        })
+    };
+    if let Some(path) = &config.tls.ca_file {
+        builder = builder.tls_built_in_root_certs(false);
+        let certificates = Certificate::from_pem_bundle(&read("tls.ca_file", path)?);
+        for certificate in certificates.map_err(|error| wrong("tls.ca_file", error.to_string()))? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let (Some(certificate), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
+        let pem = [
+            read("tls.cert_file", certificate)?,
+            b"\n".to_vec(),
+            read("tls.key_file", key)?,
+        ]
+        .concat();
+        let identity = Identity::from_pem(&pem).map_err(|error| wrong("tls.cert_file", error.to_string()))?;
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|error| wrong("tls", chain(&error)))
+}
