@@ -48,10 +48,7 @@ fn main() -> io::Result<()> {
         "pieces",
         &[&[3, 0], &length.to_be_bytes()[..], &payload[..]].concat(),
     )?;
-    let accepted = Accepted {
-        rejected: 300,
-        message: "too old".to_owned(),
-    };
+    let accepted = Accepted::partial(300, "too old");
     write("export_response", "protobuf", &response::encode(&accepted))?;
     for signal in Signal::ALL {
         let text = response::to_json(signal, &accepted);

@@ -107,6 +107,12 @@ pub fn check_manifest(input: &[u8]) {
     cupola_store::fuzzing::manifest(input);
 }
 
+/// A body of a receiver of another protocol than OTLP; the first byte chooses the format.
+#[cfg(fuzzing)]
+pub fn check_received(input: &[u8]) {
+    cupola_pipeline::fuzzing::received(input);
+}
+
 /// A compressed body: never more than the limit, and all memory is given back.
 #[cfg(fuzzing)]
 pub fn check_compressed_body(input: &[u8]) {

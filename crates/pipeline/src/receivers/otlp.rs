@@ -7,15 +7,13 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
-mod body;
 mod config;
 mod cors;
-mod decompress;
 mod grpc;
 mod http;
 mod ingest;
-mod refusal;
 mod server;
+mod settings;
 mod stats;
 
 use std::io;
@@ -28,17 +26,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(fuzzing)]
+pub(crate) use crate::receivers::http::decompress::fuzz_decompress;
 pub use config::{
     CONNECTIONS_MAX, CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig, OtlpReceiverConfigError,
 };
 #[cfg(fuzzing)]
-pub(crate) use decompress::fuzz_decompress;
-#[cfg(fuzzing)]
 pub(crate) use grpc::fuzz_grpc_message;
+pub use settings::OtlpSettings;
 pub use stats::{ReceiverStats, SignalStats, StatSample, TransportStats};
 
+use crate::receivers::http::connection::Tasks;
 use ingest::Ingest;
-use server::{Port, Server, Tasks};
+use server::{Port, Server};
 
 /// A receiver that could not be started.
 #[derive(Debug, thiserror::Error)]

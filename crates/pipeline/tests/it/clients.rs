@@ -4,7 +4,7 @@
 
 mod expected;
 mod node;
-mod programs;
+pub(crate) mod programs;
 mod python;
 mod rust;
 

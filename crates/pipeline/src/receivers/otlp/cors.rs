@@ -11,8 +11,8 @@ use ::http::header::{
 use ::http::{Method, Response, StatusCode};
 
 use super::config::CorsConfig;
-use super::refusal::{Refusal, quote};
-use super::server::ResponseBody;
+use crate::receivers::http::refusal::{Refusal, quote};
+use crate::receivers::http::response::ResponseBody;
 
 /// What OTLP needs beyond the headers a browser sends anyway.
 const HEADERS_ALWAYS: &str = "content-type, content-encoding, x-scope-orgid";

@@ -15,12 +15,14 @@ use cupola_export::otlp::{grpc_path, response};
 use cupola_telemetry::Signal;
 use http_body::Body;
 
-use super::body::{Buffer, next_chunk};
-use super::decompress::Compression;
 use super::ingest::{self, Encoding, count_refusal};
-use super::refusal::{Refusal, quote};
-use super::server::{ResponseBody, Server};
+use super::server::Server;
 use super::stats::{SignalStats, count};
+use crate::receivers::http::body::{Buffer, next_chunk};
+use crate::receivers::http::decompress::Compression;
+use crate::receivers::http::headers::tenant;
+use crate::receivers::http::refusal::{Refusal, quote};
+use crate::receivers::http::response::ResponseBody;
 
 const PREFIX_BYTES: usize = 5;
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -91,7 +93,7 @@ where
     B::Error: Display,
 {
     let (head, mut body) = request.into_parts();
-    let tenant = ingest::tenant(&head.headers)?;
+    let tenant = tenant(&head.headers)?;
     let compression = match head.headers.get(&GRPC_ENCODING).map(HeaderValue::to_str) {
         None => None,
         Some(Ok(text)) => Compression::parse(text)?,

@@ -6,25 +6,23 @@
 
 use std::fmt::Display;
 
-use ::http::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue,
-    ORIGIN, RETRY_AFTER,
-};
-use ::http::{Method, Request, Response, StatusCode, Version};
+use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_export::Accepted;
 use cupola_export::otlp::{http_path, response};
 use cupola_telemetry::Signal;
 use http_body::Body;
 
-use super::body::{drain, read};
 use super::config::HttpConfig;
 use super::cors;
-use super::decompress::Compression;
 use super::ingest::{self, Encoding, count_refusal};
-use super::refusal::{Refusal, quote};
-use super::server::{ResponseBody, Server};
+use super::server::Server;
 use super::stats::{SignalStats, count};
+use crate::receivers::http::body::read;
+use crate::receivers::http::headers::{advise, compression, finish_body, tenant};
+use crate::receivers::http::refusal::{Refusal, quote};
+use crate::receivers::http::response::ResponseBody;
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -71,7 +69,10 @@ fn route<B>(config: &HttpConfig, request: &Request<B>, encoding: Option<Encoding
     let signal = [Signal::Logs, Signal::Metrics, Signal::Traces]
         .into_iter()
         .find(|signal| http_path(*signal) == path)
-        .ok_or_else(|| Refusal::UnknownPath(quote(path)))?;
+        .ok_or_else(|| Refusal::UnknownPath {
+            path: quote(path),
+            known: "OTLP is at /v1/logs, /v1/metrics and /v1/traces",
+        })?;
     if config.cors.is_some() && cors::is_preflight(request.method(), request.headers()) {
         return Ok(Route::Preflight);
     }
@@ -84,7 +85,10 @@ fn route<B>(config: &HttpConfig, request: &Request<B>, encoding: Option<Encoding
             .get(CONTENT_TYPE)
             .map(HeaderValue::as_bytes)
             .unwrap_or_default();
-        Refusal::ContentType(quote(&String::from_utf8_lossy(value)))
+        Refusal::ContentType {
+            given: quote(&String::from_utf8_lossy(value)),
+            wanted: "OTLP; send application/x-protobuf or application/json",
+        }
     })?;
     Ok(Route::Export(signal, encoding))
 }
@@ -141,7 +145,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    let tenant = ingest::tenant(request.headers())?;
+    let tenant = tenant(request.headers())?;
     let compression = compression(request.headers())?;
     let mut memory = server.ingest().reservation();
     let bytes_max = config.body_bytes_max;
@@ -156,39 +160,6 @@ where
         memory,
     };
     server.ingest().take(request, stats).await
-}
-
-fn compression(headers: &HeaderMap) -> Result<Option<Compression>, Refusal> {
-    let mut found = None;
-    for value in headers.get_all(CONTENT_ENCODING) {
-        let text = value
-            .to_str()
-            .map_err(|_| Refusal::ContentEncoding("?".to_owned()))?;
-        let compression = Compression::parse(text)?;
-        if found.is_some() && compression.is_some() {
-            return Err(Refusal::ContentEncoding("more than one".to_owned()));
-        }
-        found = found.or(compression);
-    }
-    Ok(found)
-}
-
-/// Over HTTP/1 a client that is still writing would see a closed connection instead of the answer. Over
-/// HTTP/2 it gets both.
-async fn finish_body<B>(request: Request<B>)
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Display,
-{
-    // Whoever asked before sending (`Expect: 100-continue`) and was not told to go on has sent nothing.
-    let announced = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    let unasked = request.headers().contains_key(EXPECT) && announced == request.body().size_hint().exact();
-    if request.version() < Version::HTTP_2 && !unasked {
-        drain(&mut request.into_body()).await;
-    }
 }
 
 fn success(signal: Signal, encoding: Encoding, accepted: &Accepted) -> Response<ResponseBody> {
@@ -206,22 +177,7 @@ fn failure(refusal: &Refusal, encoding: Encoding) -> Response<ResponseBody> {
         Encoding::Json => Bytes::from(status.to_json()),
     };
     let mut answer = answer(refusal.http_status(), encoding, body);
-    let headers = answer.headers_mut();
-    if let Some(delay) = refusal.retry_after() {
-        // Whole seconds, rounded up: never earlier than asked.
-        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    match refusal {
-        Refusal::NotPost(_) => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
-        Refusal::ContentEncoding(_) => {
-            headers.insert(
-                ACCEPT_ENCODING,
-                HeaderValue::from_static("gzip, zstd, deflate, identity"),
-            );
-        }
-        _ => {}
-    }
+    advise(refusal, answer.headers_mut());
     answer
 }
 

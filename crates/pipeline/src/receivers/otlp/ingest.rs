@@ -4,18 +4,17 @@
 
 use std::sync::Arc;
 
-use ::http::HeaderMap;
 use bytes::Bytes;
-use cupola_export::otlp::TENANT_HEADER;
 use cupola_export::{Accepted, SendError, Sink};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use cupola_telemetry::{Batch, DecodeError, DecodeLimits, Problem, Signal, TenantId};
 use tokio::sync::Semaphore;
 
-use super::body::into_bytes;
-use super::decompress::{Compression, decompress};
-use super::refusal::Refusal;
 use super::stats::{ReceiverStats, SignalStats, count};
+use crate::receivers::http::body::into_bytes;
+use crate::receivers::http::decompress::{Compression, decompress};
+use crate::receivers::http::pool::on_pool;
+use crate::receivers::http::refusal::Refusal;
 
 /// Largest bodies worked on where they were read, before and after decompression. 256 KiB of OTLP are unfolded and
 /// validated in about a millisecond; JSON takes longer.
@@ -114,26 +113,6 @@ impl Ingest {
     }
 }
 
-/// Runs `work` on the blocking pool when a processor has time for it.
-async fn on_pool<T: Send + 'static>(
-    cpu: &Arc<Semaphore>,
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let place = cpu.clone().acquire_owned().await.map_err(|_| Refusal::Closing)?;
-    let working = tokio::task::spawn_blocking(move || {
-        // Kept by the work, which goes on when nobody waits for it any more.
-        let _place = place;
-        work()
-    });
-    match working.await {
-        Ok(worked) => worked,
-        // A bug of ours, which the same bytes would meet again.
-        Err(error) if error.is_panic() => Err(Refusal::invalid("body", "the body could not be processed")),
-        // The runtime is going down.
-        Err(_) => Err(Refusal::Closing),
-    }
-}
-
 impl Request {
     fn inline_bytes_max(&self) -> usize {
         match self.encoding {
@@ -214,24 +193,6 @@ fn refuse(error: DecodeError) -> Refusal {
     }
 }
 
-/// The tenant a request names, or the default one.
-pub(super) fn tenant(headers: &HeaderMap) -> Result<TenantId, Refusal> {
-    let mut values = headers.get_all(TENANT_HEADER).iter();
-    let Some(value) = values.next() else {
-        return Ok(TenantId::default_tenant());
-    };
-    if values.next().is_some() {
-        return Err(Refusal::invalid(
-            TENANT_HEADER,
-            "the request names more than one tenant",
-        ));
-    }
-    let text = value
-        .to_str()
-        .map_err(|_| Refusal::invalid(TENANT_HEADER, "the tenant id is not ASCII text"))?;
-    TenantId::parse(text).map_err(|error| Refusal::invalid(TENANT_HEADER, error))
-}
-
 /// Counts a refusal that has no items to count.
 pub(super) fn count_refusal(stats: &SignalStats, refusal: &Refusal) {
     match refusal {
@@ -245,35 +206,7 @@ pub(super) fn count_refusal(stats: &SignalStats, refusal: &Refusal) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::sync_channel;
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_request_given_up_keeps_its_processor_until_its_work_is_done() {
-        let cpu = Arc::new(Semaphore::new(1));
-        let (begun, begins) = sync_channel(1);
-        let (end, ends) = sync_channel::<()>(1);
-        let request = tokio::spawn({
-            let cpu = cpu.clone();
-            async move {
-                on_pool(&cpu, move || {
-                    begun.send(()).unwrap();
-                    ends.recv().unwrap();
-                    Ok(())
-                })
-                .await
-            }
-        });
-        tokio::task::spawn_blocking(move || begins.recv().unwrap())
-            .await
-            .unwrap();
-        request.abort();
-        assert!(request.await.unwrap_err().is_cancelled());
-        assert_eq!(cpu.available_permits(), 0, "somebody is still working");
-        end.send(()).unwrap();
-        drop(cpu.acquire().await.unwrap());
-    }
 
     /// A request of log records for the store, and the memory it is held in.
     fn request(compression: Option<Compression>, body: Vec<u8>) -> Request {

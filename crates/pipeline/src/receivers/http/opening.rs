@@ -16,17 +16,17 @@ const PREFACE_BYTES: usize = 24;
 
 /// Whether a connection has got past its opening: a preface's worth of bytes, or a whole request.
 #[derive(Clone, Default)]
-pub(super) struct Opening {
+pub(crate) struct Opening {
     complete: Arc<AtomicBool>,
 }
 
 impl Opening {
-    pub(super) fn complete(&self) {
+    pub(crate) fn complete(&self) {
         self.complete.store(true, Ordering::Relaxed);
     }
 
     /// Returns if the opening is not over after `limit`, else never.
-    pub(super) async fn overdue(&self, limit: Duration) {
+    pub(crate) async fn overdue(&self, limit: Duration) {
         tokio::time::sleep(limit).await;
         if self.complete.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -34,7 +34,7 @@ impl Opening {
     }
 
     /// Counts what is read from `stream`.
-    pub(super) fn watch<S>(&self, stream: S) -> Watched<S> {
+    pub(crate) fn watch<S>(&self, stream: S) -> Watched<S> {
         Watched {
             stream,
             missing: PREFACE_BYTES,
@@ -44,7 +44,7 @@ impl Opening {
 }
 
 /// A stream whose first bytes are counted.
-pub(super) struct Watched<S> {
+pub(crate) struct Watched<S> {
     stream: S,
     /// Of the opening.
     missing: usize,

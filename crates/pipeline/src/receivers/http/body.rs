@@ -25,7 +25,7 @@ const DRAIN_BYTES_MAX: usize = 32 * 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A buffer whose contents are reserved before they are copied.
-pub(super) struct Buffer<'m> {
+pub(crate) struct Buffer<'m> {
     bytes: Vec<u8>,
     /// Announced length, if there is one; growth stops there.
     expected: Option<usize>,
@@ -36,7 +36,7 @@ pub(super) struct Buffer<'m> {
 }
 
 impl<'m> Buffer<'m> {
-    pub(super) fn new(
+    pub(crate) fn new(
         expected: Option<usize>,
         bytes_max: usize,
         memory: &'m mut Reservation,
@@ -53,11 +53,11 @@ impl<'m> Buffer<'m> {
         })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
         let length = self.bytes.len() + chunk.len();
         if length > self.bytes_max {
             return Err(Refusal::TooLarge {
@@ -98,7 +98,7 @@ impl<'m> Buffer<'m> {
     }
 
     /// The body. What stays reserved is its length.
-    pub(super) fn finish(self) -> Bytes {
+    pub(crate) fn finish(self) -> Bytes {
         let body = into_bytes(self.bytes);
         self.memory.shrink(self.reserved.saturating_sub(body.len()));
         body
@@ -106,7 +106,7 @@ impl<'m> Buffer<'m> {
 }
 
 /// Gives up capacity that is more than an eighth too large: the bytes may be kept for long.
-pub(super) fn into_bytes(mut bytes: Vec<u8>) -> Bytes {
+pub(crate) fn into_bytes(mut bytes: Vec<u8>) -> Bytes {
     if bytes.capacity() - bytes.len() > bytes.len() / 8 {
         bytes.shrink_to_fit();
     }
@@ -114,7 +114,7 @@ pub(super) fn into_bytes(mut bytes: Vec<u8>) -> Bytes {
 }
 
 /// The next piece of a body; `None` at its end.
-pub(super) async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, Refusal>
+pub(crate) async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
@@ -136,7 +136,7 @@ where
 }
 
 /// The whole body of an HTTP request.
-pub(super) async fn read<B>(
+pub(crate) async fn read<B>(
     body: &mut B,
     bytes_max: usize,
     memory: &mut Reservation,
@@ -163,7 +163,7 @@ where
 }
 
 /// Reads on, keeping nothing, until the end or a bound.
-pub(super) async fn drain<B>(body: &mut B)
+pub(crate) async fn drain<B>(body: &mut B)
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,

@@ -16,16 +16,19 @@ use inflate::{GzipReader, ZlibReader};
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     Gzip,
     Zstd,
     /// With the zlib header, as HTTP and gRPC mean it.
     Deflate,
+    /// One block without a frame, as Prometheus and Loki mean it. Not known to [`Compression::parse`]: receivers
+    /// whose protocol has it say so.
+    Snappy,
 }
 
 impl Compression {
     /// Reads `Content-Encoding` or `grpc-encoding`: `Ok(None)` is no compression.
-    pub(super) fn parse(text: &str) -> Result<Option<Compression>, Refusal> {
+    pub(crate) fn parse(text: &str) -> Result<Option<Compression>, Refusal> {
         let text = text.trim();
         let is = |name: &str| text.eq_ignore_ascii_case(name);
         if text.is_empty() || is("identity") || is("none") {
@@ -42,11 +45,12 @@ impl Compression {
     }
 
     /// How large a body will be unfolded: what it says, where that can be true, else a guess.
-    pub(super) fn unfolded_bytes(self, input: &[u8]) -> usize {
+    pub(crate) fn unfolded_bytes(self, input: &[u8]) -> usize {
         let said = match self {
             Compression::Gzip => gzip_size(input).filter(|size| *size / GZIP_RATIO_MAX <= input.len()),
             Compression::Zstd => zstd_size(input).map(|size| usize::try_from(size).unwrap_or(usize::MAX)),
             Compression::Deflate => None,
+            Compression::Snappy => snappy_size(input),
         };
         said.unwrap_or(input.len().saturating_mul(RATIO_GUESS))
     }
@@ -54,6 +58,8 @@ impl Compression {
 
 /// Deflate cannot do better than this.
 const GZIP_RATIO_MAX: usize = 1032;
+/// A copy of 64 bytes takes two at the least.
+const SNAPPY_RATIO_MAX: usize = 32;
 /// First guess where a body does not say its size.
 const RATIO_GUESS: usize = 6;
 const STEP_BYTES_MIN: usize = 16 * 1024;
@@ -68,7 +74,7 @@ thread_local! {
 }
 
 /// The unfolded bytes, at most `bytes_max` of them. They are reserved in `memory`, beside what it holds.
-pub(super) fn decompress(
+pub(crate) fn decompress(
     compression: Compression,
     input: &[u8],
     bytes_max: usize,
@@ -89,6 +95,7 @@ pub(super) fn decompress(
             unfold(decoder, guess, bytes_max, memory)
         }),
         Compression::Zstd => zstd_body(input, guess, bytes_max, memory),
+        Compression::Snappy => snappy_block(input, bytes_max, memory),
     };
     unfolded.map_err(|failure| failure.into_refusal(compression, bytes_max))
 }
@@ -105,6 +112,7 @@ impl Failure {
             Compression::Gzip => "gzip",
             Compression::Zstd => "zstd",
             Compression::Deflate => "deflate",
+            Compression::Snappy => "snappy",
         };
         match self {
             Failure::TooLarge => Refusal::TooLarge { bytes_max },
@@ -125,6 +133,32 @@ fn gzip_size(input: &[u8]) -> Option<usize> {
 /// The size a zstd frame says it has.
 fn zstd_size(input: &[u8]) -> Option<u64> {
     zstd_safe::get_frame_content_size(input).ok().flatten()
+}
+
+/// The size a block says it has, where that can be true.
+fn snappy_size(input: &[u8]) -> Option<usize> {
+    let size = snap::raw::decompress_len(input).ok()?;
+    (size / SNAPPY_RATIO_MAX <= input.len()).then_some(size)
+}
+
+/// A block says its size first, and what it unfolds to is refused if it is any other.
+fn snappy_block(input: &[u8], bytes_max: usize, memory: &mut Reservation) -> Result<Vec<u8>, Failure> {
+    let corrupt = |error: snap::Error| Failure::Corrupt(error.to_string());
+    let said = snap::raw::decompress_len(input).map_err(corrupt)?;
+    if said > bytes_max {
+        return Err(Failure::TooLarge);
+    }
+    let size =
+        snappy_size(input).ok_or_else(|| Failure::Corrupt("the size it claims cannot be".to_owned()))?;
+    if !memory.try_grow(size) {
+        return Err(Failure::OverMemory);
+    }
+    let mut out = vec![0; size];
+    let written = snap::raw::Decoder::new()
+        .decompress(input, &mut out)
+        .map_err(corrupt)?;
+    out.truncate(written);
+    Ok(out)
 }
 
 fn zstd_body(
@@ -233,10 +267,15 @@ pub(crate) fn fuzz_decompress(data: &[u8]) {
     let Some((first, input)) = data.split_first() else {
         return;
     };
-    let codecs = [Compression::Gzip, Compression::Zstd, Compression::Deflate];
+    let codecs = [
+        Compression::Gzip,
+        Compression::Zstd,
+        Compression::Deflate,
+        Compression::Snappy,
+    ];
     let budget = cupola_telemetry::memory::MemoryBudget::new(BUDGET);
     let mut memory = budget.reservation();
-    if let Ok(output) = decompress(codecs[usize::from(*first) % 3], input, BYTES_MAX, &mut memory) {
+    if let Ok(output) = decompress(codecs[usize::from(*first) % 4], input, BYTES_MAX, &mut memory) {
         assert!(output.len() <= BYTES_MAX);
         assert!(memory.bytes() >= output.len());
     }

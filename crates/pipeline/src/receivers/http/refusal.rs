@@ -1,5 +1,5 @@
-//! Every way a request can be refused, and what each is called in HTTP and in gRPC. One list, so that both
-//! transports agree.
+//! Every way a request can be refused, and what each is called in HTTP and in gRPC. One list, so that all
+//! receivers agree.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const QUOTE_BYTES_MAX: usize = 200;
 const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// Enough of a text to recognise it.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     shortened(text.to_owned(), QUOTE_BYTES_MAX)
 }
 
@@ -31,15 +31,15 @@ fn shortened(mut text: String, bytes_max: usize) -> String {
 
 /// Why a request is not taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("there is nothing at {0}; OTLP is at /v1/logs, /v1/metrics and /v1/traces")]
-    UnknownPath(String),
+pub(crate) enum Refusal {
+    #[error("there is nothing at {path}; {known}")]
+    UnknownPath { path: String, known: &'static str },
     #[error("method {0} is not served")]
     UnknownMethod(String),
     #[error("{0} is not allowed here; send a POST")]
     NotPost(String),
-    #[error("content type {0:?} is not OTLP; send application/x-protobuf or application/json")]
-    ContentType(String),
+    #[error("content type {given:?} is not {wanted}")]
+    ContentType { given: String, wanted: &'static str },
     #[error("{0:?} is not a gRPC content type of OTLP; send application/grpc")]
     GrpcContentType(String),
     #[error("content encoding {0:?} is not supported; send gzip, zstd, deflate or identity")]
@@ -61,7 +61,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn invalid(field: impl Into<String>, description: impl ToString) -> Refusal {
+    pub(crate) fn invalid(field: impl Into<String>, description: impl ToString) -> Refusal {
         Refusal::Invalid {
             field: shortened(field.into(), DESCRIPTION_BYTES_MAX),
             description: shortened(description.to_string(), DESCRIPTION_BYTES_MAX),
@@ -69,7 +69,7 @@ impl Refusal {
     }
 
     /// The wait to ask for, if the same request may succeed later.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Refusal::OverMemory | Refusal::Closing | Refusal::Slow(_) => Some(RETRY_AFTER_DEFAULT),
             Refusal::Sink(SendError::Retryable { retry_after, .. }) => Some(
@@ -81,11 +81,11 @@ impl Refusal {
         }
     }
 
-    pub(super) fn http_status(&self) -> StatusCode {
+    pub(crate) fn http_status(&self) -> StatusCode {
         match self {
-            Refusal::UnknownPath(_) | Refusal::UnknownMethod(_) => StatusCode::NOT_FOUND,
+            Refusal::UnknownPath { .. } | Refusal::UnknownMethod(_) => StatusCode::NOT_FOUND,
             Refusal::NotPost(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::ContentType(_) | Refusal::GrpcContentType(_) | Refusal::ContentEncoding(_) => {
+            Refusal::ContentType { .. } | Refusal::GrpcContentType(_) | Refusal::ContentEncoding(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Refusal::Origin(_) => StatusCode::FORBIDDEN,
@@ -101,11 +101,11 @@ impl Refusal {
 
     fn code(&self) -> Code {
         match self {
-            Refusal::UnknownPath(_) => Code::NotFound,
+            Refusal::UnknownPath { .. } => Code::NotFound,
             Refusal::UnknownMethod(_) | Refusal::NotPost(_) | Refusal::ContentEncoding(_) => {
                 Code::Unimplemented
             }
-            Refusal::ContentType(_)
+            Refusal::ContentType { .. }
             | Refusal::GrpcContentType(_)
             | Refusal::Invalid { .. }
             | Refusal::Sink(SendError::Permanent { .. }) => Code::InvalidArgument,
@@ -120,7 +120,7 @@ impl Refusal {
     }
 
     /// The error body of either transport.
-    pub(super) fn rpc_status(&self) -> RpcStatus {
+    pub(crate) fn rpc_status(&self) -> RpcStatus {
         let message = shortened(self.to_string(), DESCRIPTION_BYTES_MAX);
         let mut status = RpcStatus::new(self.code() as i32, message);
         status.retry_delay = self.retry_after();
@@ -142,7 +142,7 @@ impl Refusal {
         status
     }
 
-    pub(super) fn grpc_status(&self) -> tonic::Status {
+    pub(crate) fn grpc_status(&self) -> tonic::Status {
         let status = self.rpc_status();
         if status.retry_delay.is_none() && status.violations.is_empty() {
             return tonic::Status::new(self.code(), status.message);

@@ -1,0 +1,60 @@
+//! Settings that every receiver on HTTP has, by the Collector's names.
+
+use std::time::Duration;
+
+use cupola_config::Endpoint;
+use cupola_config::units::{ByteSize, TimeSpan};
+use serde::Deserialize;
+
+use crate::processors::ConfigError;
+
+/// Where requests come in and what bounds them. TLS, CORS and authentication are not part of it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpServerConfig {
+    /// The receiver's usual port on loopback, unless given.
+    pub endpoint: Option<Endpoint>,
+    /// Largest body, before and after decompression.
+    pub max_request_body_size: ByteSize,
+    /// Time a client has to send a whole body.
+    pub read_timeout: TimeSpan,
+    /// Without effect: the tenant is always read from `X-Scope-OrgID`, and nothing else is kept of headers.
+    pub include_metadata: bool,
+}
+
+impl Default for HttpServerConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            max_request_body_size: ByteSize(20 * 1024 * 1024),
+            read_timeout: TimeSpan(Duration::from_secs(60)),
+            include_metadata: false,
+        }
+    }
+}
+
+impl HttpServerConfig {
+    pub(crate) fn validate(&self, prefix: &str) -> Result<(), ConfigError> {
+        if self.max_request_body_size.0 == 0 {
+            let key = format!("{prefix}max_request_body_size");
+            return Err(ConfigError::setting(key, "must be greater than zero"));
+        }
+        if self.read_timeout.0.is_zero() {
+            let key = format!("{prefix}read_timeout");
+            return Err(ConfigError::setting(
+                key,
+                "must be greater than zero: a client could hold memory for ever",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn endpoint(&self, port: u16) -> Endpoint {
+        self.endpoint.unwrap_or(Endpoint::loopback(port))
+    }
+
+    pub(crate) fn limits(&self) -> (usize, Duration) {
+        let bytes = usize::try_from(self.max_request_body_size.0).unwrap_or(usize::MAX);
+        (bytes, self.read_timeout.0)
+    }
+}

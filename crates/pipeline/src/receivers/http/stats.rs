@@ -1,0 +1,142 @@
+//! What is counted of one signal of a receiver. Plain atomics, read by whoever publishes metrics. The names are
+//! those of the OpenTelemetry Collector's self-telemetry where it has one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cupola_telemetry::Signal;
+
+/// Counts of one signal over one transport.
+#[derive(Debug, Default)]
+pub struct SignalStats {
+    /// Requests begun.
+    pub requests: AtomicU64,
+    /// Items taken by the sink.
+    pub accepted_items: AtomicU64,
+    /// Items refused in a way that asks the client to send them again.
+    pub refused_items: AtomicU64,
+    /// Items refused for good, by the sink or with a partial success.
+    pub failed_items: AtomicU64,
+    /// Bytes of bodies and messages as they came, compressed or not.
+    pub wire_bytes: AtomicU64,
+    /// Bytes of OTLP after decompression.
+    pub payload_bytes: AtomicU64,
+    /// Requests that could not be read: not protobuf, not JSON, not OTLP, corrupt compression.
+    pub requests_invalid: AtomicU64,
+    /// Requests over the size limit.
+    pub requests_too_large: AtomicU64,
+    /// Requests refused, retryably, because memory is at its ceiling.
+    pub requests_over_memory: AtomicU64,
+    /// Requests refused, retryably, because their body did not arrive in time.
+    pub requests_slow: AtomicU64,
+}
+
+/// One number, ready for a metrics page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatSample {
+    pub name: &'static str,
+    pub help: &'static str,
+    /// `grpc` or `http`.
+    pub transport: &'static str,
+    /// `None` where the name has the signal in it, or the number is about none.
+    pub signal: Option<Signal>,
+    pub value: u64,
+    /// A level rather than a count.
+    pub gauge: bool,
+}
+
+const ACCEPTED: &str = "Items taken by the next component.";
+const REFUSED: &str = "Items refused in a way that asks the client to send them again.";
+const FAILED: &str = "Items refused for good.";
+
+/// Accepted, refused and failed, by signal.
+fn item_names(signal: Signal) -> [&'static str; 3] {
+    match signal {
+        Signal::Logs => [
+            "otelcol_receiver_accepted_log_records",
+            "otelcol_receiver_refused_log_records",
+            "otelcol_receiver_failed_log_records",
+        ],
+        Signal::Metrics => [
+            "otelcol_receiver_accepted_metric_points",
+            "otelcol_receiver_refused_metric_points",
+            "otelcol_receiver_failed_metric_points",
+        ],
+        Signal::Traces => [
+            "otelcol_receiver_accepted_spans",
+            "otelcol_receiver_refused_spans",
+            "otelcol_receiver_failed_spans",
+        ],
+    }
+}
+
+impl SignalStats {
+    pub(crate) fn collect(&self, transport: &'static str, signal: Signal, samples: &mut Vec<StatSample>) {
+        let mut add = |name, help, signal, value: &AtomicU64| {
+            let value = value.load(Ordering::Relaxed);
+            samples.push(StatSample {
+                name,
+                help,
+                transport,
+                signal,
+                value,
+                gauge: false,
+            });
+        };
+        let [accepted, refused, failed] = item_names(signal);
+        add(accepted, ACCEPTED, None, &self.accepted_items);
+        add(refused, REFUSED, None, &self.refused_items);
+        add(failed, FAILED, None, &self.failed_items);
+        let signal = Some(signal);
+        add(
+            "cupola_receiver_requests_total",
+            "Requests begun.",
+            signal,
+            &self.requests,
+        );
+        add(
+            "cupola_receiver_wire_bytes_total",
+            "Bytes of bodies as they came.",
+            signal,
+            &self.wire_bytes,
+        );
+        add(
+            "cupola_receiver_payload_bytes_total",
+            "Bytes after decompression.",
+            signal,
+            &self.payload_bytes,
+        );
+        let name = "cupola_receiver_requests_invalid_total";
+        add(
+            name,
+            "Requests that could not be read.",
+            signal,
+            &self.requests_invalid,
+        );
+        let name = "cupola_receiver_requests_too_large_total";
+        add(
+            name,
+            "Requests over the size limit.",
+            signal,
+            &self.requests_too_large,
+        );
+        let name = "cupola_receiver_requests_over_memory_total";
+        add(
+            name,
+            "Requests refused because memory is at its ceiling.",
+            signal,
+            &self.requests_over_memory,
+        );
+        let name = "cupola_receiver_requests_slow_total";
+        add(
+            name,
+            "Requests refused because their body did not arrive in time.",
+            signal,
+            &self.requests_slow,
+        );
+    }
+}
+
+/// Adds to a counter.
+pub(crate) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}

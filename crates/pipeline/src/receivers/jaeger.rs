@@ -1,0 +1,242 @@
+//! The Jaeger receiver: gRPC (`jaeger.api_v2.CollectorService/PostSpans`) and Thrift over HTTP (`POST /api/traces`).
+//!
+//! A protocol is served if it is named under `protocols`. Answers after the sink has taken every span; what may be
+//! taken later is refused with 503 and `Retry-After`, and over gRPC with UNAVAILABLE and RetryInfo.
+//!
+//! How spans become spans of OTLP, after the Collector and the other direction in the specification:
+//! - the process is the resource: its service `service.name`, its tags attributes (`hostname` is `host.name`).
+//! - tags keep their types. `span.kind`, `w3c.tracestate`, `otel.scope.name` and `.version` (and the older
+//!   `otel.library.…`), `otel.status_code` and `otel.status_description` go to where they belong; without a status a
+//!   true `error` is one.
+//! - the parent is `parentSpanId`, or the first reference `CHILD_OF` in the same trace; other references are links, with
+//!   `opentracing.ref_type`.
+//! - logs are events, named by their field `event`, or `message`.
+//! - warnings are the attribute `jaeger.warnings`, one a line; the sampled bit of the flags stays one.
+//!
+//! Refuses the ports of agents (UDP), which Jaeger has given up, and spans without ids: those with an error after the
+//! others have been taken.
+
+mod convert;
+mod grpc;
+mod http;
+mod proto;
+mod thrift;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cupola_config::Endpoint;
+use cupola_export::{Sample, Sink};
+use cupola_telemetry::Signal;
+use cupola_telemetry::memory::MemoryBudget;
+use serde::{Deserialize, Deserializer};
+
+use super::http::config::HttpServerConfig;
+use super::http::intake::Intake;
+use super::http::server::{HttpServer, StartError};
+use crate::processors::ConfigError;
+use grpc::Calls;
+use http::Posts;
+
+const GRPC_PORT: u16 = 14250;
+const THRIFT_HTTP_PORT: u16 = 14268;
+
+/// Settings of the receiver `jaeger`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JaegerReceiverConfig {
+    pub protocols: JaegerProtocols,
+}
+
+/// Each is served if it is named, with its defaults if nothing is said of it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JaegerProtocols {
+    #[serde(deserialize_with = "named")]
+    pub grpc: Option<JaegerGrpcConfig>,
+    #[serde(deserialize_with = "named")]
+    pub thrift_http: Option<HttpServerConfig>,
+}
+
+/// Where gRPC is served.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JaegerGrpcConfig {
+    pub endpoint: Endpoint,
+    /// Largest message, before and after decompression.
+    pub max_recv_msg_size_mib: u64,
+}
+
+impl Default for JaegerGrpcConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: Endpoint::loopback(GRPC_PORT),
+            max_recv_msg_size_mib: 4,
+        }
+    }
+}
+
+/// A key without a value counts as there.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl JaegerReceiverConfig {
+    /// Where it will listen, by protocol.
+    pub fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
+        let grpc = self.protocols.grpc.as_ref().map(|grpc| ("grpc", grpc.endpoint.0));
+        let thrift = self
+            .protocols
+            .thrift_http
+            .as_ref()
+            .map(|http| ("thrift_http", http.endpoint(THRIFT_HTTP_PORT).0));
+        grpc.into_iter().chain(thrift).collect()
+    }
+
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let protocols = &self.protocols;
+        if protocols.grpc.is_none() && protocols.thrift_http.is_none() {
+            return Err(ConfigError::setting(
+                "protocols",
+                "name at least one of grpc and thrift_http",
+            ));
+        }
+        if protocols
+            .grpc
+            .as_ref()
+            .is_some_and(|grpc| grpc.max_recv_msg_size_mib == 0)
+        {
+            return Err(ConfigError::setting(
+                "protocols.grpc.max_recv_msg_size_mib",
+                "must be greater than zero",
+            ));
+        }
+        let http = protocols.thrift_http.as_ref();
+        http.map_or(Ok(()), |http| http.validate("protocols.thrift_http."))
+    }
+}
+
+/// Starts Jaeger receivers.
+#[derive(Debug)]
+pub struct JaegerReceiver;
+
+impl JaegerReceiver {
+    /// Listens until [`RunningJaeger::shutdown`]. Bodies and what is made of them are held within `memory`.
+    pub async fn start(
+        config: JaegerReceiverConfig,
+        sink: Arc<dyn Sink>,
+        memory: MemoryBudget,
+    ) -> Result<RunningJaeger, StartError> {
+        config.validate()?;
+        let mut running = RunningJaeger {
+            grpc_addr: None,
+            thrift_http_addr: None,
+            grpc: None,
+            thrift_http: None,
+        };
+        let timeout = HttpServerConfig::default().read_timeout.0;
+        if let Some(grpc) = &config.protocols.grpc {
+            let mib = usize::try_from(grpc.max_recv_msg_size_mib).unwrap_or(usize::MAX);
+            let limits = (mib.saturating_mul(1024 * 1024), timeout);
+            let calls = Arc::new(Calls {
+                intake: Intake::new(Signal::Traces, "grpc", limits, sink.clone(), memory.clone()),
+            });
+            let server = HttpServer::start("jaeger", grpc.endpoint, timeout, calls.clone()).await?;
+            running.grpc_addr = Some(server.addr);
+            running.grpc = Some((calls, server));
+        }
+        if let Some(http) = &config.protocols.thrift_http {
+            let posts = Arc::new(Posts {
+                intake: Intake::new(Signal::Traces, "http", http.limits(), sink, memory),
+            });
+            let endpoint = http.endpoint(THRIFT_HTTP_PORT);
+            let server = HttpServer::start("jaeger", endpoint, http.read_timeout.0, posts.clone()).await?;
+            running.thrift_http_addr = Some(server.addr);
+            running.thrift_http = Some((posts, server));
+        }
+        Ok(running)
+    }
+}
+
+/// A receiver that is serving. Dropping it stops it without waiting for requests in flight.
+#[derive(Debug)]
+pub struct RunningJaeger {
+    /// Where it listens, with the port the system chose if it was asked to.
+    pub grpc_addr: Option<SocketAddr>,
+    pub thrift_http_addr: Option<SocketAddr>,
+    grpc: Option<(Arc<Calls>, HttpServer)>,
+    thrift_http: Option<(Arc<Posts>, HttpServer)>,
+}
+
+impl RunningJaeger {
+    /// Finishes requests in flight, for a bounded time.
+    pub async fn shutdown(&self) {
+        let grpc = async {
+            if let Some((_, server)) = &self.grpc {
+                server.shutdown().await;
+            }
+        };
+        let http = async {
+            if let Some((_, server)) = &self.thrift_http {
+                server.shutdown().await;
+            }
+        };
+        tokio::join!(grpc, http);
+    }
+
+    /// Adds what is counted.
+    pub fn collect(&self, samples: &mut Vec<Sample>) {
+        if let Some((calls, _)) = &self.grpc {
+            calls.intake.collect(samples);
+        }
+        if let Some((posts, _)) = &self.thrift_http {
+            posts.intake.collect(samples);
+        }
+    }
+}
+
+/// What could not be converted.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    /// Spans without ids.
+    refused: u64,
+}
+
+const REFUSED: &str = "spans without a trace id and a span id were refused";
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(data: &[u8], room: &mut super::http::intake::Room<'_>) {
+    let _ = proto::convert(data, cupola_telemetry::TenantId::default_tenant(), room);
+    let _ = thrift::convert(data, cupola_telemetry::TenantId::default_tenant(), room);
+}
+
+#[cfg(test)]
+mod tests {
+    use cupola_telemetry::TenantId;
+    use proptest::prelude::*;
+
+    use super::super::http::intake::Room;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_either_format_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), low in prop::collection::vec(0u8..16, 0..200)) {
+            for bytes in [bytes, low] {
+                let mut memory = MemoryBudget::new(1 << 22).reservation();
+                let mut room = Room::new(&mut memory, 1 << 20);
+                let _ = proto::convert(&bytes, TenantId::default_tenant(), &mut room);
+                let _ = thrift::convert(&bytes, TenantId::default_tenant(), &mut room);
+            }
+        }
+    }
+
+    #[test]
+    fn a_protocol_without_settings_has_its_defaults() {
+        let config: JaegerReceiverConfig =
+            cupola_config::yaml::from_str("protocols:\n  grpc:\n  thrift_http:\n").unwrap();
+        assert_eq!(config.protocols.grpc, Some(JaegerGrpcConfig::default()));
+        assert_eq!(config.protocols.thrift_http, Some(HttpServerConfig::default()));
+        let none: JaegerReceiverConfig = cupola_config::yaml::from_str("protocols: {}").unwrap();
+        assert!(none.validate().is_err());
+    }
+}
