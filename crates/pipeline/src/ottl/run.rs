@@ -1,5 +1,7 @@
 //! Running statements and conditions over a batch.
 
+mod select;
+
 use cupola_telemetry::edit::{Editor as Edits, Level, Map, Place, Verdict, edit};
 use cupola_telemetry::{Batch, Signal};
 
@@ -11,6 +13,8 @@ use super::error::{Fault, OttlError, RunError};
 use super::eval::{Condition, Run};
 use super::lexer::Failure;
 use super::parser;
+
+pub use select::{Marks, Split};
 
 /// What became of a batch.
 #[derive(Debug)]

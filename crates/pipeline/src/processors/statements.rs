@@ -112,7 +112,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn setting(key: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn setting(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Setting {
             key: key.into(),
             problem: problem.into(),
