@@ -9,3 +9,8 @@ pub fn decompress(data: &[u8]) {
 pub fn grpc_message(data: &[u8]) {
     crate::receivers::otlp::fuzz_grpc_message(data);
 }
+
+/// Reads `data` as what receivers of other protocols than OTLP are sent; its first byte chooses the format.
+pub fn received(data: &[u8]) {
+    crate::receivers::fuzz_received(data);
+}

@@ -1,10 +1,13 @@
 //! Pipelines: what takes telemetry in and works on it before it is exported.
 //!
-//! Owns the receivers (and, later, processors and connectors). Refuses to know where batches end up: a
-//! receiver is given a [`cupola_export::Sink`], which may be the store, an exporter or a processor.
+//! Owns receivers, processors and connectors, and the graph that joins them with exporters as a configuration says.
+//! Refuses to know where batches end up: whoever links it registers further exporters, the store among them.
 
+pub mod components;
+pub mod connectors;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod graph;
 pub mod ottl;
 pub mod processors;
 pub mod receivers;

@@ -4,10 +4,13 @@
 
 mod clients;
 mod conformance;
+mod connectors;
 mod garbage;
+mod graph;
 mod lifecycle;
 mod ottl;
 mod payloads;
 mod processors;
+mod receivers;
 mod support;
 mod throughput;

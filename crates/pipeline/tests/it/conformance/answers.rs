@@ -197,10 +197,7 @@ async fn c07_partial_success_carries_exact_rejected_count() {
         (Signal::Traces, "rejectedSpans"),
     ];
     for (signal, name) in names {
-        let outcome = Accepted {
-            rejected: 2,
-            message: "too old".to_owned(),
-        };
+        let outcome = Accepted::partial(2, "too old");
         for _ in 0..3 {
             receiver.sink.answer(Ok(outcome.clone()));
         }
@@ -244,10 +241,7 @@ async fn c07_partial_success_carries_exact_rejected_count() {
 #[tokio::test]
 async fn c07_a_warning_is_a_message_with_nothing_rejected() {
     let receiver = start().await;
-    let warning = Accepted {
-        rejected: 0,
-        message: "deprecated".to_owned(),
-    };
+    let warning = Accepted::partial(0, "deprecated");
     receiver.sink.answer(Ok(warning.clone()));
     receiver.sink.answer(Ok(warning.clone()));
     let answer = receiver.post("/v1/logs", PROTOBUF, request(Signal::Logs)).await;

@@ -1,0 +1,381 @@
+//! Exporters by name, each with the queue, the retries and the dead letters that all of them have.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cupola_config::{ComponentId, Node, Problems, SecretPath};
+use cupola_export::debug::{DebugConfig, DebugSink};
+use cupola_export::elasticsearch::{ElasticsearchConfig, ElasticsearchSink};
+use cupola_export::failover::{Failover, FailoverConfig};
+use cupola_export::file::{FileConfig, FileSink};
+use cupola_export::loki::{LokiConfig, LokiSink};
+use cupola_export::otlp::{OtlpHttpSettings, OtlpSettings, OtlpSink};
+use cupola_export::postgres::{PostgresConfig, PostgresSink};
+use cupola_export::prometheus_page::{PageConfig, PageSink};
+use cupola_export::prometheus_remote_write::{RemoteWriteConfig, RemoteWriteSink};
+use cupola_export::queue::WhenFull;
+use cupola_export::{Accepted, Component, DeliveryConfig, Exporter, Sample, SendError, Sink};
+use cupola_telemetry::{Batch, Signal};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use super::{ALL, LOGS, METRICS};
+use crate::graph::Context;
+use crate::graph::kinds::{BuildError, ExporterSettings, Kind, Registry, tell};
+
+/// Directory of dead letters, below that of the pipelines: one for each exporter.
+pub const DEAD_LETTERS: &str = "dead-letters";
+
+pub(super) fn register(registry: &mut Registry) {
+    let exporters = &mut registry.exporters;
+    exporters.push(delivered(
+        "otlp",
+        ALL,
+        |config: &OtlpSettings| keyed(config.validate()),
+        |config, timeout| {
+            Ok(Arc::new(
+                OtlpSink::new(config.config(timeout).map_err(BuildError::of)?).map_err(BuildError::of)?,
+            ))
+        },
+    ));
+    exporters.push(delivered(
+        "otlphttp",
+        ALL,
+        |config: &OtlpHttpSettings| keyed(config.validate()),
+        |config, _| {
+            Ok(Arc::new(
+                OtlpSink::new(config.config().map_err(BuildError::of)?).map_err(BuildError::of)?,
+            ))
+        },
+    ));
+    exporters.push(delivered(
+        "loki",
+        LOGS,
+        |config: &LokiConfig| whole(config.validate()),
+        |config, _| Ok(Arc::new(LokiSink::new(config).map_err(BuildError::of)?)),
+    ));
+    exporters.push(delivered(
+        "prometheusremotewrite",
+        METRICS,
+        |config: &RemoteWriteConfig| whole(config.validate()),
+        |config, _| Ok(Arc::new(RemoteWriteSink::new(config).map_err(BuildError::of)?)),
+    ));
+    exporters.push(delivered(
+        "elasticsearch",
+        ALL,
+        |config: &ElasticsearchConfig| whole(config.validate()),
+        |config, _| {
+            Ok(Arc::new(
+                ElasticsearchSink::new(config.clone()).map_err(BuildError::of)?,
+            ))
+        },
+    ));
+    #[cfg(feature = "kafka")]
+    exporters.push(delivered(
+        "kafka",
+        ALL,
+        |config: &cupola_export::kafka::KafkaConfig| whole(config.validate()),
+        |config, _| {
+            Ok(Arc::new(
+                cupola_export::kafka::KafkaSink::new(config.clone()).map_err(BuildError::of)?,
+            ))
+        },
+    ));
+    exporters.push(delivered(
+        "postgres",
+        ALL,
+        |config: &PostgresConfig| whole(config.validate()),
+        |config, _| {
+            Ok(Arc::new(
+                PostgresSink::new(config.clone()).map_err(BuildError::of)?,
+            ))
+        },
+    ));
+    exporters.push(plain(
+        "file",
+        ALL,
+        |config: &FileConfig| whole(config.validate()),
+        |config| Ok(Arc::new(FileSink::new(config.clone()).map_err(BuildError::of)?)),
+    ));
+    exporters.push(plain(
+        "debug",
+        ALL,
+        |_: &DebugConfig| Vec::new(),
+        |config| Ok(Arc::new(DebugSink::new(config.clone()))),
+    ));
+    exporters.push(plain(
+        "prometheus",
+        METRICS,
+        |config: &PageConfig| whole(config.validate()),
+        |config| Ok(Arc::new(PageSink::start(config).map_err(BuildError::of)?)),
+    ));
+}
+
+type Found = Vec<(String, String)>;
+type Made = Result<Arc<dyn Component>, BuildError>;
+type Make<C> = fn(&C) -> Made;
+/// With the time that one attempt may take.
+type MakeWithin<C> = fn(&C, Duration) -> Made;
+
+/// What is wrong, where the key is told.
+fn keyed(result: Result<(), (&'static str, String)>) -> Found {
+    result
+        .err()
+        .map(|(key, problem)| (key.to_owned(), problem))
+        .into_iter()
+        .collect()
+}
+
+/// What is wrong, where the message tells the key.
+fn whole<T, E: std::fmt::Display>(result: Result<T, E>) -> Found {
+    result
+        .err()
+        .map(|error| (String::new(), error.to_string()))
+        .into_iter()
+        .collect()
+}
+
+/// An exporter to something of this machine: it answers when it has taken a batch.
+fn plain<C: DeserializeOwned + Send + Sync + 'static>(
+    name: &'static str,
+    signals: &'static [Signal],
+    check: fn(&C) -> Found,
+    make: Make<C>,
+) -> Kind<dyn ExporterSettings> {
+    Kind::new(name, signals, check, move |config: C| {
+        Arc::new(Plain { config, make }) as Arc<dyn ExporterSettings>
+    })
+}
+
+struct Plain<C> {
+    config: C,
+    make: Make<C>,
+}
+
+impl<C: Send + Sync> ExporterSettings for Plain<C> {
+    fn build(&self, _context: Context) -> BoxFuture<'_, Result<Arc<dyn Component>, BuildError>> {
+        async move { (self.make)(&self.config) }.boxed()
+    }
+}
+
+/// Exporters whose batches go to a file of this machine while their destination is down and their queue full.
+const FALLING_BACK: [&str; 3] = ["elasticsearch", "kafka", "postgres"];
+const FALLBACK: &str = "fallback";
+/// How long the destination is left alone after it has failed.
+const FALLBACK_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// An exporter with a file behind it, which takes what the exporter cannot, until it works again.
+struct WithFile {
+    failover: Failover,
+    levels: [Arc<dyn Component>; 2],
+    exporter: Arc<Exporter>,
+}
+
+impl WithFile {
+    fn new(exporter: Arc<Exporter>, context: &Context) -> Result<WithFile, BuildError> {
+        let config = FileConfig {
+            path: context
+                .directory
+                .join(FALLBACK)
+                .join(format!("{}.jsonl", folder(&context.id))),
+            create_directory: true,
+            ..FileConfig::default()
+        };
+        let file = FileSink::new(config).map_err(BuildError::of)?;
+        let levels: [Arc<dyn Component>; 2] = [exporter.clone(), Arc::new(file)];
+        let failover = FailoverConfig {
+            retry_interval: FALLBACK_RETRY_INTERVAL,
+            ..FailoverConfig::default()
+        };
+        let failover = Failover::new(&failover, levels.to_vec()).map_err(BuildError::of)?;
+        Ok(WithFile {
+            failover,
+            levels,
+            exporter,
+        })
+    }
+}
+
+#[async_trait]
+impl Sink for WithFile {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        self.failover.send(batch).await
+    }
+}
+
+#[async_trait]
+impl Component for WithFile {
+    async fn shutdown(&self) {
+        for level in &self.levels {
+            level.shutdown().await;
+        }
+    }
+
+    async fn retire(&self) -> Vec<Batch> {
+        let left = self.exporter.retire().await;
+        self.levels[1].shutdown().await;
+        left
+    }
+
+    async fn take_over(&self, batch: Batch) {
+        self.exporter.take_over(batch).await;
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        self.levels.iter().for_each(|level| level.collect(samples));
+        self.failover.collect(samples);
+    }
+}
+
+/// Keys of [`DeliveryConfig`] that every such exporter has.
+const DELIVERY: [&str; 4] = ["sending_queue", "retry_on_failure", "dead_letters", "rate_limit"];
+const TIMEOUT: &str = "timeout";
+
+/// An exporter to a server: with a queue in front of it.
+fn delivered<C: DeserializeOwned + Send + Sync + 'static>(
+    name: &'static str,
+    signals: &'static [Signal],
+    check: fn(&C) -> Found,
+    make: MakeWithin<C>,
+) -> Kind<dyn ExporterSettings> {
+    let read = move |node: &Node, at: &str, problems: &mut Problems| {
+        let before = problems.errors();
+        // A sink that has a time-out of its own needs none around it.
+        let own_timeout = has_timeout::<C>();
+        let mut of_sink = node.clone();
+        let mut of_delivery = node.clone();
+        for entry in node.entries() {
+            let key = &*entry.key;
+            let delivery = DELIVERY.contains(&key) || (key == TIMEOUT && !own_timeout);
+            if delivery {
+                of_sink = of_sink.without(&[key]);
+            } else {
+                of_delivery = of_delivery.without(&[key]);
+            }
+        }
+        let delivery: Option<DeliveryConfig> = match of_delivery.is_null() {
+            true => Some(DeliveryConfig::default()),
+            false => cupola_config::read_at(&of_delivery, at, problems),
+        };
+        let config: Option<C> = cupola_config::read_at(&of_sink, at, problems);
+        let (mut delivery, config) = (delivery?, config?);
+        let mut wrong = check(&config);
+        if let Err(error) = delivery.validate() {
+            wrong.push((error.key.to_owned(), error.problem));
+        }
+        tell(node, at, wrong, problems);
+        if problems.errors() > before {
+            return None;
+        }
+        if own_timeout {
+            delivery.timeout = Duration::ZERO;
+        }
+        let queue = node.get("sending_queue");
+        let says = |key: &str| queue.is_some_and(|queue| queue.get(key).is_some());
+        Some(Arc::new(Delivered {
+            says_when_full: says("when_full") || says("block_on_overflow") || says("wait_for_result"),
+            config,
+            delivery,
+            make,
+        }) as Arc<dyn ExporterSettings>)
+    };
+    Kind::read_by(name, signals, read, delivered_schema::<C>, delivered_secrets::<C>)
+}
+
+fn has_timeout<C: DeserializeOwned>() -> bool {
+    cupola_config::schema::<C>()["properties"].get(TIMEOUT).is_some()
+}
+
+fn delivered_schema<C: DeserializeOwned>() -> Json {
+    let mut schema = cupola_config::schema::<C>();
+    let delivery = cupola_config::schema::<DeliveryConfig>();
+    for key in DELIVERY.into_iter().chain([TIMEOUT]) {
+        if schema["properties"].get(key).is_none() {
+            schema["properties"][key] = delivery["properties"][key].clone();
+        }
+    }
+    schema
+}
+
+fn delivered_secrets<C: DeserializeOwned>() -> Vec<SecretPath> {
+    cupola_config::secret_paths::<C>()
+}
+
+struct Delivered<C> {
+    config: C,
+    delivery: DeliveryConfig,
+    /// Whether the settings say what becomes of a batch that the queue has no room for.
+    says_when_full: bool,
+    make: MakeWithin<C>,
+}
+
+impl<C: Send + Sync> ExporterSettings for Delivered<C> {
+    fn build(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Component>, BuildError>> {
+        async move {
+            let mut delivery = self.delivery.clone();
+            // A destination that is down must not keep batches from the others; alone, it leaves them to their senders.
+            let has_file = FALLING_BACK.contains(&context.id.kind());
+            if context.one_of_several && !self.says_when_full && !has_file {
+                delivery.sending_queue.when_full = WhenFull::DropWhileFailing;
+            }
+            let storage = match &delivery.sending_queue.storage {
+                Some(name) if delivery.sending_queue.enabled => Some(storage(name, &context)?),
+                _ => None,
+            };
+            let letters = context.directory.join(DEAD_LETTERS).join(folder(&context.id));
+            let sink = (self.make)(&self.config, delivery.timeout)?;
+            let id = context.id.to_string();
+            let started =
+                Exporter::start(id, delivery, sink, storage, Some(letters), context.held.clone()).await;
+            let exporter = Arc::new(started.map_err(BuildError::of)?);
+            if !has_file {
+                return Ok(exporter as Arc<dyn Component>);
+            }
+            let fallback = WithFile::new(exporter.clone(), &context);
+            if fallback.is_err() {
+                exporter.shutdown().await;
+            }
+            Ok(Arc::new(fallback?) as Arc<dyn Component>)
+        }
+        .boxed()
+    }
+
+    fn destination(&self) -> Result<Arc<dyn Component>, BuildError> {
+        (self.make)(&self.config, self.delivery.timeout)
+    }
+
+    fn storage(&self) -> Option<String> {
+        let queue = &self.delivery.sending_queue;
+        queue.storage.clone().filter(|_| queue.enabled)
+    }
+}
+
+fn storage(name: &str, context: &Context) -> Result<std::path::PathBuf, BuildError> {
+    let known = name
+        .parse::<ComponentId>()
+        .ok()
+        .and_then(|id| context.extensions.storage.get(&id));
+    match known {
+        Some(directory) => Ok(directory.join(folder(&context.id))),
+        None => Err(BuildError::new(format!(
+            "there is no extension `{name}` to keep the queue"
+        ))),
+    }
+}
+
+/// The name of a component as that of a directory.
+pub fn folder(id: &ComponentId) -> String {
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let mut folder = String::new();
+    for byte in id.to_string().bytes() {
+        match char::from(byte) {
+            plain if letter(plain) => folder.push(plain),
+            // So that no two names are one directory.
+            _ => folder.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    folder
+}

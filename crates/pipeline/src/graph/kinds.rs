@@ -1,0 +1,275 @@
+//! Kinds of components: what a name in a configuration stands for, how its settings are read, and how one is made.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cupola_config::{Node, Place, Problem, Problems, SecretPath};
+use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_telemetry::{Batch, Signal};
+use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
+
+use super::context::Context;
+use crate::connectors::Outputs;
+
+/// A component could not be made or started.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BuildError {
+    pub message: String,
+    #[source]
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+    /// The address that could not be listened on, and why.
+    pub listening: Option<Box<(SocketAddr, std::io::Error)>>,
+}
+
+impl BuildError {
+    pub fn new(message: impl Into<String>) -> BuildError {
+        BuildError {
+            message: message.into(),
+            source: None,
+            listening: None,
+        }
+    }
+
+    /// Somebody else has the address, or it is none of this machine.
+    pub fn listen(endpoint: SocketAddr, protocol: &str, error: std::io::Error) -> BuildError {
+        BuildError {
+            message: format!("cannot listen on {endpoint} for {protocol}"),
+            source: Some(error.to_string().into()),
+            listening: Some(Box::new((endpoint, error))),
+        }
+    }
+
+    /// With what caused it.
+    pub fn of(error: impl Error + Send + Sync + 'static) -> BuildError {
+        BuildError {
+            message: error.to_string(),
+            source: error.source().map(|source| source.to_string().into()),
+            listening: None,
+        }
+    }
+}
+
+/// What a receiver hands batches to: for each signal the pipelines it is in, if any.
+#[derive(Clone, Default)]
+pub struct SignalSinks {
+    sinks: [Option<Arc<dyn Sink>>; Signal::ALL.len()],
+}
+
+impl SignalSinks {
+    pub fn set(&mut self, signal: Signal, sink: Arc<dyn Sink>) {
+        self.sinks[signal as usize] = Some(sink);
+    }
+
+    pub fn get(&self, signal: Signal) -> Option<&Arc<dyn Sink>> {
+        self.sinks[signal as usize].as_ref()
+    }
+}
+
+#[async_trait]
+impl Sink for SignalSinks {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        match self.get(batch.signal()) {
+            Some(sink) => sink.send(batch).await,
+            None => Err(SendError::permanent(format!(
+                "no pipeline takes {signal} from this receiver; add it to a pipeline of {signal}",
+                signal = batch.signal()
+            ))),
+        }
+    }
+}
+
+/// A receiver that runs.
+#[async_trait]
+pub trait Receiver: Send + Sync {
+    /// Takes nothing more, answers what it has taken, and ends.
+    async fn shutdown(&self);
+
+    fn collect(&self, _samples: &mut Vec<Sample>) {}
+
+    /// Where it listens, by protocol.
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        Vec::new()
+    }
+}
+
+/// Settings of a receiver, read and checked.
+pub trait ReceiverSettings: Send + Sync {
+    fn start<'a>(
+        &'a self,
+        context: Context,
+        sinks: SignalSinks,
+    ) -> BoxFuture<'a, Result<Arc<dyn Receiver>, BuildError>>;
+
+    /// Where it will listen, by protocol.
+    fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
+        Vec::new()
+    }
+}
+
+/// Settings of a processor, read and checked.
+pub trait ProcessorSettings: Send + Sync {
+    fn build<'a>(
+        &'a self,
+        context: Context,
+        next: Arc<dyn Sink>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Component>, BuildError>>;
+}
+
+/// Settings of an exporter, read and checked.
+pub trait ExporterSettings: Send + Sync {
+    fn build<'a>(&'a self, context: Context) -> BoxFuture<'a, Result<Arc<dyn Component>, BuildError>>;
+
+    /// The destination alone, without a queue: what dead letters are sent to again.
+    fn destination(&self) -> Result<Arc<dyn Component>, BuildError> {
+        Err(BuildError::new("it leaves no dead letters"))
+    }
+
+    /// The extension that keeps its queue.
+    fn storage(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Settings of a connector, read and checked.
+pub trait ConnectorSettings: Send + Sync {
+    /// `inputs` are the signals of the pipelines that feed it, each once.
+    fn build(
+        &self,
+        context: Context,
+        inputs: &[Signal],
+        outputs: Outputs,
+    ) -> Result<Arc<dyn Component>, BuildError>;
+
+    /// Pipelines that the settings name, which must be among those it feeds.
+    fn pipelines(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Reads settings at the node of this key.
+type Read<S> = Box<dyn Fn(&Node, &str, &mut Problems) -> Option<Arc<S>> + Send + Sync>;
+
+/// A kind of component whose settings are an `S`.
+pub struct Kind<S: ?Sized> {
+    pub name: &'static str,
+    /// Signals that it takes or, for a receiver, gives.
+    pub signals: &'static [Signal],
+    read: Read<S>,
+    schema: fn() -> serde_json::Value,
+    secrets: fn() -> Vec<SecretPath>,
+}
+
+impl<S: ?Sized> Kind<S> {
+    /// A kind whose settings are read as a `C`; `check` says what is wrong with them beyond their shape, as keys below
+    /// them and problems; `settings` makes of them what makes the component.
+    pub fn new<C: DeserializeOwned + 'static>(
+        name: &'static str,
+        signals: &'static [Signal],
+        check: impl Fn(&C) -> Vec<(String, String)> + Send + Sync + 'static,
+        settings: impl Fn(C) -> Arc<S> + Send + Sync + 'static,
+    ) -> Kind<S> {
+        let read = move |node: &Node, at: &str, problems: &mut Problems| {
+            let before = problems.errors();
+            let config: C = cupola_config::read_at(node, at, problems)?;
+            if problems.errors() > before {
+                return None;
+            }
+            let wrong = check(&config);
+            if !wrong.is_empty() {
+                tell(node, at, wrong, problems);
+                return None;
+            }
+            Some(settings(config))
+        };
+        Kind {
+            name,
+            signals,
+            read: Box::new(read),
+            schema: cupola_config::schema::<C>,
+            secrets: cupola_config::secret_paths::<C>,
+        }
+    }
+
+    /// A kind whose settings are read by `read`, which are described by `schema` and have secrets at `secrets`.
+    pub fn read_by(
+        name: &'static str,
+        signals: &'static [Signal],
+        read: impl Fn(&Node, &str, &mut Problems) -> Option<Arc<S>> + Send + Sync + 'static,
+        schema: fn() -> serde_json::Value,
+        secrets: fn() -> Vec<SecretPath>,
+    ) -> Kind<S> {
+        Kind {
+            name,
+            signals,
+            read: Box::new(read),
+            schema,
+            secrets,
+        }
+    }
+
+    /// The settings in `node`, which stands at the key `at`; or what is wrong with them.
+    pub fn read(&self, node: &Node, at: &str, problems: &mut Problems) -> Option<Arc<S>> {
+        (self.read)(node, at, problems)
+    }
+
+    /// JSON Schema of the settings.
+    pub fn schema(&self) -> serde_json::Value {
+        (self.schema)()
+    }
+
+    /// Keys of values that must not be shown.
+    pub fn secrets(&self) -> Vec<SecretPath> {
+        (self.secrets)()
+    }
+}
+
+/// A kind of connector: which signals it takes, and which it gives for each.
+pub struct ConnectorKind {
+    pub kind: Kind<dyn ConnectorSettings>,
+    /// Pairs of a signal taken and one given.
+    pub ways: &'static [(Signal, Signal)],
+}
+
+/// All kinds that there are.
+#[derive(Default)]
+pub struct Registry {
+    pub receivers: Vec<Kind<dyn ReceiverSettings>>,
+    pub processors: Vec<Kind<dyn ProcessorSettings>>,
+    pub exporters: Vec<Kind<dyn ExporterSettings>>,
+    pub connectors: Vec<ConnectorKind>,
+    /// Components of the Collector that we do not have, and what to use instead.
+    pub absent: Vec<(&'static str, &'static str)>,
+}
+
+/// Adds what is wrong below `node`: keys and problems.
+pub fn tell(node: &Node, at: &str, wrong: Vec<(String, String)>, problems: &mut Problems) {
+    for (key, message) in wrong {
+        let place = place_of(node, &key);
+        let key = if key.is_empty() {
+            at.to_owned()
+        } else {
+            format!("{at}.{key}")
+        };
+        problems.push(Problem::error(place, key, message));
+    }
+}
+
+/// Where the value of a key such as `actions[2].key` is written, or what comes nearest to it.
+fn place_of(node: &Node, key: &str) -> Place {
+    let mut found = node;
+    for part in key.split(['.', '[']).filter(|part| !part.is_empty()) {
+        let next = match part.strip_suffix(']').map(str::parse::<usize>) {
+            Some(Ok(index)) => found.items().get(index),
+            _ => found.get(part),
+        };
+        match next {
+            Some(next) => found = next,
+            None => break,
+        }
+    }
+    found.place().clone()
+}

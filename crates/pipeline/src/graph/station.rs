@@ -1,0 +1,114 @@
+//! A component at its place in the graph, with what flows into it counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_telemetry::{Batch, Signal};
+use tokio::time::Instant;
+
+/// Which kind of component it is, for labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Processor,
+    Connector,
+    Exporter,
+}
+
+impl Role {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Role::Processor => "processor",
+            Role::Connector => "connector",
+            Role::Exporter => "exporter",
+        }
+    }
+}
+
+/// Counts what comes in, by signal.
+pub(crate) struct Station {
+    pub(crate) component: Arc<dyn Component>,
+    incoming: [AtomicU64; Signal::ALL.len()],
+    refused: [AtomicU64; Signal::ALL.len()],
+    failed: [AtomicU64; Signal::ALL.len()],
+    begun: Instant,
+    /// Seconds after the beginning when something came in last, plus one; zero if nothing ever did.
+    last_input: AtomicU64,
+}
+
+impl Station {
+    pub(crate) fn new(component: Arc<dyn Component>) -> Arc<Station> {
+        Arc::new(Station {
+            component,
+            incoming: Default::default(),
+            refused: Default::default(),
+            failed: Default::default(),
+            begun: Instant::now(),
+            last_input: AtomicU64::new(0),
+        })
+    }
+
+    /// How long nothing has come in: since the last batch, or since the beginning.
+    pub(crate) fn silent_for(&self) -> Duration {
+        let since = self.last_input.load(Ordering::Relaxed).saturating_sub(1);
+        self.begun.elapsed().saturating_sub(Duration::from_secs(since))
+    }
+
+    pub(crate) fn has_had_input(&self) -> bool {
+        self.last_input.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn incoming(&self, signal: Signal) -> u64 {
+        self.incoming[signal as usize].load(Ordering::Relaxed)
+    }
+
+    /// What every component counts, and what this one counts of its own.
+    pub(crate) fn collect(&self, samples: &mut Vec<Sample>) {
+        for signal in Signal::ALL {
+            let at = signal as usize;
+            let load = |counts: &[AtomicU64]| counts[at].load(Ordering::Relaxed);
+            if load(&self.incoming) == 0 {
+                continue;
+            }
+            let rows = [
+                ("cupola_component_incoming_items", INCOMING, &self.incoming),
+                ("cupola_component_refused_items", REFUSED, &self.refused),
+                ("cupola_component_failed_items", FAILED, &self.failed),
+            ];
+            for (name, help, counts) in rows {
+                samples.push(Sample::count(name, help, load(counts)).with("otel_signal", signal.as_str()));
+            }
+        }
+        self.component.collect(samples);
+    }
+}
+
+const INCOMING: &str = "Items handed to the component.";
+const REFUSED: &str = "Items that the component, or what follows it, refused for now.";
+const FAILED: &str = "Items that the component, or what follows it, refused for good.";
+
+#[async_trait]
+impl Sink for Station {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        let (at, items) = (batch.signal() as usize, batch.items() as u64);
+        self.incoming[at].fetch_add(items, Ordering::Relaxed);
+        self.last_input
+            .store(self.begun.elapsed().as_secs() + 1, Ordering::Relaxed);
+        let answer = self.component.send(batch).await;
+        match &answer {
+            Ok(accepted) if accepted.rejected == 0 => {}
+            Ok(accepted) => {
+                self.failed[at].fetch_add(accepted.rejected.min(items), Ordering::Relaxed);
+            }
+            Err(SendError::Retryable { .. }) => {
+                self.refused[at].fetch_add(items, Ordering::Relaxed);
+            }
+            Err(SendError::Permanent { .. }) => {
+                self.failed[at].fetch_add(items, Ordering::Relaxed);
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,8 @@
+//! The component graph: what a configuration says is what runs, mistakes are all told, and changes lose nothing.
+
+mod batching;
+mod bench_components;
+mod passing;
+mod plans;
+mod reloads;
+mod running;

@@ -1,0 +1,143 @@
+//! Everything that is wrong with pipelines is told at once, each with its place and what to do.
+
+use cupola_config::{Node, Problems, Severity};
+use cupola_pipeline::graph::Plan;
+
+use super::bench_components::Bench;
+
+/// The problems of a configuration as `line: key: message (hint)`.
+fn problems(text: &str) -> Vec<String> {
+    let mut problems = Problems::new();
+    let root = Node::parse("c.yaml", text).unwrap();
+    let plan = Plan::read(&root, &Bench::default().registry(), &mut problems);
+    assert_eq!(plan.is_none(), problems.errors() > 0);
+    let told = problems.into_sorted().into_iter().map(|problem| {
+        let hint = problem.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let warning = if problem.severity == Severity::Warning {
+            "warning: "
+        } else {
+            ""
+        };
+        format!(
+            "{warning}{}: {}: {}{hint}",
+            problem.place.line, problem.key, problem.message
+        )
+    });
+    told.collect()
+}
+
+#[test]
+fn a_good_configuration_has_no_problems() {
+    let text = "\
+receivers:
+  push:
+processors:
+  batch:
+exporters:
+  keep:
+  keep/2: {label: b}
+service:
+  pipelines:
+    logs: {receivers: [push], processors: [batch], exporters: [keep, keep/2]}
+    traces/slow: {receivers: [push], exporters: [keep]}
+";
+    assert_eq!(problems(text), [""; 0]);
+}
+
+#[test]
+fn every_problem_is_told_with_its_line_and_the_nearest_name() {
+    let text = "\
+receivers:
+  pusch:
+  push/a: {lable: x, broken: perhaps}
+processors:
+  filter: {logs: {log_record: ['boddy == \"a\"']}}
+  batch: {timeout: soon, send_batch_size: 10, send_batch_max_size: 5}
+exporters:
+  keep:
+  logging:
+service:
+  pipelines:
+    logs: {receivers: [push/b], processors: [batsh], exporters: [keep, keep], exporter: []}
+    trace: {receivers: [push/a], exporters: [keep]}
+    traces: {receivers: [push/a]}
+";
+    let told = problems(text);
+    let expected = [
+        (
+            "2: receivers.pusch: Cupola has no receiver `pusch`",
+            "did you mean `push`?",
+        ),
+        ("3: receivers.push/a.lable: unknown key", "`label`"),
+        ("3: receivers.push/a.broken:", ""),
+        ("5: processors.filter.logs.log_record", "did you mean `body`?"),
+        ("6: processors.batch.timeout:", ""),
+        (
+            "9: exporters.logging: Cupola has no exporter `logging`",
+            "`debug`",
+        ),
+        (
+            "12: service.pipelines.logs.receivers: there is no receiver `push/b`",
+            "did you mean `push/a`?",
+        ),
+        (
+            "12: service.pipelines.logs.processors: there is no processor `batsh`",
+            "did you mean `batch`?",
+        ),
+        ("12: service.pipelines.logs.exporters: `keep` is named twice", ""),
+        (
+            "12: service.pipelines.logs.exporter: unknown key",
+            "did you mean `exporters`?",
+        ),
+        ("13: service.pipelines.trace: `trace` is no signal", ""),
+        (
+            "14: service.pipelines.traces.exporters: the pipeline has no exporters",
+            "",
+        ),
+    ];
+    for (start, hint) in expected {
+        let found = told.iter().find(|one| one.starts_with(start));
+        let found = found.unwrap_or_else(|| panic!("{start} is not in\n{}", told.join("\n")));
+        assert!(found.contains(hint), "{hint} is not in {found}");
+    }
+}
+
+#[test]
+fn connectors_stand_at_both_ends_and_never_in_a_circle() {
+    let base = "receivers: {push: }\nexporters: {keep: }\nconnectors: {join: }\nservice:\n  pipelines:\n";
+    let with = |pipelines: &str| problems(&format!("{base}{pipelines}"));
+    let fine = "    logs: {receivers: [push], exporters: [join]}\n    logs/2: {receivers: [join], exporters: [keep]}\n";
+    assert_eq!(with(fine), [""; 0]);
+    let half = "    logs: {receivers: [push], exporters: [join, keep]}\n";
+    assert_eq!(
+        with(half),
+        ["3: connectors.join: a connector joins pipelines, and this one is among the receivers of none"]
+    );
+    let circle = "    logs: {receivers: [push, join], exporters: [join, keep]}\n";
+    assert!(with(circle)[0].contains("circle"), "{:?}", with(circle));
+    let signal = "    metrics: {receivers: [push], exporters: [join]}\n    metrics/2: {receivers: [join], exporters: [keep]}\n";
+    assert!(
+        with(signal)
+            .iter()
+            .any(|one| one.contains("it makes nothing of metrics")),
+        "{:?}",
+        with(signal)
+    );
+    let makes = "    logs: {receivers: [push], exporters: [join]}\n    traces: {receivers: [join], exporters: [keep]}\n";
+    assert!(
+        with(makes)
+            .iter()
+            .any(|one| one.contains("it makes nothing of logs")),
+        "{:?}",
+        with(makes)
+    );
+}
+
+#[test]
+fn what_no_pipeline_has_is_read_and_not_started() {
+    let text = "receivers: {push: }\nexporters: {keep: , keep/x: }\nservice: {pipelines: {logs: {receivers: push, exporters: keep}}}\n";
+    assert_eq!(
+        problems(text),
+        ["warning: 2: exporters.keep/x: no pipeline has this exporter, so that it is not started"]
+    );
+}

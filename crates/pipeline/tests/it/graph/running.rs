@@ -1,0 +1,201 @@
+//! Batches flow as the configuration says, and their senders hear the answer of the last component.
+
+use cupola_pipeline::graph::Pipelines;
+use cupola_telemetry::Signal;
+
+use super::bench_components::{Bench, bodies, context, logs, span};
+
+#[tokio::test]
+async fn batches_flow_through_processors_to_every_exporter() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: }
+processors:
+  filter: {logs: {log_record: ['body == \"noise\"']}}
+  transform: {log_statements: ['set(log.attributes[\"seen\"], true)']}
+exporters: {keep/a: , keep/b: }
+service:
+  pipelines:
+    logs: {receivers: [push], processors: [filter, transform], exporters: [keep/a, keep/b]}
+    traces: {receivers: [push], exporters: [keep/b]}
+",
+    );
+    let pipelines = Pipelines::start(plan, context()).await.unwrap();
+    bench.push("push", logs(&["a", "noise", "b"])).await.unwrap();
+    bench.push("push", span("s")).await.unwrap();
+    for label in ["keep/a", "keep/b"] {
+        let arrived = bench.arrived(label);
+        let of_logs: Vec<_> = arrived
+            .iter()
+            .filter(|batch| batch.signal() == Signal::Logs)
+            .cloned()
+            .collect();
+        assert_eq!(bodies(&of_logs), ["a", "b"], "{label}");
+        let record = of_logs[0]
+            .logs()
+            .resources()
+            .next()
+            .unwrap()
+            .scopes()
+            .next()
+            .unwrap()
+            .records()
+            .next()
+            .unwrap();
+        assert!(record.attributes.get("seen").is_some());
+    }
+    assert_eq!(bench.arrived("keep/a").len(), 1, "spans go to b only");
+    let mut samples = Vec::new();
+    pipelines.collect(&mut samples);
+    let value = |name: &str, label: (&str, &str)| {
+        let has = |sample: &&cupola_export::Sample| {
+            sample.name == name
+                && sample
+                    .labels
+                    .iter()
+                    .any(|(key, value)| (*key, value.as_str()) == label)
+        };
+        samples
+            .iter()
+            .find(has)
+            .unwrap_or_else(|| panic!("no {name}"))
+            .value
+    };
+    assert_eq!(
+        value("otelcol_processor_incoming_items", ("processor", "filter")),
+        3.0
+    );
+    assert_eq!(
+        value("otelcol_processor_outgoing_items", ("processor", "filter")),
+        2.0
+    );
+    assert_eq!(
+        value("otelcol_processor_filter_logs_filtered", ("processor", "filter")),
+        1.0
+    );
+    pipelines.shutdown().await;
+    assert_eq!(bench.ended()[0], "push", "receivers end first");
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_sender_and_a_signal_without_a_pipeline_is_named() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: }\nexporters: {keep: {refuse: true}}\nservice: {pipelines: {logs: {receivers: [push], exporters: [keep]}}}\n",
+    );
+    let pipelines = Pipelines::start(plan, context()).await.unwrap();
+    assert!(bench.push("push", logs(&["a"])).await.unwrap_err().is_retryable());
+    let refusal = bench.push("push", span("s")).await.unwrap_err();
+    assert!(
+        !refusal.is_retryable() && refusal.reason().contains("no pipeline takes traces"),
+        "{refusal}"
+    );
+    pipelines.shutdown().await;
+}
+
+#[tokio::test]
+async fn connectors_join_pipelines() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: }\nexporters: {keep: }\nconnectors: {join: }
+service:
+  pipelines:
+    logs/in: {receivers: [push], exporters: [join]}
+    logs/out: {receivers: [join], exporters: [keep]}
+",
+    );
+    let pipelines = Pipelines::start(plan, context()).await.unwrap();
+    bench.push("push", logs(&["a"])).await.unwrap();
+    assert_eq!(bodies(&bench.arrived("keep")), ["a"]);
+    pipelines.shutdown().await;
+    assert_eq!(
+        bench.ended(),
+        ["push", "join", "keep"],
+        "in the direction of the data"
+    );
+}
+
+#[tokio::test]
+async fn what_was_made_ends_if_something_cannot_be() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: {broken: true}}\nexporters: {keep: }\nservice: {pipelines: {logs: {receivers: [push], exporters: [keep]}}}\n",
+    );
+    let error = Pipelines::start(plan, context()).await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "cannot start the receiver `push`");
+    assert_eq!(
+        (bench.made(), bench.ended()),
+        (vec!["keep".to_owned()], vec!["keep".to_owned()])
+    );
+}
+
+/// One destination is dead and its queue full: the other gets everything, and what the dead one misses is counted.
+#[tokio::test]
+async fn a_dead_destination_holds_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::default();
+    let dead = cupola_peers::free_port();
+    let plan = bench.plan(&format!(
+        "receivers: {{push: }}
+exporters:
+  keep:
+  otlp:
+    endpoint: '127.0.0.1:{dead}'
+    tls: {{insecure: true}}
+    sending_queue: {{queue_size: 2}}
+    retry_on_failure: {{initial_interval: 1ms, max_interval: 5ms}}
+service: {{pipelines: {{logs: {{receivers: [push], exporters: [otlp, keep]}}}}}}
+"
+    ));
+    let context = cupola_pipeline::graph::Context::unbounded(directory.path());
+    let pipelines = Pipelines::start(plan, context).await.unwrap();
+    let value = |name: &str| {
+        let mut samples = Vec::new();
+        pipelines.collect(&mut samples);
+        let found = samples.iter().find(|sample| sample.name == name);
+        found.map(|sample| sample.value).unwrap()
+    };
+    for number in 0..2 {
+        bench.push("push", logs(&[&number.to_string()])).await.unwrap();
+    }
+    let down = async {
+        while value("cupola_exporter_up") > 0.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), down)
+        .await
+        .expect("it is found to be dead");
+    for number in 2..10 {
+        bench.push("push", logs(&[&number.to_string()])).await.unwrap();
+    }
+    assert_eq!(bodies(&bench.arrived("keep")).len(), 10);
+    assert_eq!(value("cupola_exporter_queue_dropped_items"), 8.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nothing_comes_into_is_told() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: }\nexporters: {keep: }\nconnectors: {join: }
+service:
+  pipelines:
+    logs/in: {receivers: [push], exporters: [join]}
+    logs/out: {receivers: [join], exporters: [keep]}
+",
+    );
+    let pipelines = Pipelines::start(plan, context()).await.unwrap();
+    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    tokio::time::advance(minutes(11)).await;
+    assert_eq!(
+        pipelines.silent(minutes(10)),
+        ["the connector join has seen nothing since it was started, 11 minutes ago"]
+    );
+    bench.push("push", logs(&["a"])).await.unwrap();
+    assert!(pipelines.silent(minutes(10)).is_empty());
+    tokio::time::advance(minutes(12)).await;
+    assert_eq!(
+        pipelines.silent(minutes(10)),
+        ["the connector join has seen nothing for 12 minutes"]
+    );
+}
