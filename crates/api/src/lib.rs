@@ -8,6 +8,7 @@ mod attribute_value;
 mod backend;
 mod config;
 mod connections;
+mod control;
 mod encode;
 mod error;
 mod flight;
@@ -30,6 +31,7 @@ mod web;
 
 pub use config::{API_PORT, ApiConfig, FLIGHT_PORT, HEALTH_PORT, POSTGRES_PORT};
 pub use connections::Connections;
+pub use control::{ConfigurationChange, Control};
 pub use error::{ErrorBody, ErrorDetail};
 pub use health::{HealthServer, Readiness, ReadyState, RunningHealth};
 pub use listener::StartError;

@@ -76,6 +76,7 @@ fn answering() -> OpenApiRouter<AppState> {
         .routes(routes!(admin::delete))
         .routes(routes!(admin::flush))
         .routes(routes!(admin::compact))
+        .routes(routes!(admin::reload))
 }
 
 fn documented() -> (Router<AppState>, utoipa::openapi::OpenApi) {

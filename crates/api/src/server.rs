@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::config::ApiConfig;
 use crate::connections::Connections;
+use crate::control::Control;
 use crate::listener::{Listening, StartError, bind, serve_http};
 use crate::metrics::MetricsSource;
 use crate::model::OtlpPorts;
@@ -25,7 +26,6 @@ use crate::{flight, postgres, routes};
 pub struct ApiServer;
 
 /// The servers under way. Dropping it stops them at once; [`shutdown`](Self::shutdown) lets answers under way end.
-#[derive(Debug)]
 pub struct RunningApi {
     /// Web page, HTTP API and `/metrics`.
     pub addr: SocketAddr,
@@ -34,6 +34,7 @@ pub struct RunningApi {
     /// Arrow Flight SQL, unless switched off.
     pub flight_addr: Option<SocketAddr>,
     otlp: Arc<OnceLock<OtlpPorts>>,
+    control: Arc<OnceLock<Arc<dyn Control>>>,
     stop: CancellationToken,
     servers: Vec<Listening>,
 }
@@ -58,11 +59,13 @@ impl ApiServer {
         let own = Arc::new(OwnMetrics::default());
         let stop = CancellationToken::new();
         let otlp = Arc::new(OnceLock::new());
+        let control = Arc::new(OnceLock::new());
         let mut running = RunningApi {
             addr: api.addr,
             postgres_addr: postgres.as_ref().map(|bound| bound.addr),
             flight_addr: flight.as_ref().map(|bound| bound.addr),
             otlp: otlp.clone(),
+            control: control.clone(),
             stop: stop.clone(),
             servers: Vec::new(),
         };
@@ -102,6 +105,7 @@ impl ApiServer {
             tails: Arc::new(Semaphore::new(config.tails_max)),
             stop,
             otlp,
+            control,
             openapi: routes::openapi_json(),
             started: Instant::now(),
             config,
@@ -117,6 +121,11 @@ impl RunningApi {
     /// Lets the status and the page say where telemetry is taken. Counts the first time.
     pub fn announce_otlp(&self, ports: OtlpPorts) {
         let _ = self.otlp.set(ports);
+    }
+
+    /// Lets the configuration be read again on request. Counts the first time.
+    pub fn set_control(&self, control: Arc<dyn Control>) {
+        let _ = self.control.set(control);
     }
 
     /// Ends tails and statements under way, lets other answers end, and stops listening.

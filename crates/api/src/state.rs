@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::config::ApiConfig;
+use crate::control::Control;
 use crate::metrics::MetricsSource;
 use crate::model::OtlpPorts;
 use crate::own_metrics::OwnMetrics;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     /// Known once the receivers have started, which is after us.
     pub(crate) otlp: Arc<OnceLock<OtlpPorts>>,
+    /// Known once everything has started.
+    pub(crate) control: Arc<OnceLock<Arc<dyn Control>>>,
     pub(crate) openapi: String,
     pub(crate) started: Instant,
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cupola_telemetry::{Signal, TenantId};
 
-use crate::config::units::{ByteSize, MemoryLimit, TimeSpan};
 use crate::config::{LogFlags, ServeFlags};
+use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
 
 /// Where a running server is looked for.
 pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:4300";
@@ -15,9 +15,15 @@ pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:4300";
 #[derive(Debug, Parser)]
 #[command(name = "cupola", version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// Configuration file (YAML).
-    #[arg(long, global = true, env = "CUPOLA_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    /// Configuration file (YAML); several are merged in their order, the later ones going before.
+    #[arg(
+        long,
+        global = true,
+        env = "CUPOLA_CONFIG",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub(crate) config: Vec<PathBuf>,
     /// When to colour what is printed.
     #[arg(
         long,
@@ -56,6 +62,11 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Check a data directory, and repair it if asked to.
     Doctor(DoctorArguments),
+    /// List what destinations have refused for good, send it again, or drop it.
+    Deadletter {
+        #[command(subcommand)]
+        command: DeadletterCommand,
+    },
     /// Check or show the configuration.
     Config {
         #[command(subcommand)]
@@ -66,11 +77,49 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum DeadletterCommand {
+    /// Print the letters: when, which exporter, how many items, and why.
+    List(LettersArguments),
+    /// Send letters to the destinations of their exporters again; those that are taken are removed.
+    Retry(LettersArguments),
+    /// Remove letters for good.
+    Drop(LettersArguments),
+}
+
+/// Which letters.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LettersArguments {
+    /// Letters by their ids, as `list` prints them.
+    pub(crate) ids: Vec<String>,
+    /// All letters, of all exporters or of those of --exporter.
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Only letters of this exporter, such as `otlp/2`.
+    #[arg(long, value_name = "EXPORTER")]
+    pub(crate) exporter: Option<String>,
+    /// The data directory of the server [default: ./cupola-data].
+    #[arg(long, env = "CUPOLA_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say whether the configuration is valid, and what is wrong where.
-    Check(ServeFlags),
-    /// Print what holds after flags, environment, file and defaults.
-    Show(ServeFlags),
+    Check {
+        /// Configuration files, beside those of --config.
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        flags: ServeFlags,
+    },
+    /// Print what holds after flags, environment, file and defaults; secrets are masked.
+    Show {
+        /// Configuration files, beside those of --config.
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        flags: ServeFlags,
+    },
+    /// Print a JSON Schema of configuration files, for editors and tests.
+    Schema,
 }
 
 /// Which server, or which data directory, and as which tenant.
@@ -119,7 +168,10 @@ pub(crate) struct LimitArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
+    /// Columns side by side; one below the other where they do not fit the terminal.
     Table,
+    /// One column on a line.
+    Vertical,
     Json,
     Ndjson,
     Csv,

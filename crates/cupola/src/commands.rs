@@ -1,6 +1,7 @@
 //! The commands. Each parses nothing more and prints its own answer; what goes wrong comes back as a failure.
 
 mod configuration;
+mod deadletter;
 mod demo;
 mod doctor;
 mod generate;
@@ -22,25 +23,26 @@ const OFFLINE_LOG_FILTER: &str = "warn";
 
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     // Read by the commands that need it: a mistake there must not keep `version` or `tail` from working.
-    let config = cli.config.as_deref();
+    let config = &cli.config[..];
     let colour = terminal::colour_on_stdout(cli.color);
     match cli.command {
-        Command::Serve(flags) => {
-            let file = file::load_if_given(config)?;
-            serve::run(&Settings::resolve(&flags, &cli.log, file)?).await
-        }
-        Command::Demo(arguments) => demo::run(&arguments, &cli.log, file::load_if_given(config)?).await,
+        Command::Serve(flags) => serve::run(&flags, &cli.log, config).await,
+        Command::Demo(arguments) => demo::run(&arguments, &cli.log, file::load(config)?).await,
         Command::Generate(arguments) => generate::run(&arguments, &cli.log, config).await,
         Command::Query(arguments) => query::run(&arguments, &cli.log, config).await,
         Command::Tail(arguments) => tail::run(&arguments, terminal::Paint(colour)).await,
         Command::Trace(arguments) => trace::run(&arguments, &cli.log, config, terminal::Paint(colour)).await,
-        Command::Doctor(arguments) => doctor::run(&arguments, &cli.log, file::load_if_given(config)?).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &cli.log, file::load(config)?).await,
+        Command::Deadletter { command } => deadletter::run(&command, &cli.log, config).await,
         Command::Config {
-            command: ConfigCommand::Check(flags),
-        } => configuration::check(config, &flags, &cli.log, file::load_if_given(config)?),
+            command: ConfigCommand::Check { files, flags },
+        } => configuration::check(&[config, &files].concat(), &flags, &cli.log),
         Command::Config {
-            command: ConfigCommand::Show(flags),
-        } => configuration::show(&flags, &cli.log, file::load_if_given(config)?),
+            command: ConfigCommand::Show { files, flags },
+        } => configuration::show(&[config, &files].concat(), &flags, &cli.log),
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => configuration::schema(),
         Command::Version => output::print(&format!("cupola {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -53,4 +55,17 @@ fn offline_settings(flags: &ServeFlags, log: &LogFlags, mut file: File) -> Resul
     let mut settings = Settings::resolve(flags, log, file)?;
     settings.own_tenant = None;
     Ok(settings)
+}
+
+/// Refuses a path that is no directory. Opening would make one, which whoever only looks must not.
+pub(crate) fn require_directory(settings: &Settings) -> Result<(), Failure> {
+    let path = settings.directory.display();
+    if settings.directory.is_dir() {
+        return Ok(());
+    }
+    Err(match settings.directory.exists() {
+        true => Failure::new(format!("{path} is a file, not a directory")),
+        false => Failure::new(format!("there is no data directory {path}")),
+    }
+    .hint("name one with --data-dir DIR"))
 }

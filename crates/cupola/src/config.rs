@@ -4,39 +4,45 @@
 mod check;
 pub(crate) mod file;
 mod flags;
+pub(crate) mod load;
 pub(crate) mod memory;
-mod nearest;
+mod pipelines;
 mod query;
 mod retention;
 mod show;
-pub(crate) mod units;
-mod yaml;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_api::ApiConfig;
+use cupola_config::units::ByteSize;
+use cupola_config::{ComponentId, Endpoint, Node, Problems};
+use cupola_pipeline::graph::Plan;
 use cupola_store::{RetentionRule, StoreConfig};
 use cupola_telemetry::TenantId;
 use cupola_telemetry::memory::MemoryBudget;
 
 use crate::failure::Failure;
-use file::{Endpoint, File, LogEncoding};
+use file::{File, LogEncoding};
 pub(crate) use flags::{LogFlags, OptionalEndpoint, ServeFlags};
 use memory::MemoryPlan;
 use query::QuerySettings;
-use units::ByteSize;
 
 pub(crate) const OTLP_GRPC_PORT: u16 = 4317;
 pub(crate) const OTLP_HTTP_PORT: u16 = 4318;
 pub(crate) const DATA_DIRECTORY: &str = "cupola-data";
+/// Below it: queues, dead letters and fall-back files of pipelines.
+pub(crate) const PIPELINE_DIRECTORY: &str = "pipeline";
 /// Tenant of Cupola's own telemetry: apart from users' data, so that it neither shows among it nor is billed to them.
 pub(crate) const OWN_TENANT: &str = "cupola";
 /// The `service.name` of it.
 pub(crate) const OWN_SERVICE: &str = "cupola";
 const LOG_FILTER: &str = "info";
+const STORAGE_DIRECTORY: &str = "/var/lib/otelcol/file_storage";
 /// Of the environment variables of Amazon S3, Google Cloud Storage and Azure.
 const PROVIDER_PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
@@ -47,13 +53,20 @@ pub(crate) struct Settings {
     pub(crate) object_store_url: Option<String>,
     pub(crate) object_store_options: Vec<(String, String)>,
     pub(crate) store: StoreSettings,
-    pub(crate) otlp: OtlpSettings,
+    /// The whole configuration as a tree, with the pipelines that hold without a file.
+    pub(crate) tree: Node,
+    /// The pipelines, read for a check: components of a registry with a store are read again from the tree.
+    pub(crate) plan: Arc<Plan>,
+    /// Directories of `file_storage` extensions.
+    pub(crate) storage: BTreeMap<ComponentId, PathBuf>,
     pub(crate) api: ApiConfig,
     pub(crate) health: Option<SocketAddr>,
     pub(crate) memory: MemoryPlan,
     pub(crate) query: QuerySettings,
     pub(crate) own_tenant: Option<TenantId>,
     pub(crate) log: LogSettings,
+    /// What is odd about the configuration, though not wrong.
+    pub(crate) warnings: Vec<String>,
     /// Whether the command has a flag for each address, which a hint may name.
     pub(crate) has_address_flags: bool,
 }
@@ -62,15 +75,6 @@ pub(crate) struct Settings {
 pub(crate) struct LogSettings {
     pub(crate) filter: String,
     pub(crate) encoding: LogEncoding,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct OtlpSettings {
-    pub(crate) grpc: Option<SocketAddr>,
-    pub(crate) http: Option<SocketAddr>,
-    pub(crate) grpc_message_bytes_max: Option<usize>,
-    pub(crate) http_body_bytes_max: Option<usize>,
-    pub(crate) cors: Option<file::Cors>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -106,6 +110,11 @@ impl Settings {
                 ),
             );
         }
+        let mut document = file.document;
+        let tree = pipelines::complete(&document.root, flags);
+        let mut problems = Problems::new();
+        let plan = pipelines::plan(&tree, &mut problems);
+        document.settle(problems)?;
         let telemetry = file.service.telemetry;
         let own_tenant = own_tenant(flags, telemetry.enabled, telemetry.tenant)?;
         let health = file.extensions.health_check.unwrap_or_default();
@@ -121,7 +130,14 @@ impl Settings {
                 .or(file.store.object_store_url.clone()),
             object_store_options: file.store.object_store_options.clone().into_iter().collect(),
             store: store_settings(flags, file.store, own_tenant.as_ref())?,
-            otlp: otlp_settings(flags, file.receivers),
+            tree,
+            plan: Arc::new(plan.unwrap_or_default()),
+            storage: storage(file.extensions.file_storage),
+            warnings: document
+                .warnings
+                .iter()
+                .map(|problem| document.render(problem))
+                .collect(),
             api: api_settings(flags, file.api),
             health: optional(
                 flags.health,
@@ -228,42 +244,17 @@ fn store_settings(
     })
 }
 
-fn otlp_settings(flags: &ServeFlags, file: file::Receivers) -> OtlpSettings {
-    // Without a section both protocols are on; with one, those it names.
-    let protocols = file
-        .otlp
-        .and_then(|otlp| otlp.protocols)
-        .unwrap_or_else(|| file::Protocols {
-            grpc: Some(file::Grpc::default()),
-            http: Some(file::Http::default()),
-        });
-    let address = |flag: Option<Endpoint>, named: bool, given: Option<Endpoint>, port: u16| {
-        flag.or_else(|| named.then(|| given.unwrap_or(loopback(port))))
-            .map(|endpoint| endpoint.0)
+/// As the Collector has it, storage without a directory is in one for all.
+fn storage(extensions: BTreeMap<ComponentId, file::FileStorage>) -> BTreeMap<ComponentId, PathBuf> {
+    let directory = |storage: file::FileStorage| {
+        storage
+            .directory
+            .unwrap_or_else(|| PathBuf::from(STORAGE_DIRECTORY))
     };
-    let grpc = protocols.grpc.as_ref();
-    let http = protocols.http.as_ref();
-    OtlpSettings {
-        grpc: address(
-            flags.otlp_grpc,
-            grpc.is_some(),
-            grpc.and_then(|grpc| grpc.endpoint),
-            OTLP_GRPC_PORT,
-        ),
-        http: address(
-            flags.otlp_http,
-            http.is_some(),
-            http.and_then(|http| http.endpoint),
-            OTLP_HTTP_PORT,
-        ),
-        grpc_message_bytes_max: grpc
-            .and_then(|grpc| grpc.max_recv_msg_size_mib)
-            .map(|mebibytes| usize::try_from(mebibytes.saturating_mul(1 << 20)).unwrap_or(usize::MAX)),
-        http_body_bytes_max: http
-            .and_then(|http| http.max_request_body_size)
-            .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
-        cors: protocols.http.and_then(|http| http.cors),
-    }
+    extensions
+        .into_iter()
+        .map(|(id, storage)| (id, directory(storage)))
+        .collect()
 }
 
 fn api_settings(flags: &ServeFlags, file: file::ApiSection) -> ApiConfig {
@@ -293,7 +284,7 @@ fn optional(
         Some(OptionalEndpoint::Off) => None,
         Some(OptionalEndpoint::On(address)) => Some(address),
         None if enabled == Some(false) => None,
-        None => Some(file.unwrap_or(loopback(port)).0),
+        None => Some(file.unwrap_or(Endpoint::loopback(port)).0),
     }
 }
 
@@ -313,26 +304,29 @@ fn own_tenant(
     })
 }
 
-fn loopback(port: u16) -> Endpoint {
-    Endpoint(SocketAddr::from(([127, 0, 0, 1], port)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn resolve(flags: ServeFlags, yaml: &str) -> Settings {
-        let file = yaml::from_str(yaml).unwrap();
+        let file = File::parse(yaml).unwrap();
         Settings::resolve(&flags, &LogFlags::default(), file).unwrap()
+    }
+
+    fn endpoint(settings: &Settings, protocol: &str) -> Option<String> {
+        let node = settings
+            .tree
+            .at(&["receivers", "otlp", "protocols", protocol, "endpoint"]);
+        node.and_then(|node| node.text()).map(str::to_owned)
     }
 
     #[test]
     fn without_anything_the_defaults_hold() {
         let settings = resolve(ServeFlags::default(), "");
-        assert_eq!(settings.otlp.grpc, Some(loopback(4317).0));
-        assert_eq!(settings.otlp.http, Some(loopback(4318).0));
-        assert_eq!(settings.api.listen, loopback(4300).0);
-        assert_eq!(settings.health, Some(loopback(13133).0));
+        assert_eq!(endpoint(&settings, "grpc").as_deref(), Some("127.0.0.1:4317"));
+        assert_eq!(endpoint(&settings, "http").as_deref(), Some("127.0.0.1:4318"));
+        assert_eq!(settings.api.listen, Endpoint::loopback(4300).0);
+        assert_eq!(settings.health, Some(Endpoint::loopback(13133).0));
         assert_eq!(settings.directory, PathBuf::from("cupola-data"));
         assert_eq!(settings.own_tenant.unwrap().as_str(), "cupola");
     }
@@ -342,12 +336,12 @@ mod tests {
         let yaml = "receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:1}, http: {endpoint: 127.0.0.1:2}}}}\n\
                     api: {postgres: {enabled: false}}\nmemory: {limit: 256MiB}\n";
         let flags = ServeFlags {
-            otlp_grpc: Some(loopback(9)),
+            otlp_grpc: Some(Endpoint::loopback(9)),
             ..ServeFlags::default()
         };
         let settings = resolve(flags, yaml);
-        assert_eq!(settings.otlp.grpc, Some(loopback(9).0));
-        assert_eq!(settings.otlp.http, Some(loopback(2).0));
+        assert_eq!(endpoint(&settings, "grpc").as_deref(), Some("127.0.0.1:9"));
+        assert_eq!(endpoint(&settings, "http").as_deref(), Some("127.0.0.1:2"));
         assert_eq!(settings.api.postgres_listen, None);
         assert_eq!(settings.memory.limit, 256 << 20);
     }
@@ -358,10 +352,7 @@ mod tests {
             ServeFlags::default(),
             "receivers: {otlp: {protocols: {grpc: }}}\n",
         );
-        assert_eq!(
-            (settings.otlp.grpc.is_some(), settings.otlp.http.is_some()),
-            (true, false)
-        );
+        assert!(endpoint(&settings, "grpc").is_some() && endpoint(&settings, "http").is_none());
     }
 
     #[test]

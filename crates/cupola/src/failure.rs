@@ -15,6 +15,8 @@ pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 pub(crate) struct Failure {
     message: String,
     causes: Vec<String>,
+    /// Each a text of its own, shown as it is.
+    details: Vec<String>,
     hints: Vec<String>,
     exit_code: u8,
 }
@@ -24,6 +26,7 @@ impl Failure {
         Failure {
             message: message.into(),
             causes: Vec::new(),
+            details: Vec::new(),
             hints: Vec::new(),
             exit_code: EXIT_FAILURE,
         }
@@ -62,6 +65,13 @@ impl Failure {
         self.cause(error).sources(error)
     }
 
+    /// One of several things that are wrong, as text of one or more lines.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.details.push(detail.into());
+        self
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hints.push(hint.to_string());
@@ -70,6 +80,10 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code
+    }
+
+    pub(crate) fn details(&self) -> &[String] {
+        &self.details
     }
 
     #[cfg(test)]
@@ -99,6 +113,11 @@ impl Failure {
         eprintln!("{} {}", paint("error:", "31"), self.message);
         for cause in &self.causes {
             eprintln!("  {} {cause}", paint("cause:", "33"));
+        }
+        for detail in &self.details {
+            for (index, line) in detail.lines().enumerate() {
+                eprintln!("{}{line}", if index == 0 { "\n  " } else { "  " });
+            }
         }
         for hint in &self.hints {
             eprintln!("  {} {hint}", paint("hint:", "36"));

@@ -1,24 +1,26 @@
 //! The server: every part started in the right order, and stopped in the reverse one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cupola_api::{ApiServer, HealthServer, OtlpPorts, RunningApi, RunningHealth, StartError};
-use cupola_export::Sink;
-use cupola_pipeline::receivers::otlp::{
-    CorsConfig, GrpcConfig, HttpConfig, OtlpReceiver, OtlpReceiverConfig, ReceiverError, RunningReceiver,
-};
+use cupola_config::Problems;
+use cupola_pipeline::graph::context::MemoryProbe;
+use cupola_pipeline::graph::{Context, Extensions, Pipelines, Plan, StartError as PipelineError};
+use cupola_pipeline::ottl::SystemEnv;
 use cupola_query::{QueryConfig, QueryEngine};
 use cupola_store::{RecoveryReport, Store, StoreError};
 use cupola_telemetry::memory::MemoryBudget;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, field};
 
-use crate::config::{OtlpSettings, Settings};
+use crate::components::registry;
+use crate::config::{PIPELINE_DIRECTORY, Settings, memory};
 use crate::failure::Failure;
 use crate::own::{Recorder, Vitals};
 use crate::readiness::ReadinessWatch;
-use crate::sink::StoreSink;
+use crate::reload::{Reloader, Sources};
 use crate::watch::{self, MemoryState};
 
 /// Everything that runs.
@@ -26,7 +28,7 @@ pub(crate) struct Server {
     pub(crate) addresses: Addresses,
     store: Store,
     api: RunningApi,
-    receiver: RunningReceiver,
+    pipelines: Arc<Pipelines>,
     health: Option<RunningHealth>,
     readiness: Option<ReadinessWatch>,
     recorder: Option<Recorder>,
@@ -87,7 +89,7 @@ impl Server {
         report_recovery(&recovery);
         vitals.set_store(store.clone());
         match start_around(settings, &store, &budgets, &vitals).await {
-            Ok((api, receiver)) => {
+            Ok((api, pipelines)) => {
                 let recorder = match (&settings.own_tenant, own) {
                     (Some(tenant), Some(collected)) => {
                         Some(Recorder::start(store.clone(), tenant.clone(), collected, vitals))
@@ -106,8 +108,8 @@ impl Server {
                     .map(|health| ReadinessWatch::start(health.readiness.clone(), store.clone()));
                 let addresses = Addresses {
                     api: api.addr,
-                    otlp_grpc: receiver.grpc_addr,
-                    otlp_http: receiver.http_addr,
+                    otlp_grpc: otlp_address(&pipelines, "grpc"),
+                    otlp_http: otlp_address(&pipelines, "http"),
                     postgres: api.postgres_addr,
                     flight_sql: api.flight_addr,
                     health: health.as_ref().map(|health| health.addr),
@@ -116,7 +118,7 @@ impl Server {
                     addresses,
                     store,
                     api,
-                    receiver,
+                    pipelines,
                     health,
                     readiness,
                     recorder,
@@ -131,12 +133,19 @@ impl Server {
         }
     }
 
+    /// Lets the configuration be read again: on request, on a signal, and when its files change.
+    pub(crate) fn reloader(&self, sources: Sources, settings: &Settings) -> Arc<Reloader> {
+        let reloader = Reloader::new(sources, settings, self.store.clone(), self.pipelines.clone());
+        self.api.set_control(reloader.clone());
+        reloader
+    }
+
     /// Stops receiving, lets answers end, stores own telemetry, flushes. Nothing acknowledged is lost in any case.
     pub(crate) async fn shutdown(self) -> Result<(), Failure> {
         if let Some(readiness) = self.readiness {
             readiness.end("shutting down").await;
         }
-        self.receiver.shutdown().await;
+        self.pipelines.shutdown().await;
         self.api.shutdown().await;
         if let Some(recorder) = self.recorder {
             recorder.shutdown().await;
@@ -170,68 +179,91 @@ async fn start_around(
     store: &Store,
     budgets: &Budgets,
     vitals: &Arc<Vitals>,
-) -> Result<(RunningApi, RunningReceiver), Failure> {
+) -> Result<(RunningApi, Arc<Pipelines>), Failure> {
     let engine = QueryEngine::new(store.clone(), query_config(settings), budgets.query.clone())
         .map_err(|error| Failure::from_error(&error))?;
     vitals.set_queries(engine.clone());
     let api = ApiServer::start(settings.api.clone(), engine, store.clone(), vitals.clone())
         .await
         .map_err(|error| start_failed(&error, settings))?;
-    let sink: Arc<dyn Sink> = Arc::new(StoreSink::new(store.clone()));
-    let receiver = OtlpReceiver::start(receiver_config(&settings.otlp), sink, budgets.ingest.clone())
-        .await
-        .map_err(|error| receiver_failed(&error, settings))?;
-    vitals.set_receiver(receiver.stats().clone());
+    let plan = plan(settings, store)?;
+    let started = Pipelines::start(plan, context(settings, budgets)).await;
+    let pipelines = Arc::new(started.map_err(|error| pipelines_failed(&error, settings))?);
+    vitals.set_pipelines(pipelines.clone());
+    let port = |protocol| otlp_address(&pipelines, protocol).map(|address| address.port());
     api.announce_otlp(OtlpPorts {
-        grpc_port: receiver.grpc_addr.map(|address| address.port()),
-        http_port: receiver.http_addr.map(|address| address.port()),
+        grpc_port: port("grpc"),
+        http_port: port("http"),
     });
-    Ok((api, receiver))
+    Ok((api, pipelines))
+}
+
+/// The pipelines of settings, with this store.
+pub(crate) fn plan(settings: &Settings, store: &Store) -> Result<Plan, Failure> {
+    let mut problems = Problems::new();
+    Plan::read(&settings.tree, &registry(Some(store.clone())), &mut problems)
+        // They were read when the settings were, so that this does not happen.
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "the pipelines cannot be read: {} errors",
+                problems.errors()
+            ))
+        })
+}
+
+fn context(settings: &Settings, budgets: &Budgets) -> Context {
+    // What components hold back leaves room for requests.
+    let held = budgets.ingest.child(budgets.ingest.ceiling() / 2);
+    Context {
+        ingest: budgets.ingest.clone(),
+        held,
+        memory: Arc::new(Probe),
+        env: Arc::new(SystemEnv),
+        extensions: Arc::new(Extensions {
+            storage: settings.storage.clone(),
+        }),
+        variables: Arc::new(variables()),
+        directory: settings.directory.join(PIPELINE_DIRECTORY),
+        ..Context::unbounded(&settings.directory)
+    }
+}
+
+/// Those that are text.
+fn variables() -> BTreeMap<String, String> {
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.collect()
+}
+
+struct Probe;
+
+impl MemoryProbe for Probe {
+    fn resident(&self) -> u64 {
+        memory::resident()
+    }
+
+    fn total(&self) -> u64 {
+        memory::available()
+    }
+}
+
+/// Where OTLP is taken: by the receiver without a name if there is one.
+fn otlp_address(pipelines: &Pipelines, protocol: &str) -> Option<SocketAddr> {
+    let addresses = pipelines.addresses();
+    let of = |(id, spoken, address): (cupola_config::ComponentId, &str, SocketAddr)| {
+        (id.kind() == "otlp" && spoken == protocol).then_some((!id.name().is_empty(), address))
+    };
+    addresses
+        .into_iter()
+        .filter_map(of)
+        .min_by_key(|(named, _)| *named)
+        .map(|(_, address)| address)
 }
 
 pub(crate) fn query_config(settings: &Settings) -> QueryConfig {
     let mut config = settings.query.config(&settings.directory);
     let cache = usize::try_from(settings.memory.query / 8).unwrap_or(usize::MAX);
     config.metadata_cache_bytes_max = config.metadata_cache_bytes_max.min(cache);
-    config
-}
-
-/// Whether the receivers' settings make sense together.
-pub(crate) fn check_receivers(settings: &Settings) -> Result<(), Failure> {
-    receiver_config(&settings.otlp)
-        .validate()
-        .map_err(|error| Failure::usage(error.to_string()))
-}
-
-fn receiver_config(settings: &OtlpSettings) -> OtlpReceiverConfig {
-    let mut config = OtlpReceiverConfig {
-        grpc: None,
-        http: None,
-        ..OtlpReceiverConfig::default()
-    };
-    if let Some(endpoint) = settings.grpc {
-        let default = GrpcConfig::default();
-        let message_bytes_max = settings
-            .grpc_message_bytes_max
-            .unwrap_or(default.message_bytes_max);
-        config.grpc = Some(GrpcConfig {
-            endpoint,
-            message_bytes_max,
-        });
-    }
-    if let Some(endpoint) = settings.http {
-        let default = HttpConfig::default();
-        config.http = Some(HttpConfig {
-            endpoint,
-            body_bytes_max: settings.http_body_bytes_max.unwrap_or(default.body_bytes_max),
-            cors: settings.cors.as_ref().map(|cors| CorsConfig {
-                allowed_origins: cors.allowed_origins.clone(),
-                allowed_headers: cors.allowed_headers.clone(),
-                max_age: cors.max_age.map(std::time::Duration::from_secs),
-                allow_credentials: false,
-            }),
-        });
-    }
     config
 }
 
@@ -287,7 +319,7 @@ pub(crate) fn store_failed(error: &StoreError) -> Failure {
                 failure.hint("make room on the disk; nothing acknowledged is lost")
             }
             std::io::ErrorKind::PermissionDenied => {
-                failure.hint("choose a directory you may write with --data-dir")
+                failure.hint("choose a directory you may write with --data-dir, or run as its owner")
             }
             _ => failure,
         },
@@ -324,18 +356,12 @@ fn start_failed(error: &StartError, settings: &Settings) -> Failure {
     }
 }
 
-fn receiver_failed(error: &ReceiverError, settings: &Settings) -> Failure {
-    match error {
-        ReceiverError::Listen {
-            endpoint,
-            transport,
-            source,
-        } => {
-            let failure =
-                Failure::new(format!("cannot listen on {endpoint} for OTLP/{transport}")).caused_by(source);
-            bind_hints(failure, *endpoint, source, settings)
-        }
-        ReceiverError::Config(_) => Failure::from_error(error),
+/// A component that could not be started, with what can be done about it.
+pub(crate) fn pipelines_failed(error: &PipelineError, settings: &Settings) -> Failure {
+    let failure = Failure::from_error(error);
+    match &error.source.listening {
+        Some(listening) => bind_hints(failure, listening.0, &listening.1, settings),
+        None => failure,
     }
 }
 
@@ -364,9 +390,20 @@ fn bind_hints(
 }
 
 fn flag_of(address: SocketAddr, settings: &Settings) -> &'static str {
+    let otlp = |protocol: &str| {
+        let listens = settings
+            .plan
+            .receivers
+            .values()
+            .flat_map(|receiver| receiver.settings.listens());
+        listens
+            .filter(|(spoken, _)| *spoken == protocol)
+            .map(|(_, address)| address)
+            .next()
+    };
     let flags = [
-        (settings.otlp.grpc, "--otlp-grpc"),
-        (settings.otlp.http, "--otlp-http"),
+        (otlp("grpc"), "--otlp-grpc"),
+        (otlp("http"), "--otlp-http"),
         (Some(settings.api.listen), "--api"),
         (settings.api.postgres_listen, "--postgres"),
         (settings.api.flight_listen, "--flight-sql"),

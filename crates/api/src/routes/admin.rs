@@ -6,6 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use cupola_store::schema::AttributeSet;
 use cupola_store::segment::{Comparison, Literal, RowFilter};
 use cupola_store::{DeleteRequest, StoreError};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -109,6 +110,47 @@ pub(super) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAns
         rows: report.rows,
         bytes: report.bytes,
     }))
+}
+
+/// What a change of configuration did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReloadAnswer {
+    /// Components that were started, those started anew among them.
+    made: Vec<String>,
+    /// Components that were ended and not started again.
+    ended: Vec<String>,
+    /// Components that went on untouched.
+    kept: usize,
+    /// What changed in the files and holds only after a restart, and what is odd about them.
+    warnings: Vec<String>,
+}
+
+/// Reads the configuration files again and changes what runs to them. Files that are not valid are refused with everything
+/// that is wrong with them, and what runs goes on.
+#[utoipa::path(post, path = "/api/v1/admin/reload", tag = "admin", operation_id = "reload",
+    responses((status = 200, body = ReloadAnswer),
+        (status = 422, description = "The files are not valid, or cannot be started; the message says why", body = ErrorBody),
+        (status = 503, description = "The server is still starting", body = ErrorBody)))]
+pub(super) async fn reload(State(state): State<AppState>) -> Result<Json<ReloadAnswer>, ApiError> {
+    let Some(control) = state.control.get() else {
+        return Err(ApiError::overloaded("the server is still starting", None));
+    };
+    // By itself: a client that goes away must not leave a change half done.
+    let control = control.clone();
+    let changing = tokio::spawn(async move { control.reload().await });
+    match changing.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(change) => Ok(Json(ReloadAnswer {
+            made: change.made,
+            ended: change.ended,
+            kept: change.kept,
+            warnings: change.warnings,
+        })),
+        Err(message) => Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "configuration_refused",
+            message,
+        )),
+    }
 }
 
 /// Merges small segments where there are enough of them.

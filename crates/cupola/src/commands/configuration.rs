@@ -1,27 +1,34 @@
-//! `cupola config check` and `cupola config show`.
+//! `cupola config check`, `cupola config show` and `cupola config schema`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::config::file::File;
-use crate::config::{LogFlags, ServeFlags, Settings};
+use crate::config::{LogFlags, ServeFlags, Settings, file};
 use crate::failure::Failure;
-use crate::output;
+use crate::{components, output};
 
-/// Reading the file has found what is wrong already; what is left is whether it makes sense together.
-pub(crate) fn check(
-    path: Option<&Path>,
-    flags: &ServeFlags,
-    log: &LogFlags,
-    file: File,
-) -> Result<(), Failure> {
-    let settings = Settings::resolve(flags, log, file)?;
-    crate::server::check_receivers(&settings)?;
-    match path {
-        Some(path) => output::print(&format!("{} is valid\n", path.display())),
-        None => output::print("valid; no file was given (--config FILE), so the defaults hold\n"),
+/// Reads, resolves and checks the files without starting anything.
+pub(crate) fn check(paths: &[PathBuf], flags: &ServeFlags, log: &LogFlags) -> Result<(), Failure> {
+    let settings = Settings::resolve(flags, log, file::load(paths)?)?;
+    let mut text = String::new();
+    for warning in &settings.warnings {
+        text.push_str(warning);
+        text.push_str("\n\n");
     }
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    text.push_str(&match names.len() {
+        0 => "valid; no file was given (--config FILE), so the defaults hold\n".to_owned(),
+        1 => format!("{} is valid\n", names[0]),
+        _ => format!("{} are valid together\n", names.join(", ")),
+    });
+    output::print(&text)
 }
 
-pub(crate) fn show(flags: &ServeFlags, log: &LogFlags, file: File) -> Result<(), Failure> {
-    output::print(&Settings::resolve(flags, log, file)?.show())
+pub(crate) fn show(paths: &[PathBuf], flags: &ServeFlags, log: &LogFlags) -> Result<(), Failure> {
+    output::print(&Settings::resolve(flags, log, file::load(paths)?)?.show())
+}
+
+pub(crate) fn schema() -> Result<(), Failure> {
+    let schema = serde_json::to_string_pretty(&components::schema())
+        .map_err(|error| Failure::new("cannot write the schema").caused_by(&error))?;
+    output::print(&format!("{schema}\n"))
 }

@@ -2,7 +2,7 @@
 
 mod destination;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cupola_generator::{Generator, GeneratorConfig};
@@ -20,7 +20,7 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
 pub(crate) async fn run(
     arguments: &GenerateArguments,
     log: &LogFlags,
-    file: Option<&Path>,
+    files: &[PathBuf],
 ) -> Result<(), Failure> {
     if arguments.batch == 0 || arguments.signals.is_empty() {
         return Err(Failure::usage(
@@ -28,7 +28,7 @@ pub(crate) async fn run(
         ));
     }
     let mut generator = Generator::new(config(arguments)?);
-    let mut destination = Destination::open(arguments, log, file).await?;
+    let mut destination = Destination::open(arguments, log, files).await?;
     let started = Instant::now();
     let made = make(arguments, &mut generator, &mut destination).await;
     // What was written is closed properly even if not all of it was.

@@ -1,12 +1,27 @@
 //! `cupola serve`: runs until asked to stop.
 
-use crate::config::Settings;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{LogFlags, ServeFlags, Settings};
 use crate::failure::Failure;
+use crate::reload::Sources;
 use crate::server::{Addresses, Server};
 use crate::signals::StopSignals;
 use crate::{logging, own};
 
-pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
+/// How long a change of the configuration that is under way may hold up the end.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(15);
+
+pub(crate) async fn run(flags: &ServeFlags, log: &LogFlags, paths: &[PathBuf]) -> Result<(), Failure> {
+    let sources = Sources {
+        paths: paths.to_vec(),
+        flags: flags.clone(),
+        log: log.clone(),
+    };
+    let settings = &sources.settings()?;
     let mut signals = StopSignals::listen()?;
     let (layer, collected) = own::channel(settings.own_tenant.as_ref());
     logging::start(&settings.log, layer)?;
@@ -18,13 +33,23 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
             return Ok(());
         }
     };
+    for warning in &settings.warnings {
+        tracing::warn!(warning, "configuration");
+    }
     announce(&server.addresses, settings);
+    let stop = CancellationToken::new();
+    let reloader = server.reloader(sources.clone(), settings);
+    let silence = tokio::spawn(reloader.clone().watch_silence(stop.clone()));
+    let watching = tokio::spawn(reloader.watch(stop.clone()));
     let name = signals.asked().await;
     tracing::info!(
         signal = name,
         "shutting down: taking no more, finishing what is under way"
     );
     signals.exit_on_next();
+    stop.cancel();
+    // A change under way is finished first.
+    let _ = tokio::time::timeout(CHANGE_PATIENCE, async { tokio::join!(watching, silence) }).await;
     server.shutdown().await?;
     tracing::info!("shut down; everything acknowledged is kept");
     Ok(())
@@ -35,6 +60,7 @@ fn announce(addresses: &Addresses, settings: &Settings) {
         address.map_or("off".to_owned(), |address| address.to_string())
     };
     tracing::info!(
+        page = format!("http://{}/", addresses.api),
         api = %addresses.api,
         otlp_grpc = shown(addresses.otlp_grpc),
         otlp_http = shown(addresses.otlp_http),

@@ -62,18 +62,22 @@ fn store(settings: &Settings) -> Result<(), Failure> {
 }
 
 fn listeners(settings: &Settings) -> Result<(), Failure> {
-    let all = [
-        ("OTLP over gRPC", settings.otlp.grpc),
-        ("OTLP over HTTP", settings.otlp.http),
+    let own = [
         ("the API", Some(settings.api.listen)),
         ("the PostgreSQL protocol", settings.api.postgres_listen),
         ("Arrow Flight SQL", settings.api.flight_listen),
         ("the health checks", settings.health),
     ];
-    let on: Vec<(&str, SocketAddr)> = all
+    let receivers = settings.plan.receivers.iter().flat_map(|(id, receiver)| {
+        let listens = receiver.settings.listens();
+        listens
+            .into_iter()
+            .map(move |(protocol, address)| (format!("the receiver {id} ({protocol})"), address))
+    });
+    let own = own
         .into_iter()
-        .filter_map(|(name, address)| Some((name, address?)))
-        .collect();
+        .filter_map(|(name, address)| Some((name.to_owned(), address?)));
+    let on: Vec<(String, SocketAddr)> = receivers.chain(own).collect();
     for (index, (name, address)) in on.iter().enumerate() {
         if let Some((other, _)) = on[..index].iter().find(|(_, taken)| collide(*taken, *address)) {
             return Err(Failure::usage(format!(
@@ -93,11 +97,11 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{LogFlags, ServeFlags, Settings, yaml};
+    use crate::config::{LogFlags, ServeFlags, Settings};
     use crate::failure::EXIT_USAGE;
 
     fn refused(text: &str) -> Option<String> {
-        let file = yaml::from_str(text).unwrap();
+        let file = crate::config::file::File::parse(text).unwrap();
         let failure = Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file).err()?;
         assert_eq!(failure.exit_code(), EXIT_USAGE);
         Some(failure.to_string())
@@ -115,8 +119,11 @@ mod tests {
             ("store: {retention_interval: 0s}", "store.retention_interval"),
             ("store: {flush_bytes_max: 0}", "store.flush_bytes_max"),
             ("store: {object_store_url: bucket}", "object store"),
-            ("api: {endpoint: 4317}", "OTLP over gRPC and the API"),
-            ("api: {endpoint: \"0.0.0.0:4318\"}", "OTLP over HTTP and the API"),
+            ("api: {endpoint: 4317}", "the receiver otlp (grpc) and the API"),
+            (
+                "api: {endpoint: \"0.0.0.0:4318\"}",
+                "the receiver otlp (http) and the API",
+            ),
             ("api: {postgres: {endpoint: 4302}}", "Arrow Flight SQL"),
         ] {
             let failure = refused(text).unwrap_or_else(|| panic!("{text} is taken"));

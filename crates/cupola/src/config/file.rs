@@ -2,20 +2,23 @@
 //! types and never acts; an absent value stays absent, so that defaults are applied in one place.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
+use cupola_config::{ComponentId, Endpoint, Node, Place, Problem, Problems};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::nearest::nearest;
-use super::units::{ByteSize, MemoryLimit, TimeSpan};
-use super::yaml::{self, Problem};
+use super::load::Document;
 use crate::failure::Failure;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// Sections that the pipelines read for themselves.
+const OF_PIPELINES: [&str; 4] = ["receivers", "processors", "exporters", "connectors"];
+
+/// What a file says, apart from its pipelines, which stay a tree.
+#[derive(Debug, Default)]
 pub(crate) struct File {
-    pub(crate) receivers: Receivers,
+    pub(crate) document: Document,
     pub(crate) extensions: Extensions,
     pub(crate) store: StoreSection,
     pub(crate) api: ApiSection,
@@ -24,56 +27,143 @@ pub(crate) struct File {
     pub(crate) service: ServiceSection,
 }
 
+/// All sections that there are.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Receivers {
-    pub(crate) otlp: Option<Otlp>,
+pub(crate) struct Sections {
+    receivers: Passed,
+    processors: Passed,
+    exporters: Passed,
+    connectors: Passed,
+    extensions: Passed,
+    store: StoreSection,
+    api: ApiSection,
+    memory: MemorySection,
+    query: QuerySection,
+    service: ServiceSection,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Otlp {
-    /// As in the Collector, a protocol that is not named is off; without this section both are on.
-    pub(crate) protocols: Option<Protocols>,
+/// A section that somebody else reads.
+#[derive(Debug, Default)]
+pub(crate) struct Passed;
+
+impl<'de> Deserialize<'de> for Passed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Passed)
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Protocols {
-    #[serde(deserialize_with = "present")]
-    pub(crate) grpc: Option<Grpc>,
-    #[serde(deserialize_with = "present")]
-    pub(crate) http: Option<Http>,
+impl File {
+    /// Reads the sections of a document; everything that is wrong with them is one failure.
+    pub(crate) fn read(mut document: Document) -> Result<File, Failure> {
+        let mut problems = Problems::new();
+        let root = &document.root;
+        let mut own = root.clone();
+        for section in OF_PIPELINES.into_iter().chain(["extensions"]) {
+            own = own.without(&[section]);
+        }
+        let sections: Sections = match own.is_null() {
+            true => Sections::default(),
+            false => cupola_config::read(&own, &mut problems).unwrap_or_default(),
+        };
+        let extensions = Extensions::read(root, &mut problems);
+        document.settle(problems)?;
+        Ok(File {
+            document,
+            extensions,
+            store: sections.store,
+            api: sections.api,
+            memory: sections.memory,
+            query: sections.query,
+            service: sections.service,
+        })
+    }
+
+    /// What one text says, for tests.
+    #[cfg(test)]
+    pub(crate) fn parse(text: &str) -> Result<File, Failure> {
+        File::read(Document::parse(text)?)
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Grpc {
-    pub(crate) endpoint: Option<Endpoint>,
-    pub(crate) max_recv_msg_size_mib: Option<u64>,
+/// Reads and checks the files.
+pub(crate) fn load(paths: &[PathBuf]) -> Result<File, Failure> {
+    File::read(super::load::load(paths)?)
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Http {
-    pub(crate) endpoint: Option<Endpoint>,
-    pub(crate) max_request_body_size: Option<ByteSize>,
-    pub(crate) cors: Option<Cors>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Cors {
-    pub(crate) allowed_origins: Vec<String>,
-    pub(crate) allowed_headers: Vec<String>,
-    /// Seconds.
-    pub(crate) max_age: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// Extensions, which may have names of their own: `file_storage/queues`.
+#[derive(Debug, Default)]
 pub(crate) struct Extensions {
     pub(crate) health_check: Option<HealthCheck>,
+    pub(crate) file_storage: BTreeMap<ComponentId, FileStorage>,
+}
+
+/// Extensions of the Collector for whoever debugs it.
+const DEBUGGING: [&str; 2] = ["pprof", "zpages"];
+const EXTENSIONS: [&str; 2] = ["health_check", "file_storage"];
+
+impl Extensions {
+    fn read(root: &Node, problems: &mut Problems) -> Extensions {
+        let mut read = Extensions::default();
+        let Some(section) = root.get("extensions").filter(|node| !node.is_null()) else {
+            return read;
+        };
+        if !section.is_mapping() {
+            let problem = Problem::error(
+                section.place().clone(),
+                "extensions",
+                "expected extensions by their names",
+            );
+            problems.push(problem);
+        }
+        for entry in section.entries() {
+            let at = format!("extensions.{}", entry.key);
+            let id: ComponentId = match entry.key.parse() {
+                Ok(id) => id,
+                Err(error) => {
+                    problems.push(Problem::error(entry.place.clone(), at, error));
+                    continue;
+                }
+            };
+            match id.kind() {
+                "health_check" => read.health_check = below(&at, &entry.value, problems),
+                "file_storage" => {
+                    if let Some(storage) = below(&at, &entry.value, problems) {
+                        read.file_storage.insert(id, storage);
+                    }
+                }
+                // Nothing depends on them, so that a file that brings them along can be used.
+                kind if DEBUGGING.contains(&kind) => {
+                    let message = format!("Cupola has no extension `{kind}` yet: nothing will listen there");
+                    problems.push(Problem::warning(entry.place.clone(), at, message));
+                }
+                kind => problems.push(unknown_extension(kind, &at, &entry.place)),
+            }
+        }
+        read
+    }
+}
+
+fn unknown_extension(kind: &str, at: &str, place: &Place) -> Problem {
+    let hint = match cupola_config::nearest::nearest(kind, EXTENSIONS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", EXTENSIONS.join(", ")),
+    };
+    Problem::error(place.clone(), at, format!("Cupola has no extension `{kind}`")).hint(hint)
+}
+
+/// Reads a part of the tree; the keys of its problems begin at the root.
+fn below<T: serde::de::DeserializeOwned>(at: &str, node: &Node, problems: &mut Problems) -> Option<T> {
+    let mut found = Problems::new();
+    let read = cupola_config::read(node, &mut found);
+    problems.extend(found.into_sorted().into_iter().map(|problem| Problem {
+        key: match problem.key.as_str() {
+            "" => at.to_owned(),
+            key => format!("{at}.{key}"),
+        },
+        ..problem
+    }));
+    read
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +171,21 @@ pub(crate) struct Extensions {
 pub(crate) struct HealthCheck {
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) enabled: Option<bool>,
+    /// Read so that files may have it: every path of the listener is answered.
+    pub(crate) path: Option<String>,
+}
+
+/// Where queues that survive are kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FileStorage {
+    pub(crate) directory: Option<PathBuf>,
+    /// Done in any case.
+    pub(crate) create_directory: Option<bool>,
+    /// Settings of the Collector's storage that this one does not need.
+    pub(crate) timeout: Option<TimeSpan>,
+    pub(crate) fsync: Option<bool>,
+    pub(crate) compaction: Passed,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,6 +331,9 @@ pub(crate) struct QuerySection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ServiceSection {
     pub(crate) telemetry: Telemetry,
+    /// Extensions are started where they are given settings; the list is read so that files may have it.
+    pub(crate) extensions: Vec<String>,
+    pub(crate) pipelines: Passed,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -236,6 +344,10 @@ pub(crate) struct Telemetry {
     pub(crate) tenant: Option<String>,
     /// Whether Cupola's own telemetry is kept at all.
     pub(crate) enabled: Option<bool>,
+    /// Of the Collector's own metrics and traces: Cupola keeps its own in its store and shows metrics at `/metrics`.
+    pub(crate) metrics: Passed,
+    pub(crate) traces: Passed,
+    pub(crate) resource: Passed,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -243,6 +355,15 @@ pub(crate) struct Telemetry {
 pub(crate) struct TelemetryLogs {
     pub(crate) level: Option<String>,
     pub(crate) encoding: Option<LogEncoding>,
+    /// Of the Collector's logger, which Cupola's is not: it writes to standard error.
+    pub(crate) development: Option<bool>,
+    pub(crate) sampling: Passed,
+    pub(crate) output_paths: Vec<String>,
+    pub(crate) error_output_paths: Vec<String>,
+    pub(crate) disable_caller: Option<bool>,
+    pub(crate) disable_stacktrace: Option<bool>,
+    pub(crate) initial_fields: Passed,
+    pub(crate) processors: Passed,
 }
 
 /// How log lines look on stderr.
@@ -255,104 +376,26 @@ pub(crate) enum LogEncoding {
     Json,
 }
 
-/// A socket address; a bare port is one of this machine only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint(pub(crate) SocketAddr);
-
-impl std::str::FromStr for Endpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-            return Ok(Endpoint(SocketAddr::from(([127, 0, 0, 1], port))));
-        }
-        let numeric = text
-            .strip_prefix("localhost:")
-            .map(|port| format!("127.0.0.1:{port}"));
-        numeric
-            .as_deref()
-            .unwrap_or(text)
-            .parse()
-            .map(Endpoint)
-            .map_err(|_| {
-                format!("`{text}` is not an address; write for example 127.0.0.1:4317, [::1]:4317 or 4317")
-            })
-    }
-}
-
-impl<'de> Deserialize<'de> for Endpoint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-/// A key that is there counts, even without a value.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Reads and checks the file.
-fn load(path: &Path) -> Result<File, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("cannot read the configuration {}", path.display())).caused_by(&error)
-    })?;
-    parse(&text).map_err(|error| explain(path, &text, &error))
-}
-
-/// Nothing is said without a file.
-pub(crate) fn load_if_given(path: Option<&Path>) -> Result<File, Failure> {
-    path.map_or_else(|| Ok(File::default()), load)
-}
-
-fn parse(text: &str) -> Result<File, yaml::YamlError> {
-    yaml::from_str(text)
-}
-
-fn explain(path: &Path, text: &str, error: &yaml::YamlError) -> Failure {
-    let place = format!("{}:{}:{}", path.display(), error.line, error.column);
-    let mut failure = Failure::usage(format!("the configuration is not valid: {error}")).cause(&place);
-    if let Some(line) = error
-        .line
-        .checked_sub(1)
-        .and_then(|index| text.lines().nth(index))
-    {
-        failure = failure.cause(format!("| {}", line.trim_end()));
-    }
-    match &error.problem {
-        Problem::UnknownKey { key, expected } => match nearest(key, expected.iter().copied()) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint(format!("known here: {}", expected.join(", "))),
-        },
-        Problem::Other(_) => failure,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_configuration_is_read() {
-        let file = parse(
-            "receivers:\n  otlp:\n    protocols:\n      grpc:\n      http:\n        endpoint: 0.0.0.0:5318\n\
-             extensions:\n  health_check:\nmemory:\n  limit: 25%\n",
+    fn sections_of_a_collector_are_read_beside_ours() {
+        let file = File::parse(
+            "receivers:\n  otlp:\nextensions:\n  health_check:\n  file_storage/q: {directory: /tmp/q}\n\
+             service:\n  extensions: [health_check]\n  telemetry:\n    metrics: {level: detailed, address: ':8888'}\n\
+             memory:\n  limit: 25%\n",
         )
         .unwrap();
-        let protocols = file.receivers.otlp.unwrap().protocols.unwrap();
-        assert!(protocols.grpc.unwrap().endpoint.is_none());
-        assert_eq!(
-            protocols.http.unwrap().endpoint,
-            Some(Endpoint(([0, 0, 0, 0], 5318).into()))
-        );
+        assert!(file.extensions.health_check.is_some());
+        assert_eq!(file.extensions.file_storage.len(), 1);
         assert_eq!(file.memory.limit, Some(MemoryLimit::Percent(25.0)));
     }
 
     #[test]
     fn retention_rules_are_read() {
-        let file = parse(
+        let file = File::parse(
             "store:\n  retention:\n    - keep: 3d\n      signal: logs\n      severity_max: debug\n\
              \x20   - keep: 90d\n      attributes: {http.response.status_code: 500, cache.hit: true}\n",
         )
@@ -364,18 +407,25 @@ mod tests {
             Scalar::Int(500)
         ));
         assert!(
-            parse("store:\n  retention:\n    - signal: logs\n").is_err(),
+            File::parse("store:\n  retention:\n    - signal: logs\n").is_err(),
             "`keep` is required"
         );
     }
 
     #[test]
-    fn a_slip_is_named_with_its_line_and_the_nearest_key() {
-        let text = "receivers:\n  otlp:\n    protocol:\n      grpc:\n";
-        let failure = explain(Path::new("cupola.yaml"), text, &parse(text).unwrap_err());
-        assert_eq!(
-            failure.to_string(),
-            "the configuration is not valid: unknown key `protocol`: cupola.yaml:3:5: |     protocol:"
-        );
+    fn all_slips_are_named_with_their_lines_and_the_nearest_keys() {
+        let failure =
+            File::parse("stor: {}\nextensions:\n  health_chek:\nmemory:\n  limt: 25%\n").unwrap_err();
+        let told = failure.details().join("\n");
+        for expected in [
+            "cupola.yaml:1:1",
+            "`store`",
+            "cupola.yaml:3:3",
+            "`health_check`",
+            "memory.limt",
+            "`limit`",
+        ] {
+            assert!(told.contains(expected), "{expected} is not in\n{told}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::file::{Endpoint, LogEncoding};
-use super::units::{ByteSize, MemoryLimit, TimeSpan};
+use super::file::LogEncoding;
+use cupola_config::Endpoint;
+use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
 
 /// Flags of `serve`; each has an environment variable.
 #[derive(Args, Clone, Debug, Default)]

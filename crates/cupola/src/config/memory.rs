@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::units::MemoryLimit;
+use cupola_config::units::MemoryLimit;
 
 /// Of the machine or of its control group, when nothing else is said.
 pub(crate) const SHARE_DEFAULT: MemoryLimit = MemoryLimit::Percent(25.0);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use cupola_query::{QueryConfig, QueryLimits};
 
 use super::file::QuerySection;
-use super::units::{ByteSize, MemoryLimit, TimeSpan};
 use crate::failure::Failure;
+use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
 
 /// Below the data directory, or the one that is given: rows of statements that need more memory than there is. Cleared
 /// at the start, so that it must be a directory of its own.
@@ -134,12 +134,12 @@ fn free_bytes(directory: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{LogFlags, ServeFlags, Settings, yaml};
+    use crate::config::{LogFlags, ServeFlags, Settings};
 
     use super::*;
 
     fn resolve(text: &str) -> Result<Settings, Failure> {
-        let file = yaml::from_str(text).unwrap();
+        let file = crate::config::file::File::parse(text).unwrap();
         Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file)
     }
 
@@ -206,7 +206,7 @@ mod tests {
             assert!(failure.to_string().contains(named), "{failure}");
         }
         assert!(
-            yaml::from_str::<crate::config::file::File>("query: {row_max: 1}").is_err(),
+            crate::config::file::File::parse("query: {row_max: 1}").is_err(),
             "an unknown key"
         );
     }

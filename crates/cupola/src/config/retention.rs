@@ -9,9 +9,9 @@ use cupola_store::{RetainedSignal, RetentionRule};
 use cupola_telemetry::TenantId;
 
 use super::file::{Retention, Scalar, Severity, SignalName};
-use super::units::TimeSpan;
 use super::{OWN_SERVICE, OWN_TENANT};
 use crate::failure::Failure;
+use cupola_config::units::TimeSpan;
 
 /// How long Cupola's own telemetry is kept if the file does not say.
 const OWN_KEEP: Duration = Duration::from_secs(7 * 86_400);
@@ -122,7 +122,7 @@ fn column(name: &str, comparison: Comparison, value: Literal) -> RowFilter {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{LogFlags, ServeFlags, Settings, yaml};
+    use crate::config::{LogFlags, ServeFlags, Settings};
 
     fn rules(text: &str, own_telemetry: &str) -> String {
         let flags = ServeFlags {
@@ -130,7 +130,7 @@ mod tests {
             ..ServeFlags::default()
         };
         let resolve = |text: &str| {
-            let file = yaml::from_str(text).unwrap();
+            let file = crate::config::file::File::parse(text).unwrap();
             Settings::resolve(&flags, &LogFlags::default(), file).unwrap()
         };
         let shown = resolve(text).show();

@@ -6,13 +6,18 @@ use std::net::SocketAddr;
 
 use super::Settings;
 use super::file::{LogEncoding, Retention, Scalar, Severity, SignalName};
-use super::units::{ByteSize, TimeSpan};
+use crate::components;
+use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_config::{Entry, Masking, Node};
 
 pub(crate) fn yaml(settings: &Settings) -> String {
-    let mut text = String::new();
-    otlp(&mut text, settings);
+    let mut text = pipelines(settings);
     text.push_str("extensions:\n");
     listener(&mut text, "health_check", settings.health);
+    for (id, directory) in &settings.storage {
+        let directory = quoted(&directory.to_string_lossy());
+        let _ = write!(text, "  {id}:\n    directory: {directory}\n");
+    }
     store(&mut text, settings);
     let _ = write!(text, "api:\n  endpoint: {}\n", settings.api.listen);
     listener(&mut text, "postgres", settings.api.postgres_listen);
@@ -27,35 +32,22 @@ pub(crate) fn yaml(settings: &Settings) -> String {
     let _ = write!(text, "memory:\n  limit: {}\n", ByteSize(settings.memory.limit));
     settings.query.show(&mut text);
     service(&mut text, settings);
-    text
+    // What is shown has its references put in; a dollar that is left is one.
+    text.replace('$', "$$")
 }
 
-fn otlp(text: &mut String, settings: &Settings) {
-    let otlp = &settings.otlp;
-    text.push_str("receivers:\n  otlp:\n    protocols:\n");
-    if let Some(address) = otlp.grpc {
-        let _ = write!(text, "      grpc:\n        endpoint: {address}\n");
-        if let Some(bytes) = otlp.grpc_message_bytes_max {
-            let _ = writeln!(text, "        max_recv_msg_size_mib: {}", bytes >> 20);
-        }
-    }
-    if let Some(address) = otlp.http {
-        let _ = write!(text, "      http:\n        endpoint: {address}\n");
-        if let Some(bytes) = otlp.http_body_bytes_max {
-            let _ = writeln!(text, "        max_request_body_size: {}", ByteSize(bytes as u64));
-        }
-        if let Some(cors) = &otlp.cors {
-            let _ = write!(
-                text,
-                "        cors:\n          allowed_origins: {}\n          allowed_headers: {}\n",
-                quoted_list(&cors.allowed_origins),
-                quoted_list(&cors.allowed_headers)
-            );
-            if let Some(seconds) = cors.max_age {
-                let _ = writeln!(text, "          max_age: {seconds}");
-            }
-        }
-    }
+/// The sections of the pipelines, as they are in the tree, secrets masked.
+fn pipelines(settings: &Settings) -> String {
+    let shown = components::SECTIONS.iter().filter_map(|section| {
+        let node = settings.tree.get(section).filter(|node| !node.is_null())?;
+        Some(Entry {
+            key: (*section).into(),
+            place: node.place().clone(),
+            value: node.clone(),
+        })
+    });
+    let tree = Node::mapping(settings.tree.place().clone(), shown);
+    cupola_config::show(&tree, &components::masking(&settings.tree))
 }
 
 fn store(text: &mut String, settings: &Settings) {
@@ -63,7 +55,8 @@ fn store(text: &mut String, settings: &Settings) {
     let directory = quoted(&settings.directory.to_string_lossy());
     let _ = write!(text, "store:\n  directory: {directory}\n");
     if let Some(url) = &settings.object_store_url {
-        let _ = writeln!(text, "  object_store_url: {}", quoted(url));
+        let shown = cupola_config::mask::urls(url).unwrap_or_else(|| url.clone());
+        let _ = writeln!(text, "  object_store_url: {}", quoted(&shown));
     }
     if !settings.object_store_options.is_empty() {
         text.push_str("  object_store_options:\n");
@@ -181,7 +174,21 @@ fn listener(text: &mut String, name: &str, address: Option<SocketAddr>) {
 }
 
 fn service(text: &mut String, settings: &Settings) {
-    text.push_str("service:\n  telemetry:\n");
+    text.push_str("service:\n");
+    if let Some(pipelines) = settings.tree.at(&["service", "pipelines"]) {
+        let one = Node::mapping(
+            pipelines.place().clone(),
+            [Entry {
+                key: "pipelines".into(),
+                place: pipelines.place().clone(),
+                value: pipelines.clone(),
+            }],
+        );
+        for line in cupola_config::show(&one, &Masking::new()).lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text.push_str("  telemetry:\n");
     match &settings.own_tenant {
         Some(tenant) => {
             let _ = writeln!(text, "    tenant: {}", quoted(tenant.as_str()));

@@ -1,12 +1,13 @@
 //! The vitals: what receivers, store and memory are measured by, read when asked. One list feeds both `/metrics` and the
 //! own store, so that the two agree; what the API counts about itself stands in `/metrics` only.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cupola_api::{Connections, MetricsSource, PrometheusText};
-use cupola_pipeline::receivers::otlp::ReceiverStats;
+use cupola_pipeline::graph::Pipelines;
 use cupola_query::{QueryEngine, QueryStatus};
 use cupola_store::Store;
 use cupola_telemetry::memory::MemoryBudget;
@@ -39,7 +40,7 @@ pub(crate) struct Vitals {
     started: Instant,
     started_unix_nano: u64,
     store: OnceLock<Store>,
-    receiver: OnceLock<Arc<ReceiverStats>>,
+    pipelines: OnceLock<Arc<Pipelines>>,
     queries: OnceLock<QueryEngine>,
     health: OnceLock<Connections>,
     memory: Arc<MemoryState>,
@@ -59,7 +60,7 @@ impl Vitals {
             started: Instant::now(),
             started_unix_nano: now_unix_nano(),
             store: OnceLock::new(),
-            receiver: OnceLock::new(),
+            pipelines: OnceLock::new(),
             queries: OnceLock::new(),
             health: OnceLock::new(),
             memory,
@@ -73,8 +74,8 @@ impl Vitals {
         let _ = self.store.set(store);
     }
 
-    pub(crate) fn set_receiver(&self, stats: Arc<ReceiverStats>) {
-        let _ = self.receiver.set(stats);
+    pub(crate) fn set_pipelines(&self, pipelines: Arc<Pipelines>) {
+        let _ = self.pipelines.set(pipelines);
     }
 
     pub(crate) fn set_queries(&self, engine: QueryEngine) {
@@ -106,8 +107,8 @@ impl Vitals {
             ),
         ];
         self.measure_memory(&mut families);
-        if let Some(receiver) = self.receiver.get() {
-            measure_receiver(receiver, &mut families);
+        if let Some(pipelines) = self.pipelines.get() {
+            measure_pipelines(pipelines, &mut families);
         }
         if let Some(store) = self.store.get() {
             measure_store(store, &mut families);
@@ -239,16 +240,16 @@ fn labelled(name: &str, help: &str, kind: Kind, values: Vec<(Labels, f64)>) -> F
 }
 
 /// Samples of one name stand together, as the text format wants them.
-fn measure_receiver(stats: &ReceiverStats, families: &mut Vec<Family>) {
-    for sample in stats.samples() {
-        let mut labels: Labels = vec![("transport", sample.transport.to_owned())];
-        if let Some(signal) = sample.signal {
-            labels.push(("signal", signal.as_str().to_owned()));
-        }
-        let value = (labels, sample.value as f64);
-        match families.iter_mut().find(|family| family.name == sample.name) {
+fn measure_pipelines(pipelines: &Pipelines, families: &mut Vec<Family>) {
+    let mut samples = Vec::new();
+    pipelines.collect(&mut samples);
+    let mut places: HashMap<&'static str, usize> = HashMap::new();
+    for sample in samples {
+        let value = (sample.labels, sample.value);
+        match places.get(sample.name).and_then(|place| families.get_mut(*place)) {
             Some(family) => family.values.push(value),
             None => {
+                places.insert(sample.name, families.len());
                 let kind = if sample.gauge { Kind::Gauge } else { Kind::Counter };
                 families.push(labelled(sample.name, sample.help, kind, vec![value]));
             }

@@ -58,16 +58,26 @@ async fn a_flag_goes_before_the_environment_before_the_file_before_the_default()
 #[tokio::test]
 async fn the_files_that_the_documentation_shows_are_valid() {
     let directory = tempfile::tempdir().unwrap();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let blocks: Vec<&str> = page
-        .split("```yaml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
-    assert!(blocks.len() >= 2 && blocks[0].contains("\nquery:"), "{blocks:?}");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let pages = [
+        "configuration.md",
+        "pipelines.md",
+        "connectors.md",
+        "exporters/postgres.md",
+        "exporters/elasticsearch.md",
+    ];
+    let pages = pages.map(|page| std::fs::read_to_string(docs.join(page)).unwrap());
+    let of_page = |page: &String| -> Vec<String> {
+        let blocks = page
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        blocks.map(str::to_owned).collect()
+    };
+    let blocks: Vec<String> = pages.iter().flat_map(of_page).collect();
+    assert!(blocks.len() >= 7 && blocks[0].contains("\nquery:"), "{blocks:?}");
     for block in blocks {
-        let file = write(directory.path(), block);
+        let file = write(directory.path(), &block);
         let check = succeed(&["config", "check", "--config", &file]).await;
         assert!(check.ends_with("cupola.yaml is valid\n"), "{check}");
     }
@@ -84,9 +94,11 @@ async fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         normalized(&output.stderr, &[(&file, "FILE")]),
-        "error: the configuration is not valid: unknown key `endpont`\n\
-         \x20 cause: FILE:5:9\n\
-         \x20 cause: |         endpont: 0.0.0.0:4317\n\
+        "error: the configuration is not valid\n\n\
+         \x20 FILE:5:9: receivers.otlp.protocols.grpc.endpont: unknown key\n\
+         \x20   |\n\
+         \x20 5 |         endpont: 0.0.0.0:4317\n\
+         \x20   |         ^\n\
          \x20 hint: did you mean `endpoint`?\n"
     );
 }
@@ -99,9 +111,11 @@ async fn a_value_of_the_wrong_kind_is_named_with_its_line() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         normalized(&output.stderr, &[(&file, "FILE")]),
-        "error: the configuration is not valid: `soon` is not a duration; write for example 500ms, 10s, 1h30m or 90d\n\
-         \x20 cause: FILE:2:19\n\
-         \x20 cause: |   flush_interval: soon\n"
+        "error: the configuration is not valid\n\n\
+         \x20 FILE:2:19: store.flush_interval: `soon` is not a duration; write for example 500ms, 10s, 1h30m or 90d\n\
+         \x20   |\n\
+         \x20 2 |   flush_interval: soon\n\
+         \x20   |                   ^\n"
     );
 }
 

@@ -14,6 +14,7 @@ mod ledger;
 mod offline;
 mod output;
 mod own_telemetry;
+mod pipelines;
 mod query;
 mod reader;
 mod readiness;

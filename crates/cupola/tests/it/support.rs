@@ -100,7 +100,9 @@ impl Server {
             "--data-dir",
             data.to_str().unwrap(),
         ];
-        arguments.extend(FREE_PORTS);
+        for port in FREE_PORTS.chunks(2).filter(|port| !more.contains(&port[0])) {
+            arguments.extend(port);
+        }
         if !more.contains(&"--memory-limit") {
             arguments.extend(["--memory-limit", "1GiB"]);
         }

@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::cli::{FileFormat, GenerateArguments};
-use crate::config::units::MemoryLimit;
 use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
 use crate::{logging, server};
+use cupola_config::units::MemoryLimit;
 
 /// Requests under way at one time.
 const REQUESTS_MAX: usize = 8;
@@ -43,7 +43,7 @@ impl Destination {
     pub(crate) async fn open(
         arguments: &GenerateArguments,
         log: &LogFlags,
-        config: Option<&Path>,
+        config: &[PathBuf],
     ) -> Result<Self, Failure> {
         if let Some(endpoint) = &arguments.endpoint {
             return open_endpoint(endpoint, arguments).await;
@@ -95,7 +95,7 @@ async fn open_store(
     directory: &Path,
     arguments: &GenerateArguments,
     log: &LogFlags,
-    config: Option<&Path>,
+    config: &[PathBuf],
 ) -> Result<Destination, Failure> {
     let flags = ServeFlags {
         data_dir: Some(directory.to_owned()),
@@ -103,7 +103,7 @@ async fn open_store(
         memory_limit: Some(MemoryLimit::Bytes(arguments.memory_limit.0)),
         ..ServeFlags::default()
     };
-    let settings = super::super::offline_settings(&flags, log, file::load_if_given(config)?)?;
+    let settings = super::super::offline_settings(&flags, log, file::load(config)?)?;
     logging::start(&settings.log, None)?;
     let memory = MemoryBudget::new(usize::try_from(settings.memory.store).unwrap_or(usize::MAX));
     match Store::open(settings.store_config(memory)).await {

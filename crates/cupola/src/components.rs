@@ -1,0 +1,160 @@
+//! Components that only the binary has: the embedded store as an exporter. The one place where pipelines and the store
+//! meet.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cupola_config::{ComponentId, Masking, Node, SecretPath};
+use cupola_export::Component;
+use cupola_pipeline::graph::kinds::{BuildError, ExporterSettings, Kind};
+use cupola_pipeline::graph::{Context, Registry};
+use cupola_store::Store;
+use cupola_telemetry::Signal;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::config::file::{FileStorage, HealthCheck, Sections};
+use crate::sink::StoreSink;
+
+/// The name of the exporter that is the embedded store.
+pub(crate) const STORE: &str = "store";
+
+const ALL: &[Signal] = &[Signal::Logs, Signal::Metrics, Signal::Traces];
+
+/// All components by name. Without a store, settings can be read and nothing be started.
+pub(crate) fn registry(store: Option<Store>) -> Registry {
+    let mut registry = cupola_pipeline::components::registry();
+    registry.exporters.push(Kind::new::<StoreSettings>(
+        STORE,
+        ALL,
+        |_| Vec::new(),
+        move |_| Arc::new(ToStore(store.clone())) as Arc<dyn ExporterSettings>,
+    ));
+    registry
+}
+
+/// The section `exporters.store`: the store has a section of its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreSettings {}
+
+struct ToStore(Option<Store>);
+
+impl ExporterSettings for ToStore {
+    fn build(&self, _context: Context) -> BoxFuture<'_, Result<Arc<dyn Component>, BuildError>> {
+        async move {
+            match &self.0 {
+                Some(store) => Ok(Arc::new(StoreSink::new(store.clone())) as Arc<dyn Component>),
+                None => Err(BuildError::new("there is no store here")),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// It is closed by whoever opened the store, after this.
+#[async_trait]
+impl Component for StoreSink {}
+
+/// Sections of components in a file.
+pub(crate) const SECTIONS: [&str; 4] = ["receivers", "processors", "exporters", "connectors"];
+
+/// Which values of components must not be shown: those of a secret's type, beside those that look like one.
+pub(crate) fn masking(tree: &Node) -> Masking<'static> {
+    let registry = registry(None);
+    let mut masking = Masking::new();
+    for section in SECTIONS {
+        let Some(entries) = tree.get(section).map(Node::entries) else {
+            continue;
+        };
+        for entry in entries {
+            let Ok(id) = entry.key.parse::<ComponentId>() else {
+                continue;
+            };
+            masking = masking.below(&[section, &entry.key], secrets(&registry, section, id.kind()));
+        }
+    }
+    masking
+}
+
+fn secrets(registry: &Registry, section: &str, kind: &str) -> Vec<SecretPath> {
+    fn of<S: ?Sized>(kinds: &[Kind<S>], name: &str) -> Vec<SecretPath> {
+        kinds
+            .iter()
+            .find(|kind| kind.name == name)
+            .map(Kind::secrets)
+            .unwrap_or_default()
+    }
+    match section {
+        "receivers" => of(&registry.receivers, kind),
+        "processors" => of(&registry.processors, kind),
+        "exporters" => of(&registry.exporters, kind),
+        _ => {
+            let found = registry
+                .connectors
+                .iter()
+                .find(|connector| connector.kind.name == kind);
+            found
+                .map(|connector| connector.kind.secrets())
+                .unwrap_or_default()
+        }
+    }
+}
+
+/// JSON Schema of whole configuration files.
+pub(crate) fn schema() -> Json {
+    let registry = registry(None);
+    let mut schema = cupola_config::schema::<Sections>();
+    let sections = [
+        (
+            "receivers",
+            section(registry.receivers.iter().map(|kind| (kind.name, kind.schema()))),
+        ),
+        (
+            "processors",
+            section(registry.processors.iter().map(|kind| (kind.name, kind.schema()))),
+        ),
+        (
+            "exporters",
+            section(registry.exporters.iter().map(|kind| (kind.name, kind.schema()))),
+        ),
+        (
+            "connectors",
+            section(
+                registry
+                    .connectors
+                    .iter()
+                    .map(|one| (one.kind.name, one.kind.schema())),
+            ),
+        ),
+        (
+            "extensions",
+            section([
+                ("health_check", cupola_config::schema::<HealthCheck>()),
+                ("file_storage", cupola_config::schema::<FileStorage>()),
+            ]),
+        ),
+    ];
+    for (name, of) in sections {
+        schema["properties"][name] = of;
+    }
+    schema["$schema"] = Json::from(cupola_config::schema::DIALECT);
+    schema["title"] = Json::from("Configuration of Cupola");
+    schema
+}
+
+/// Components by their names, each with or without a name of its own after a slash.
+fn section(kinds: impl IntoIterator<Item = (&'static str, Json)>) -> Json {
+    let patterns: serde_json::Map<String, Json> = kinds
+        .into_iter()
+        .map(|(name, schema)| {
+            (
+                format!("^{name}(/.+)?$"),
+                serde_json::json!({"anyOf": [schema, {"type": "null"}]}),
+            )
+        })
+        .collect();
+    serde_json::json!({"type": ["object", "null"], "patternProperties": patterns, "additionalProperties": false})
+}

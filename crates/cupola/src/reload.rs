@@ -1,0 +1,188 @@
+//! Reading the configuration again while the server runs: on a signal, on request, and when a file has changed.
+//!
+//! Only pipelines change. What else differs (`store`, `api`, `memory`, `query`, `extensions`, `service.telemetry`) is told
+//! and holds after a restart. Files that are not valid change nothing.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cupola_api::{ConfigurationChange, Control};
+use cupola_config::Node;
+use cupola_pipeline::graph::{Pipelines, ReloadError};
+use cupola_store::Store;
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{LogFlags, ServeFlags, Settings, file};
+use crate::failure::Failure;
+use crate::server;
+
+/// How often files are looked at. They are compared by content: mounted configuration changes by renaming directories, of
+/// which no notice comes.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Where settings came from, so that they can be made again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) flags: ServeFlags,
+    pub(crate) log: LogFlags,
+}
+
+impl Sources {
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        Settings::resolve(&self.flags, &self.log, file::load(&self.paths)?)
+    }
+}
+
+/// How long nothing may come into a processor or connector before that is told.
+const SILENCE_LIMIT: Duration = Duration::from_secs(600);
+const SILENCE_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+pub(crate) struct Reloader {
+    sources: Sources,
+    store: Store,
+    pipelines: Arc<Pipelines>,
+    /// The sections that only a restart can change, as they were at the start.
+    lasting: Node,
+    /// One change at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// The text of the files when they were last read.
+    seen: Mutex<Vec<Option<Vec<u8>>>>,
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        sources: Sources,
+        settings: &Settings,
+        store: Store,
+        pipelines: Arc<Pipelines>,
+    ) -> Arc<Self> {
+        let seen = Mutex::new(contents(&sources.paths));
+        Arc::new(Reloader {
+            lasting: lasting(&settings.tree),
+            sources,
+            store,
+            pipelines,
+            changing: tokio::sync::Mutex::new(()),
+            seen,
+        })
+    }
+
+    /// Reads the files again and changes the pipelines to them.
+    pub(crate) async fn reload(&self) -> Result<ConfigurationChange, Failure> {
+        let _changing = self.changing.lock().await;
+        *self.seen.lock() = contents(&self.sources.paths);
+        let settings = self.sources.settings()?;
+        let plan = server::plan(&settings, &self.store)?;
+        let reloaded = self.pipelines.reload(plan).await.map_err(|error| match &error {
+            ReloadError::Refused(refused) => {
+                server::pipelines_failed(refused, &settings).hint("what ran before goes on running")
+            }
+            ReloadError::Busy | ReloadError::Ended => Failure::from_error(&error),
+            ReloadError::Broken { .. } => {
+                Failure::from_error(&error).hint("reload or restart with one that works")
+            }
+        })?;
+        let mut warnings = settings.warnings.clone();
+        if lasting(&settings.tree) != self.lasting {
+            warnings.push(
+                "sections beside the pipelines have changed since the start: they hold after a restart"
+                    .to_owned(),
+            );
+        }
+        Ok(ConfigurationChange {
+            made: reloaded.made,
+            ended: reloaded.ended,
+            kept: reloaded.kept,
+            warnings,
+        })
+    }
+
+    /// Tells of components into which nothing comes, each once until something does, until `stop`.
+    pub(crate) async fn watch_silence(self: Arc<Self>, stop: CancellationToken) {
+        let mut told: BTreeSet<String> = BTreeSet::new();
+        let mut looks = tokio::time::interval(SILENCE_LOOK_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            let silent = self.pipelines.silent(SILENCE_LIMIT);
+            // The sentence without its minutes.
+            let subject = |text: &str| text.split(" has seen").next().unwrap_or_default().to_owned();
+            for text in silent.iter().filter(|text| !told.contains(&subject(text))) {
+                tracing::warn!(component = text, "component is silent");
+            }
+            told = silent.iter().map(|text| subject(text)).collect();
+        }
+    }
+
+    /// Reloads on SIGHUP and when a file has changed, until `stop`.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("cannot listen for SIGHUP; the configuration is not read again");
+            return;
+        };
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let cause = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hangup.recv() => "SIGHUP",
+                _ = looks.tick() => match self.has_changed() {
+                    true => "a file has changed",
+                    false => continue,
+                },
+            };
+            self.report(cause).await;
+        }
+    }
+
+    async fn report(&self, cause: &str) {
+        match self.reload().await {
+            Ok(change) => {
+                let (made, ended, kept) = (change.made.join(", "), change.ended.join(", "), change.kept);
+                tracing::info!(cause, made, ended, kept, "configuration read again");
+                for warning in change.warnings {
+                    tracing::warn!(warning, "configuration read again");
+                }
+            }
+            Err(failure) => {
+                let details = failure.details().join("\n");
+                tracing::error!(cause, %failure, details, "configuration not changed");
+            }
+        }
+    }
+
+    fn has_changed(&self) -> bool {
+        !self.sources.paths.is_empty() && contents(&self.sources.paths) != *self.seen.lock()
+    }
+}
+
+#[async_trait]
+impl Control for Reloader {
+    async fn reload(&self) -> Result<ConfigurationChange, String> {
+        Reloader::reload(self).await.map_err(|failure| {
+            let details = failure.details().iter().map(|detail| format!("\n{detail}"));
+            format!("{failure}{}", details.collect::<String>())
+        })
+    }
+}
+
+/// A file that cannot be read differs from one that can.
+fn contents(paths: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
+    paths.iter().map(|path| std::fs::read(path).ok()).collect()
+}
+
+fn lasting(tree: &Node) -> Node {
+    let mut rest = tree.clone();
+    for section in ["receivers", "processors", "exporters", "connectors"] {
+        rest = rest.without(&[section]);
+    }
+    rest.without(&["service", "pipelines"])
+}
