@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use manifest::MANIFEST_FORMAT;
 #[cfg(fuzzing)]
 pub(crate) use manifest::check_manifest;
+pub(crate) use objects::is_manifest;
 pub use objects::{MANIFEST_PREFIX, ObjectCatalog};
 
 use crate::schema::Table;

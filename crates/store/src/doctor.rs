@@ -57,21 +57,29 @@ async fn check_orphans(
     repair: bool,
     report: &mut DoctorReport,
 ) -> Result<(), StoreError> {
-    for Orphan { object, is_old } in orphans {
-        let repaired = repair && is_old;
+    for Orphan {
+        object,
+        is_old,
+        is_ours,
+    } in orphans
+    {
+        let repaired = repair && is_old && is_ours;
         if repaired {
             let removed = objects.delete(&object.location).await;
             removed.map_err(|source| failed("remove", object.location.as_ref(), source))?;
         }
-        let age = match is_old {
-            true => "",
-            false => "; a file this young is left alone",
+        let left = match (is_ours, is_old) {
+            (false, _) => "; Cupola gives no such name, it is left alone",
+            (true, false) => "; a file this young is left alone",
+            (true, true) => "",
         };
         report.problems.push(Problem {
             kind: ProblemKind::Orphan,
             path: object.location.to_string(),
-            detail: format!("no manifest names this file of {} bytes{age}", object.size),
+            detail: format!("no manifest names this file of {} bytes{left}", object.size),
             repaired,
+            rows: 0,
+            moved_to: None,
         });
     }
     Ok(())
@@ -89,9 +97,10 @@ async fn check_segments(
         let Some((kind, detail)) = check_segment(objects, entry).await? else {
             continue;
         };
+        let mut moved_to = None;
         if repair {
             if kind == ProblemKind::Unreadable {
-                quarantine(objects, entry).await?;
+                moved_to = Some(quarantine(objects, entry).await?);
             }
             edit.removed.push(entry.path.clone());
         }
@@ -100,6 +109,8 @@ async fn check_segments(
             path: entry.path.clone(),
             detail,
             repaired: repair,
+            rows: entry.meta.rows,
+            moved_to,
         });
     }
     if edit.removed.is_empty() {
@@ -149,16 +160,17 @@ async fn check_segment(
     })
 }
 
-async fn quarantine(objects: &Arc<dyn ObjectStore>, entry: &SegmentEntry) -> Result<(), StoreError> {
+/// Copies a segment, and says where to.
+async fn quarantine(objects: &Arc<dyn ObjectStore>, entry: &SegmentEntry) -> Result<String, StoreError> {
+    let kept = format!("{QUARANTINE_DIRECTORY}/{}", entry.path);
     let copied = async {
         let data = objects.get(&Path::parse(&entry.path)?).await?.bytes().await?;
-        let kept = Path::parse(format!("{QUARANTINE_DIRECTORY}/{}", entry.path))?;
-        objects.put(&kept, data.into()).await
+        objects.put(&Path::parse(&kept)?, data.into()).await
     };
-    copied
-        .await
-        .map(|_| ())
-        .map_err(|source| failed("copy to quarantine", &entry.path, source))
+    match copied.await {
+        Ok(_) => Ok(kept),
+        Err(source) => Err(failed("copy to quarantine", &entry.path, source)),
+    }
 }
 
 fn check_journal(
@@ -184,6 +196,8 @@ fn check_journal(
                 path: path.clone(),
                 detail: format!("{} bytes at {}: {}", damage.bytes, damage.offset, damage.reason),
                 repaired: false,
+                rows: 0,
+                moved_to: None,
             });
         }
         if scan.torn_bytes > 0 {
@@ -192,6 +206,8 @@ fn check_journal(
                 path,
                 detail: format!("{} bytes of a write that was never acknowledged", scan.torn_bytes),
                 repaired: false,
+                rows: 0,
+                moved_to: None,
             });
         }
     }

@@ -70,6 +70,24 @@ pub enum StoreError {
         found: u64,
         supported: u64,
     },
+    /// Nothing was changed in it.
+    #[error("{directory:?} is not a Cupola data directory and is not empty; name an empty or a new one")]
+    Foreign { directory: PathBuf },
+    /// Whoever only looks does not make one.
+    #[error("{directory:?} is not a Cupola data directory: there is no file FORMAT in it")]
+    NotAStore { directory: PathBuf },
+    #[error("{directory:?} is a file, not a directory")]
+    NotADirectory { directory: PathBuf },
+    #[error("this user may not use the data directory {directory:?}; run as its owner, or name another one")]
+    Denied {
+        directory: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the data directory {directory:?} cannot be used; name one where there can be one")]
+    Unusable {
+        directory: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the file {path:?} cannot be understood: {reason}")]
     Corrupt { path: PathBuf, reason: String },
     /// Parts of the directory cannot be of one store: going on could take data for flushed, or for nobody's.

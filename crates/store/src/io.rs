@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 pub use disk::Disk;
 pub use objects::DurableObjects;
-pub(crate) use objects::TEMPORARY_DIRECTORY;
+pub(crate) use objects::{TEMPORARY_DIRECTORY, is_temporary};
 
 /// A file system. Every call may block.
 pub trait FileSystem: Debug + Send + Sync + 'static {

@@ -85,6 +85,10 @@ pub struct Problem {
     pub path: String,
     pub detail: String,
     pub repaired: bool,
+    /// Rows that the catalog has of this file and that no statement finds any more once it is repaired.
+    pub rows: u64,
+    /// Where repair has moved the file, relative as `path` is.
+    pub moved_to: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

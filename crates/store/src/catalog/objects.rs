@@ -199,6 +199,13 @@ impl Catalog for ObjectCatalog {
     }
 }
 
+/// Whether a file of the prefix has a name of the catalog.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    [CHECKPOINT_SUFFIX, DELTA_SUFFIX]
+        .iter()
+        .any(|suffix| number(name, suffix).is_some())
+}
+
 fn number(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()

@@ -78,12 +78,7 @@ pub(crate) async fn open(
     let mut report = RecoveryReport::default();
     let directory = blocking({
         let config = config.clone();
-        move || {
-            if !config.read_only {
-                clear_temporary(&config);
-            }
-            DataDirectory::open(&config)
-        }
+        move || DataDirectory::open(&config)
     })
     .await?;
     report.created = directory.created;
@@ -110,6 +105,14 @@ pub(crate) async fn open(
     report.manifest_version = state.version;
     let orphans = find_orphans(&config, &objects, &state, directory.journal_id).await?;
     if !config.read_only {
+        blocking({
+            let (config, directory) = (config.clone(), directory.clone());
+            move || {
+                clear_temporary(&config);
+                directory.establish(&config)
+            }
+        })
+        .await?;
         report.orphans_removed = remove_orphans(&objects, orphans).await?;
         let recorded = blocking({
             let (config, directory, segments_known) = (config.clone(), directory.clone(), state.version > 0);

@@ -1,6 +1,6 @@
 //! Files that no manifest names: leftovers of a crash, or all there is left when the catalog is lost.
 //!
-//! Refuses: removing young ones, which somebody may be about to name, and any at all beside a catalog that knows less than
+//! Refuses: removing files with names that Cupola does not give, and young ones, which somebody may be about to name, and any at all beside a catalog that knows less than
 //! it must.
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::catalog::{CatalogState, MANIFEST_PREFIX};
 use crate::config::StoreConfig;
 use crate::error::StoreError;
-use crate::io::TEMPORARY_DIRECTORY;
+use crate::io::{TEMPORARY_DIRECTORY, is_temporary};
 use crate::journal::{JOURNAL_DIRECTORY, JournalFiles};
 
 use super::flush::{DATA_PREFIX, SEGMENT_EXTENSION};
@@ -26,12 +26,16 @@ use super::open::local_root;
 /// Orphans are removed when they are this old: another writer may be about to name them, or somebody about to put a
 /// manifest back that does.
 const ORPHAN_AGE: TimeDelta = TimeDelta::hours(24);
+/// Parts of the path of a segment.
+const SEGMENT_PATH_PARTS: usize = 5;
 
 /// A segment file that the catalog does not name.
 #[derive(Debug)]
 pub(crate) struct Orphan {
     pub(crate) object: ObjectMeta,
     pub(crate) is_old: bool,
+    /// It has the name of a segment; what else is there is somebody's own.
+    pub(crate) is_ours: bool,
 }
 
 /// Segment files that the catalog does not name; an error if it must once have named them.
@@ -54,7 +58,12 @@ pub(crate) async fn find_orphans(
     while let Some(object) = found.try_next().await.map_err(failed)? {
         if !known.contains(object.location.as_ref()) {
             let is_old = is_old(now, object.last_modified);
-            orphans.push(Orphan { object, is_old });
+            let is_ours = is_segment(&object.location);
+            orphans.push(Orphan {
+                object,
+                is_old,
+                is_ours,
+            });
         }
     }
     let (config, flushed) = (config.clone(), state.flushed.get(&journal.to_string()).copied());
@@ -66,6 +75,11 @@ pub(crate) async fn find_orphans(
     let (config, files) = files.await.map_err(|_| StoreError::Background)??;
     refuse_lost_catalog(&config, state.version, flushed.unwrap_or(0), &orphans, &files)?;
     Ok(orphans)
+}
+
+/// As `flush` names them: `data/TENANT/TABLE/HOUR/ID.parquet`.
+fn is_segment(path: &Path) -> bool {
+    path.extension() == Some(SEGMENT_EXTENSION) && path.parts_count() == SEGMENT_PATH_PARTS
 }
 
 fn is_old(now: DateTime<Utc>, modified: DateTime<Utc>) -> bool {
@@ -82,10 +96,7 @@ fn refuse_lost_catalog(
     files: &JournalFiles,
 ) -> Result<(), StoreError> {
     let first = files.first_sequence();
-    let lost = |orphan: &&Orphan| {
-        let is_segment = orphan.object.location.extension() == Some(SEGMENT_EXTENSION);
-        is_segment && (orphan.is_old || config.is_local())
-    };
+    let lost = |orphan: &&Orphan| orphan.is_ours && (orphan.is_old || config.is_local());
     let lost = orphans.iter().filter(lost).count();
     let reason = if let Some(first) = first.filter(|first| *first > flushed.saturating_add(1)) {
         format!("the log begins with record {first}, and the catalog knows of records up to {flushed} only")
@@ -112,7 +123,10 @@ pub(super) async fn remove_orphans(
     orphans: Vec<Orphan>,
 ) -> Result<u64, StoreError> {
     let mut removed = 0;
-    for orphan in orphans.into_iter().filter(|orphan| orphan.is_old) {
+    for orphan in orphans
+        .into_iter()
+        .filter(|orphan| orphan.is_old && orphan.is_ours)
+    {
         let path = &orphan.object.location;
         match objects.delete(path).await {
             Ok(()) => removed += 1,
@@ -132,7 +146,8 @@ pub(super) fn clear_temporary(config: &StoreConfig) {
     let now = DateTime::from_timestamp_nanos(config.clock.now_unix_nano());
     let modified = |time: SystemTime| DateTime::<Utc>::from(time);
     // None, as a rule; and what stays takes room alone.
-    let entries = config.file_system.list(&directory).unwrap_or_default();
+    let mut entries = config.file_system.list(&directory).unwrap_or_default();
+    entries.retain(|entry| is_temporary(&entry.name));
     for path in entries.into_iter().map(|entry| directory.join(entry.name)) {
         let metadata = config.file_system.metadata(&path);
         if metadata.is_ok_and(|found| !found.is_directory && is_old(now, modified(found.modified)))

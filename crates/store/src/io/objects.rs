@@ -25,6 +25,12 @@ const STORE: &str = "local";
 /// Where files are written before they get their name.
 pub(crate) const TEMPORARY_DIRECTORY: &str = "tmp";
 
+/// Whether a file in that directory has a name as `put` gives.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    let id = uuid::Uuid::try_parse(name).ok();
+    id.is_some_and(|id| id.get_version_num() == 7 && id.to_string() == name)
+}
+
 /// Objects as files below a directory.
 #[derive(Debug, Clone)]
 pub struct DurableObjects {

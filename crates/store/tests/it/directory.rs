@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cupola_store::io::Disk;
 use cupola_store::{AppendError, Store, StoreConfig, StoreError};
 
-use crate::rows::{log_numbers, logs, open, quiet};
+use crate::rows::{Stopped, log_numbers, logs, open, quiet};
 use crate::simulated::Simulated;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,4 +197,160 @@ async fn a_directory_is_let_go_when_nobody_works_in_it_any_more() {
     let (store, report) = Store::open(config).await.unwrap();
     assert_eq!((report.segments, report.orphans_removed), (1, 0));
     assert_eq!(log_numbers(&store, "a").await, (0..10).collect::<Vec<_>>());
+}
+
+/// A directory of somebody else's, with names that Cupola uses for its own.
+fn foreign(directory: &std::path::Path) {
+    for (name, content) in [
+        ("spill/mine.txt", "a"),
+        ("tmp/mine.txt", "b"),
+        ("data/mine.txt", "c"),
+        ("manifest/mine.json", "d"),
+        ("journal/mine.log", "e"),
+        ("notes.txt", "f"),
+    ] {
+        let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_something_else_is_refused_and_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    foreign(directory.path());
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().to_owned();
+    let before = files(directory.path());
+    let refused = Store::open(config.clone()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Foreign { .. }), "{refused}");
+    let text = refused.to_string();
+    assert!(
+        text.contains("is not a Cupola data directory and is not empty"),
+        "{text}"
+    );
+    assert_eq!(files(directory.path()), before);
+    assert!(!directory.path().join("LOCK").exists());
+    for repair in [false, true] {
+        let refused = Store::check(config.clone(), repair).await.unwrap_err();
+        assert!(matches!(refused, StoreError::NotAStore { .. }), "{refused}");
+    }
+    config.read_only = true;
+    let refused = Store::open(config).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NotAStore { .. }), "{refused}");
+    assert_eq!(files(directory.path()), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_foreign_entry_by_itself_is_a_reason_to_refuse() {
+    for name in [
+        "notes.txt",
+        "data/x.parquet",
+        "manifest/1.json",
+        "tmp/x",
+        ".git/config",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        let mut config = quiet(Arc::new(Disk));
+        config.directory = directory.path().to_owned();
+        let refused = Store::open(config).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Foreign { .. }), "{name}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_first_start_or_a_new_file_system_leaves_is_no_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["lost+found", "journal"] {
+        std::fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    std::fs::write(directory.path().join("LOCK"), "process 1").unwrap();
+    std::fs::write(directory.path().join("FORMAT.part"), "{\"for").unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().to_owned();
+    let (store, report) = Store::open(config).await.unwrap();
+    assert!(report.created);
+    store.append(logs("a", 0..3)).await.unwrap();
+    assert_eq!(log_numbers(&store, "a").await, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_somebody_puts_into_a_store_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().to_owned();
+    open(config.clone()).await.shutdown().await.unwrap();
+    foreign(directory.path());
+    let unfinished = directory.path().join("tmp/01947e3c-2f00-7000-8000-000000000001");
+    std::fs::write(&unfinished, "half a segment").unwrap();
+    let kept = files(directory.path());
+    // Years later: nothing is too young to be removed.
+    config.clock = Arc::new(Stopped(i64::MAX / 2));
+    let report = Store::check(config.clone(), true).await.unwrap();
+    assert!(
+        report.problems.iter().all(|problem| !problem.repaired),
+        "{report:?}"
+    );
+    assert!(unfinished.exists(), "a check clears nothing");
+    open(config).await.shutdown().await.unwrap();
+    assert!(!unfinished.exists());
+    let after = files(directory.path());
+    for (path, content) in kept
+        .iter()
+        .filter(|(path, _)| path.to_string_lossy().contains("mine"))
+    {
+        assert_eq!(after.get(path), Some(content), "{path:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cleared_or_written_before_a_start_is_known_to_succeed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().to_owned();
+    let store = open(config.clone()).await;
+    store.append(logs("a", 0..3)).await.unwrap();
+    store.shutdown().await.unwrap();
+    std::fs::remove_dir_all(directory.path().join("manifest")).unwrap();
+    let unfinished = "tmp/01947e3c-2f00-7000-8000-000000000001";
+    std::fs::write(directory.path().join(unfinished), "half a segment").unwrap();
+    let before = files(directory.path());
+    let refused = Store::open(config).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Inconsistent { .. }), "{refused}");
+    assert_eq!(files(directory.path()), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_its_format_is_known_by_its_manifests() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().to_owned();
+    let store = open(config.clone()).await;
+    store.append(logs("a", 0..3)).await.unwrap();
+    store.shutdown().await.unwrap();
+    // As the refusal of a log without its name advises.
+    std::fs::remove_file(directory.path().join("FORMAT")).unwrap();
+    std::fs::remove_dir_all(directory.path().join("journal")).unwrap();
+    assert_eq!(log_numbers(&open(config).await, "a").await, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_can_be_no_directory_is_named_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = file.clone();
+    let refused = Store::open(config.clone()).await.unwrap_err();
+    assert!(
+        refused.to_string().ends_with("is a file, not a directory"),
+        "{refused}"
+    );
+    config.directory = file.join("below");
+    let refused = Store::open(config).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unusable { .. }), "{refused}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
 }

@@ -74,6 +74,13 @@ async fn every_kind_of_problem_is_found_and_what_can_be_is_repaired() {
         let mut found: Vec<ProblemKind> = report.problems.iter().map(|problem| problem.kind).collect();
         found.sort_by_key(|kind| *kind as u8);
         assert_eq!(found, kinds, "{:#?}", report.problems);
+        for problem in &report.problems {
+            let is_segment = matches!(problem.kind, Missing | Unreadable);
+            assert_eq!(problem.rows, if is_segment { 10 } else { 0 }, "{problem:?}");
+            let is_moved = repair && problem.kind == Unreadable;
+            let place = is_moved.then(|| format!("quarantine/{}", problem.path));
+            assert_eq!(problem.moved_to, place);
+        }
     }
     assert!(!disk.paths().contains(&orphan));
     let kept = Path::new("/data/quarantine/data/a/logs");
@@ -92,7 +99,7 @@ async fn a_directory_without_a_store_is_left_alone() {
     let refused = Store::check(quiet(Arc::new(disk.clone())), true)
         .await
         .unwrap_err();
-    assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
+    assert!(matches!(refused, StoreError::NotAStore { .. }), "{refused}");
     assert_eq!(disk.operations(), 0);
 }
 
