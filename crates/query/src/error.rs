@@ -59,7 +59,8 @@ impl QueryError {
             QueryError::Refused { .. } => Some("use SELECT, EXPLAIN, SHOW TABLES or SHOW COLUMNS".to_owned()),
             QueryError::UnknownColumn { name, nearest } => Some(column_hint(name, nearest)),
             QueryError::UnknownTable { tables, .. } => Some(format!("tables are {}", tables.join(", "))),
-            QueryError::Plan { hint, .. } => hint.clone(),
+            QueryError::Plan { hint: Some(hint), .. } => Some(hint.clone()),
+            QueryError::Plan { message, .. } | QueryError::Execution { message } => value_hint(message),
             QueryError::TimeLimit { .. } => Some("narrow the time range, or allow more time".to_owned()),
             QueryError::RowLimit { .. } | QueryError::ByteLimit { .. } => {
                 Some("add a LIMIT, aggregate, or select fewer columns".to_owned())
@@ -137,6 +138,11 @@ impl From<DataFusionError> for QueryError {
             DataFusionError::SQL(error, _) => syntax(&error.to_string()),
             DataFusionError::SchemaError(error, _) => schema_error(*error),
             DataFusionError::Plan(message) => plan_error(message),
+            DataFusionError::NotImplemented(message) if message.contains("single SQL statement") => {
+                QueryError::Syntax {
+                    message: "there are several; send one statement at a time".to_owned(),
+                }
+            }
             DataFusionError::NotImplemented(message) | DataFusionError::Configuration(message) => {
                 QueryError::Plan { message, hint: None }
             }
@@ -211,20 +217,49 @@ fn schema_error(error: SchemaError) -> QueryError {
 fn unknown_column(field: &Column, valid: &[Column]) -> QueryError {
     let mut by_distance: Vec<(usize, String)> = valid
         .iter()
-        .map(|column| (distance(field.name(), column.name()), column.name().to_owned()))
+        .map(|column| (likeness(field.name(), column.name()), column.name().to_owned()))
         .collect();
     by_distance.sort();
     by_distance.dedup();
-    let near = field.name().len() / 2 + 1;
+    let near = field.name().chars().count() / 2 + 1;
+    let best = by_distance.first().map_or(0, |(distance, _)| *distance);
     let nearest = by_distance
         .into_iter()
-        .filter(|(distance, _)| *distance <= near)
+        .filter(|(distance, _)| *distance <= near.min(best + 1))
         .map(|(_, name)| name)
         .take(3);
     QueryError::UnknownColumn {
         name: field.flat_name(),
         nearest: nearest.collect(),
     }
+}
+
+/// What other systems call our columns.
+const OTHER_NAMES: [(&str, &str); 12] = [
+    ("service", "service_name"),
+    ("time", "timestamp"),
+    ("ts", "timestamp"),
+    ("_time", "timestamp"),
+    ("message", "body"),
+    ("msg", "body"),
+    ("_msg", "body"),
+    ("severity", "level"),
+    ("status", "status_code"),
+    ("trace", "trace_id"),
+    ("metric", "name"),
+    ("metric_name", "name"),
+];
+
+/// How far a name is from that of a column, or from how that begins: `servce` is nearly `service_name`.
+fn likeness(name: &str, column: &str) -> usize {
+    let lower = name.to_lowercase();
+    if OTHER_NAMES.contains(&(lower.as_str(), column)) {
+        return 0;
+    }
+    let beginnings = column
+        .match_indices('_')
+        .map(|(end, _)| distance(name, &column[..end]) + 1);
+    beginnings.fold(distance(name, column), usize::min)
 }
 
 fn plan_error(message: String) -> QueryError {
@@ -249,6 +284,16 @@ fn plan_error(message: String) -> QueryError {
         message: first_line(&message),
         hint,
     }
+}
+
+/// What to write instead of a value that is no time.
+fn value_hint(message: &str) -> Option<String> {
+    let message = message.to_lowercase();
+    let is_time = message.contains("parsing timestamp") || message.contains("parsing date");
+    is_time.then(|| {
+        "times are written '2026-01-31 12:00:00', and those before now as now() - interval '1 hour'"
+            .to_owned()
+    })
 }
 
 fn column_hint(name: &str, nearest: &[String]) -> String {
@@ -299,5 +344,34 @@ mod tests {
         assert_eq!(distance("body", "body"), 0);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("Level", "level"), 0);
+    }
+
+    #[test]
+    fn a_slip_in_half_a_name_and_names_of_other_systems_are_understood() {
+        let logs = [
+            "timestamp",
+            "service_name",
+            "body",
+            "level",
+            "severity_text",
+            "trace_id",
+            "scope_name",
+        ];
+        let valid: Vec<Column> = logs.iter().map(|name| Column::from_name(*name)).collect();
+        let meant = |name: &str| match unknown_column(&Column::from_name(name), &valid) {
+            QueryError::UnknownColumn { nearest, .. } => nearest.first().cloned(),
+            _ => None,
+        };
+        for (name, column) in [
+            ("servce", "service_name"),
+            ("service", "service_name"),
+            ("time", "timestamp"),
+            ("message", "body"),
+            ("bdy", "body"),
+            ("Severity", "level"),
+        ] {
+            assert_eq!(meant(name).as_deref(), Some(column), "{name}");
+        }
+        assert_eq!(meant("http_route_of_it"), None);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, Schema, SchemaRef};
 use cupola_query::{QueryEngine, QueryError, QueryLimits};
 use cupola_telemetry::TenantId;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
@@ -66,7 +66,29 @@ pub(super) fn fields(
     options: Option<Arc<FormatOptions>>,
 ) -> PgWireResult<Vec<FieldInfo>> {
     check_formats(format, schema.fields().len(), "columns")?;
-    arrow_schema_to_pg_fields(schema, format, options)
+    arrow_schema_to_pg_fields(&postgres_names(schema), format, options)
+}
+
+/// What PostgreSQL calls a column that has no name.
+const UNNAMED: &str = "?column?";
+/// How DataFusion writes constants, and so calls columns that begin with one.
+const CONSTANTS: [&str; 5] = ["Boolean(", "Float64(", "Int64(", "UInt64(", "Utf8("];
+
+/// The schema with PostgreSQL's names of columns that have none.
+fn postgres_names(schema: &SchemaRef) -> SchemaRef {
+    let is_constant =
+        |name: &str| name == "NULL" || CONSTANTS.iter().any(|constant| name.starts_with(constant));
+    if !schema.fields().iter().any(|field| is_constant(field.name())) {
+        return schema.clone();
+    }
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match is_constant(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_name(UNNAMED)),
+            false => field.clone(),
+        });
+    Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
 /// A client names one format for each, or one for all.

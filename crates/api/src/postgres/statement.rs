@@ -14,6 +14,8 @@ use cupola_query::datafusion::logical_expr::LogicalPlan;
 use cupola_query::datafusion::prelude::SessionContext;
 use cupola_query::datafusion::sql::parser::Statement as DfStatement;
 use cupola_query::datafusion::sql::sqlparser::ast::{Expr, Set, Statement};
+use cupola_query::datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use cupola_query::datafusion::sql::sqlparser::parser::Parser as PlainParser;
 use cupola_query::{PlannedQuery, QueryEngine, QueryError, check_chains, check_reads, readable_names};
 use datafusion_postgres::DfSessionService;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -130,9 +132,25 @@ pub(super) async fn prepare(session: &SessionContext, sql: String) -> PgWireResu
 fn parse(sql: &str) -> PgWireResult<Vec<Statement>> {
     static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
     check_chains(sql).map_err(|error| query_error(&error))?;
-    PARSER
-        .parse(sql)
-        .map_err(|error| plan_error(DataFusionError::SQL(Box::new(error), None)))
+    PARSER.parse(sql).map_err(|error| {
+        // It does not say where; the plain parser does.
+        let located = PlainParser::parse_sql(&PostgreSqlDialect {}, sql).err();
+        let place = located.and_then(|error| position(&error.to_string(), sql));
+        let mut error = plan_error(DataFusionError::SQL(Box::new(error), None));
+        if let PgWireError::UserError(info) = &mut error {
+            info.position = place.map(|place| place.to_string());
+        }
+        error
+    })
+}
+
+/// Where a parser stumbled, as PostgreSQL counts: characters from 1. Read from the message, which has line and column.
+fn position(message: &str, sql: &str) -> Option<usize> {
+    let (_, place) = message.rsplit_once("at Line: ")?;
+    let (line, column) = place.split_once(", Column: ")?;
+    let (line, column): (usize, usize) = (line.parse().ok()?, column.trim_end().parse().ok()?);
+    let before = sql.split('\n').take(line.checked_sub(1)?);
+    Some(before.map(|line| line.chars().count() + 1).sum::<usize>() + column)
 }
 
 fn one(sql: &str) -> PgWireResult<Statement> {
@@ -285,6 +303,14 @@ fn plan_error(error: DataFusionError) -> PgWireError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_a_statement_is_counted_in_characters() {
+        let message = "Expected: an expression, found: FROM at Line: 2, Column: 5";
+        assert_eq!(position(message, "sélect\n    from x"), Some(12));
+        assert_eq!(position("Expected: end of statement", "select"), None);
+        assert_eq!(position("at Line: 0, Column: 1", "select"), None);
+    }
 
     fn check(sql: &str) -> bool {
         parse(sql)

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -38,6 +39,8 @@ use crate::tables::{METRICS, POINTS, logical_table, metrics_view, table_names};
 
 const CATALOG: &str = "cupola";
 const SCHEMA: &str = "public";
+/// How the names of the directories begin in which DataFusion keeps spilled rows.
+const SPILL_PREFIX: &str = "datafusion-";
 
 /// One catalog of these schemas.
 fn catalogs(schemas: &[(&str, Arc<dyn SchemaProvider>)]) -> DataFusionResult<Arc<dyn CatalogProviderList>> {
@@ -176,13 +179,21 @@ fn spill(config: &QueryConfig) -> Result<DiskManagerBuilder, QueryError> {
             directory.display()
         ),
     };
-    // What a process that was killed left behind.
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
     std::fs::create_dir_all(directory).map_err(failed)?;
+    clear(directory).map_err(failed)?;
     Ok(builder.with_mode(DiskManagerMode::Directories(vec![directory.clone()])))
+}
+
+/// Removes what a process that was killed left behind, and nothing that DataFusion has not named.
+fn clear(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_spilled = entry.file_name().to_string_lossy().starts_with(SPILL_PREFIX);
+        if is_spilled && entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn session_config(config: &QueryConfig) -> DataFusionResult<SessionConfig> {

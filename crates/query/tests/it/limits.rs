@@ -245,3 +245,32 @@ async fn answers_have_readable_names_and_one_for_each_column() {
         .await;
     assert_eq!(lines[0], "attributes['http.route'] | attributes->>'http.route'");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_spilling_left_is_cleared_from_its_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let spill = directory.path().join("spill");
+    for name in [
+        "mine/notes.txt",
+        "datafusion-Xy12/left",
+        "datafusion.txt/notes.txt",
+    ] {
+        let path = spill.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "text").unwrap();
+    }
+    std::fs::write(spill.join("datafusion-notes"), "a file, which it does not make").unwrap();
+    let (store, _) =
+        cupola_store::Store::open(cupola_store::StoreConfig::new(directory.path().join("store")))
+            .await
+            .unwrap();
+    let config = QueryConfig {
+        spill_directory: Some(spill.clone()),
+        ..QueryConfig::default()
+    };
+    let _engine = cupola_query::QueryEngine::new(store, config, MemoryBudget::new(1 << 30)).unwrap();
+    for kept in ["mine/notes.txt", "datafusion.txt/notes.txt", "datafusion-notes"] {
+        assert!(spill.join(kept).exists(), "{kept}");
+    }
+    assert!(!spill.join("datafusion-Xy12").exists());
+}
