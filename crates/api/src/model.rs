@@ -188,6 +188,9 @@ pub struct Service {
 pub struct ServiceList {
     /// By name.
     pub services: Vec<Service>,
+    /// From the first of these spans to the end of the range, or to now: what counts are divided by for rates. Less than
+    /// the range where telemetry has only begun within it; `null` without spans.
+    pub span_seconds: Option<f64>,
 }
 
 /// Calls from one service to another: spans whose parent span belongs to the other service.

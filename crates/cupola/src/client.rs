@@ -60,12 +60,7 @@ impl Client {
 
     /// A data directory that nobody else has open.
     pub(crate) async fn offline(settings: &Settings, tenant: TenantId) -> Result<Self, Failure> {
-        if !settings.directory.is_dir() {
-            return Err(Failure::new(format!(
-                "there is no data directory {}",
-                settings.directory.display()
-            )));
-        }
+        crate::commands::require_directory(settings)?;
         let budgets = server::budgets(settings);
         let store = StoreConfig {
             // Asking changes nothing: the log is left to the server that will open the directory next.

@@ -25,7 +25,12 @@ fn colour(wanted: Colour, terminal: bool) -> bool {
     }
 }
 
-/// Columns of the terminal.
+/// Columns of the terminal; `None` where output goes elsewhere, which has no width.
+pub(crate) fn width_if_any() -> Option<usize> {
+    std::io::stdout().is_terminal().then(width)
+}
+
+/// Columns of the terminal, or of what a file is read on.
 pub(crate) fn width() -> usize {
     let told = std::env::var("COLUMNS")
         .ok()
@@ -75,11 +80,10 @@ impl Paint {
 
     /// `text` in the colour of `name`.
     pub(crate) fn of_name_bar(self, name: &str, text: &str) -> String {
-        const CODES: [&str; 6] = ["32", "34", "35", "36", "92", "94"];
-        let sum: usize = name.trim_end().bytes().fold(7, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
-        });
-        self.paint(text, CODES[sum % CODES.len()])
+        self.paint(
+            text,
+            NAME_CODES[hash(name.trim_end()) as usize % NAME_CODES.len()],
+        )
     }
 
     fn paint(self, text: &str, code: &str) -> String {
@@ -91,6 +95,20 @@ impl Paint {
     }
 }
 
+/// Colours of names.
+const NAME_CODES: [&str; 6] = ["32", "34", "35", "36", "92", "94"];
+
+/// The hash of the web page (`web/src/ui/color.ts`): FNV-1a, from where the demo's services differ, and the finalizer of
+/// MurmurHash3, for its low bits alone tell similar names badly apart.
+fn hash(name: &str) -> u32 {
+    let hash = name.bytes().fold(0x811c_a003_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+    let hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
+    hash ^ (hash >> 16)
+}
+
 /// Control characters of a stranger's text must not reach the terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
@@ -100,6 +118,11 @@ pub(crate) fn printable(text: &str) -> String {
             other => other,
         })
         .collect()
+}
+
+/// `1 span`, `2 spans`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// At most `width` characters, the cut marked.
@@ -115,6 +138,22 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_services_of_the_demo_can_be_told_apart() {
+        let names = ["storefront", "orders", "inventory", "payments", "fulfilment"];
+        let mut painted: Vec<String> = names
+            .iter()
+            .map(|name| Paint(true).of_name_bar(name, ""))
+            .collect();
+        painted.sort();
+        painted.dedup();
+        assert_eq!(painted.len(), names.len());
+        assert_eq!(
+            Paint(true).of_name_bar("orders  ", "x"),
+            Paint(true).of_name_bar("orders", "x")
+        );
+    }
 
     #[test]
     fn escape_sequences_of_strangers_are_disarmed() {

@@ -7,6 +7,7 @@ import type {
   LogRecord,
   OtlpPorts,
   Service,
+  Services,
   Span,
   SpanStatus,
   SqlResult,
@@ -27,7 +28,7 @@ export function attributesOf(map: Readonly<Record<string, unknown>>): Attribute[
   return Object.entries(map).map(([key, value]) => ({ key, value: value as AttributeValue }));
 }
 
-export function serviceOf(wire: Wire["Service"]): Service {
+function serviceOf(wire: Wire["Service"]): Service {
   return {
     name: wire.name,
     spans: wire.span_count,
@@ -37,6 +38,10 @@ export function serviceOf(wire: Wire["Service"]): Service {
     p95: wire.duration_p95_ns ?? null,
     p99: wire.duration_p99_ns ?? null,
   };
+}
+
+export function servicesOf(wire: Wire["ServiceList"]): Services {
+  return { services: wire.services.map(serviceOf), spanSeconds: wire.span_seconds ?? null };
 }
 
 export function traceSummaryOf(wire: Wire["TraceSummary"]): TraceSummary {

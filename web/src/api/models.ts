@@ -29,6 +29,12 @@ export interface Service {
   readonly p99: number | null;
 }
 
+export interface Services {
+  readonly services: readonly Service[];
+  /** What counts of spans are divided by for rates: less than the range where telemetry began within it. */
+  readonly spanSeconds: number | null;
+}
+
 export interface TraceSummary {
   readonly traceId: string;
   readonly start: Instant;

@@ -2,7 +2,7 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import type { Scope } from "../url/scope.ts";
 import { ApiError, request } from "./client.ts";
-import { logPageOf, otlpPortsOf, serviceOf, sqlResultOf, traceOf, traceSummaryOf } from "./convert.ts";
+import { logPageOf, otlpPortsOf, servicesOf, sqlResultOf, traceOf, traceSummaryOf } from "./convert.ts";
 import { type LogPage, type SqlResult, USUAL_OTLP_PORTS } from "./models.ts";
 import { ofSameTenant } from "./placeholder.ts";
 import type { Wire } from "./wire.ts";
@@ -24,7 +24,7 @@ export function useServices(scope: Scope) {
         params,
         signal,
       });
-      return answer.services.map(serviceOf);
+      return servicesOf(answer);
     },
   });
 }

@@ -58,6 +58,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reads the configuration files again and changes what runs to them. Files that are not valid are refused with everything
+         *     that is wrong with them, and what runs goes on.
+         */
+        post: operations["reload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/attributes": {
         parameters: {
             query?: never;
@@ -438,6 +458,17 @@ export interface components {
              */
             http_port?: number | null;
         };
+        /** @description What a change of configuration did. */
+        ReloadAnswer: {
+            /** @description Components that were ended and not started again. */
+            ended: string[];
+            /** @description Components that went on untouched. */
+            kept: number;
+            /** @description Components that were started, those started anew among them. */
+            made: string[];
+            /** @description What changed in the files and holds only after a restart, and what is odd about them. */
+            warnings: string[];
+        };
         /** @description A statement under way. */
         RunningQuery: {
             /** Format: int64 */
@@ -502,6 +533,12 @@ export interface components {
         ServiceList: {
             /** @description By name. */
             services: components["schemas"]["Service"][];
+            /**
+             * Format: double
+             * @description From the first of these spans to the end of the range, or to now: what counts are divided by for rates. Less than
+             *     the range where telemetry has only begun within it; `null` without spans.
+             */
+            span_seconds?: number | null;
         };
         ServiceMap: {
             edges: components["schemas"]["ServiceEdge"][];
@@ -888,6 +925,70 @@ export interface operations {
                 };
             };
             /** @description The store is shutting down */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    reload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReloadAnswer"];
+                };
+            };
+            /** @description Sent by a page of another origin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The host name is not served: see `api.allowed_hosts` */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The files are not valid, or cannot be started; the message says why */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A failure of the server; its log has the cause */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The server is still starting */
             503: {
                 headers: {
                     [name: string]: unknown;

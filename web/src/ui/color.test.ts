@@ -1,6 +1,11 @@
 import { expect, test } from "vitest";
 import { SERIES_COUNT, seriesColor } from "./color.ts";
 
+test("the services of the demo can be told apart", () => {
+  const names = ["storefront", "orders", "inventory", "payments", "fulfilment"];
+  expect(new Set(names.map(seriesColor)).size).toBe(names.length);
+});
+
 test("a name always has the same colour, and many names use all of them evenly", () => {
   expect(seriesColor("cart")).toBe(seriesColor("cart"));
   const uses = new Map<string, number>();

@@ -25,6 +25,11 @@ export function formatRate(perSecond: number): string {
   return `${digits(perSecond * 3_600)} /h`;
 }
 
+/** `1 span`, `2 spans`. */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 export function formatCount(value: number): string {
   const size = Math.abs(value);
   if (size < 1_000) return digits(value);

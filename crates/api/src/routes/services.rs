@@ -9,8 +9,8 @@ use super::refusals::QueryRefusals;
 use crate::error::ApiError;
 use crate::model::{Service, ServiceEdge, ServiceList, ServiceMap};
 use crate::predicate::Predicate;
-use crate::query_string::{QueryString, TimeRange};
-use crate::rows::read_all;
+use crate::query_string::{QueryString, TimeRange, now_ns};
+use crate::rows::{Row, read_all};
 use crate::state::AppState;
 use crate::tenant::Tenant;
 
@@ -18,6 +18,7 @@ use crate::tenant::Tenant;
 const SERVICES_MAX: usize = 1_000;
 const EDGES_MAX: usize = 5_000;
 const DAY_NS: i64 = 86_400_000_000_000;
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// Services by name: how much each sent in the range, its failed spans, and their durations.
 ///
@@ -35,7 +36,7 @@ pub(super) async fn list(
     let mut filter = Predicate::default();
     filter.range(range).add("service_name IS NOT NULL");
     let spans = format!(
-        "SELECT service_name, count(*) AS spans, sum(CASE WHEN status_code = 'error' THEN 1 ELSE 0 END) AS errors, \
+        "SELECT service_name, count(*) AS spans, CAST(min(timestamp) AS bigint) AS first, sum(CASE WHEN status_code = 'error' THEN 1 ELSE 0 END) AS errors, \
          approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY duration) AS p50, \
          approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY duration) AS p95, \
          approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY duration) AS p99 \
@@ -54,16 +55,11 @@ pub(super) async fn list(
         days.clause()
     );
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
-    for service in read_all(&state.backend.rows(&tenant, &spans).await?, |row| Service {
-        name: row.text("service_name"),
-        span_count: row.integer("spans").unwrap_or_default(),
-        error_count: row.integer("errors").unwrap_or_default(),
-        log_count: 0,
-        metric_count: 0,
-        duration_p50_ns: row.integer("p50"),
-        duration_p95_ns: row.integer("p95"),
-        duration_p99_ns: row.integer("p99"),
+    let mut first_span = None;
+    for (first, service) in read_all(&state.backend.rows(&tenant, &spans).await?, |row| {
+        (row.integer("first"), of_spans(row))
     }) {
+        first_span = first_span.into_iter().chain(first).min();
         services.insert(service.name.clone(), service);
     }
     for (name, logs) in read_all(&state.backend.rows(&tenant, &logs).await?, |row| {
@@ -93,7 +89,29 @@ pub(super) async fn list(
     }
     Ok(Json(ServiceList {
         services: services.into_values().collect(),
+        span_seconds: first_span.map(|first| seconds_since(first, range)),
     }))
+}
+
+/// A service as far as its spans tell.
+fn of_spans(row: &Row<'_>) -> Service {
+    Service {
+        name: row.text("service_name"),
+        span_count: row.integer("spans").unwrap_or_default(),
+        error_count: row.integer("errors").unwrap_or_default(),
+        log_count: 0,
+        metric_count: 0,
+        duration_p50_ns: row.integer("p50"),
+        duration_p95_ns: row.integer("p95"),
+        duration_p99_ns: row.integer("p99"),
+    }
+}
+
+/// From a span to the end of the range. A moment counts as a second, or a single span would make a large rate.
+fn seconds_since(first: i64, range: TimeRange) -> f64 {
+    let now = now_ns();
+    let end = range.to.map_or(now, |to| to.min(now));
+    end.saturating_sub(first).max(SECOND_NS) as f64 / SECOND_NS as f64
 }
 
 /// A series stands for a day, and has the time at which that began.

@@ -35,8 +35,9 @@ fn every_operation_can_be_told_apart() {
             let takes_tenant = tenant
                 .into_iter()
                 .any(|parameter| parameter["name"] == "X-Scope-OrgID");
-            let of_the_server =
-                path.ends_with("/status") || path.ends_with("/flush") || path.ends_with("/compact");
+            let of_the_server = ["/status", "/flush", "/compact", "/reload"]
+                .iter()
+                .any(|end| path.ends_with(end));
             assert_eq!(takes_tenant, !of_the_server, "{method} {path}");
         }
     }

@@ -43,6 +43,17 @@ async fn psql_asks_and_describes() {
         "payment failed: Timeout of database\n"
     );
     assert_eq!(ask("SELECT 1; SELECT 2").await.unwrap(), "1\n2\n");
+    let named = ["-P", "tuples_only=off", "-P", "footer=off", "-c"];
+    let constants = [&named[..], &["SELECT 1, 'a', 1 + 1, NULL, 5 AS n"]].concat();
+    assert_eq!(
+        psql(&server, "default", &constants).await.unwrap(),
+        "?column?|?column?|?column?|?column?|n\n1|a|2||5\n"
+    );
+    // It draws a line below the place.
+    let misspelt = ask("SELECT body\nFROM logs WHER level = 'error' x")
+        .await
+        .unwrap_err();
+    assert!(misspelt.contains("LINE 2: FROM logs WHER"), "{misspelt}");
     assert!(
         ask("EXPLAIN SELECT count(*) FROM logs")
             .await

@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::cli::DemoArguments;
-use crate::config::file::{Endpoint, File};
+use crate::config::file::File;
 use crate::config::{LogFlags, OptionalEndpoint, ServeFlags, Settings};
 use crate::failure::Failure;
 use crate::server::{Addresses, Server};
 use crate::signals::StopSignals;
 use crate::{logging, output, own};
+use cupola_config::Endpoint;
 use shop::Shop;
 
 /// The SDK complains at every failed export, the HTTP stack at every closed connection; neither helps here.
@@ -117,19 +118,23 @@ fn greeting(addresses: &Addresses, settings: &Settings, arguments: &DemoArgument
         Some(span) => format!("It stops by itself after {span}."),
         None => "Ctrl-C stops it.".to_owned(),
     };
+    let removed = match arguments.data_dir {
+        Some(_) => "",
+        None => " (removed at the end; --data-dir DIR keeps it)",
+    };
     format!(
         "Cupola is running, with a shop of five services that sends it telemetry.
 
   web page     {url}/?tenant={tenant}
   tenants      {tenants} (and `cupola` for Cupola itself)
-  data         {data}
+  data         {data}{removed}
 
 Things to try in another terminal:
 
   {program} tail --tenant {tenant}{at}
   {program} tail spans --tenant {tenant} --errors{at}
   {program} query --tenant {tenant}{at} \\
-    \"SELECT service_name, count(*) AS spans, avg(duration) AS mean FROM spans GROUP BY 1 ORDER BY 2 DESC\"
+    \"SELECT service_name, count(*) AS spans, avg(duration) / 1e6 AS mean_ms FROM spans GROUP BY 1 ORDER BY 2 DESC\"
   {program} query --tenant {tenant}{at} \"SELECT trace_id, name FROM spans WHERE status_code = 'error' LIMIT 5\"
   {program} trace --tenant {tenant}{at} TRACE_ID
 

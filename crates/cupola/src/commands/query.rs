@@ -1,13 +1,14 @@
-//! `cupola query`: one statement, its answer as a table, JSON, NDJSON or CSV. Ctrl-C ends the statement, on the server too.
+//! `cupola query`: one statement, its answer as a table, column by column, or as JSON, NDJSON or CSV. Ctrl-C ends the statement, on the server too.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::PathBuf;
 
 use cupola_api::{ErrorDetail, SqlAnswer};
+use cupola_telemetry::TenantId;
 use futures::StreamExt as _;
 
-use super::table;
-use crate::cli::{Format, QueryArguments, Target};
+use super::table::{self, Layout};
+use crate::cli::{Format, LimitArguments, QueryArguments, Target};
 use crate::client::Client;
 use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
@@ -20,7 +21,7 @@ const TAIL_BYTES_MAX: usize = 64 * 1024;
 pub(crate) async fn run(
     arguments: &QueryArguments,
     log: &LogFlags,
-    config: Option<&Path>,
+    config: &[PathBuf],
 ) -> Result<(), Failure> {
     let sql = statement(&arguments.sql)?;
     let client = connect(&arguments.target, log, config).await?;
@@ -37,11 +38,7 @@ pub(crate) async fn run(
 }
 
 /// The server or data directory that `target` names. Only a directory needs the configuration: it says where segments are.
-pub(crate) async fn connect(
-    target: &Target,
-    log: &LogFlags,
-    config: Option<&Path>,
-) -> Result<Client, Failure> {
+pub(crate) async fn connect(target: &Target, log: &LogFlags, config: &[PathBuf]) -> Result<Client, Failure> {
     let Some(directory) = &target.data_dir else {
         return Client::online(&target.url, target.tenant.clone());
     };
@@ -50,7 +47,7 @@ pub(crate) async fn connect(
         object_store_url: target.object_store_url.clone(),
         ..ServeFlags::default()
     };
-    let settings = super::offline_settings(&flags, log, file::load_if_given(config)?)?;
+    let settings = super::offline_settings(&flags, log, file::load(config)?)?;
     logging::start(&settings.log, None)?;
     Client::offline(&settings, target.tenant.clone()).await
 }
@@ -68,20 +65,54 @@ fn statement(argument: &str) -> Result<String, Failure> {
 
 async fn answer(client: &Client, sql: &str, arguments: &QueryArguments) -> Result<(), Failure> {
     let accept = match arguments.format {
-        Format::Table | Format::Json => "application/json",
+        Format::Table | Format::Vertical | Format::Json => "application/json",
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv",
     };
     let response = client.sql(sql, accept, &arguments.limits).await?;
-    if arguments.format != Format::Table {
+    if !matches!(arguments.format, Format::Table | Format::Vertical) {
         return copy(response, arguments.format).await;
     }
     let answer: SqlAnswer = response
         .json()
         .await
         .map_err(|error| Failure::new("cannot read the answer").caused_by(&error))?;
-    output::print(&table::render(&answer, terminal::width()))?;
-    answer.error.map_or(Ok(()), |error| Err(failed_late(error)))
+    let layout = match (arguments.format, terminal::width_if_any()) {
+        (Format::Vertical, _) => Layout::Vertical,
+        (_, Some(width)) => Layout::Within(width),
+        (_, None) => Layout::Uncut,
+    };
+    output::print(&table::render(&answer, layout))?;
+    if let Some(error) = answer.error {
+        return Err(failed_late(error));
+    }
+    let of_default = arguments.target.tenant == TenantId::default_tenant();
+    if answer.rows.is_empty() && of_default && others_have_data(client).await {
+        eprintln!(
+            "hint: the tenant `default` has no data, others have; name one with --tenant or CUPOLA_TENANT"
+        );
+    }
+    Ok(())
+}
+
+/// Whether the tenant asked has nothing at all, and others have. Only for a hint: what cannot be known is no.
+async fn others_have_data(client: &Client) -> bool {
+    let anything = "SELECT 1 FROM (SELECT 1 FROM records LIMIT 1) UNION ALL SELECT 1 FROM (SELECT 1 FROM series LIMIT 1)";
+    let limits = LimitArguments::default();
+    let own = async {
+        let response = client.sql(anything, "application/json", &limits).await.ok()?;
+        response.json::<SqlAnswer>().await.ok()
+    };
+    if own.await.is_none_or(|answer| !answer.rows.is_empty()) {
+        return false;
+    }
+    let status = async {
+        let response = client.get("/api/v1/status", &[]).await.ok()?;
+        let status: serde_json::Value = response.json().await.ok()?;
+        status["store"]["tenants"].as_u64()
+    };
+    // One is Cupola's own.
+    status.await.is_some_and(|tenants| tenants > 1)
 }
 
 async fn copy(response: reqwest::Response, format: Format) -> Result<(), Failure> {

@@ -158,12 +158,27 @@ fn log_line(log: &LogRecord, paint: Paint) -> String {
         "{} {level} {} {}",
         clock(&log.timestamp, paint),
         service(&log.service_name, paint),
-        printable(&body)
+        printable(&with_exception(body, log))
     );
     if !log.trace_id.is_empty() {
         line.push_str(&paint.dim(&format!(" trace={}", printable(&log.trace_id))));
     }
     line
+}
+
+/// The body, and the exception that came with it unless it is named there.
+fn with_exception(mut body: String, log: &LogRecord) -> String {
+    for (key, joint) in [("exception.type", " · "), ("exception.message", ": ")] {
+        if let Some(serde_json::Value::String(text)) = log.attributes.get(key)
+            && !body.contains(text.as_str())
+        {
+            if !body.is_empty() {
+                body.push_str(joint);
+            }
+            body.push_str(text);
+        }
+    }
+    body
 }
 
 fn span_line(span: &Span, paint: Paint) -> String {
@@ -209,6 +224,27 @@ mod tests {
                 .map(|(name, data)| (name.to_owned(), data.to_owned()));
             assert_eq!(all, expected, "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn an_exception_is_shown_once() {
+        let log: LogRecord = LogRecord {
+            attributes: [
+                ("exception.type", "ValueError"),
+                ("exception.message", "no such item"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .into_iter()
+            .collect(),
+            ..LogRecord::default()
+        };
+        let shown = |body: &str| with_exception(body.to_owned(), &log);
+        assert_eq!(
+            shown("cannot reserve"),
+            "cannot reserve · ValueError: no such item"
+        );
+        assert_eq!(shown("failed: no such item"), "failed: no such item · ValueError");
+        assert_eq!(shown(""), "ValueError: no such item");
     }
 
     #[test]

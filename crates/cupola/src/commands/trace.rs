@@ -1,6 +1,6 @@
 //! `cupola trace`: one trace as a waterfall.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use cupola_api::Trace;
 use cupola_telemetry::TraceId;
@@ -16,7 +16,7 @@ use crate::terminal::{self, Paint};
 pub(crate) async fn run(
     arguments: &TraceArguments,
     log: &LogFlags,
-    config: Option<&Path>,
+    config: &[PathBuf],
     paint: Paint,
 ) -> Result<(), Failure> {
     let id = TraceId::parse(arguments.id.trim()).map_err(|error| {

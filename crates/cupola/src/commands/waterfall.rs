@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use cupola_api::{LogRecord, Span, Trace};
 use cupola_telemetry::time::{from_rfc3339, to_rfc3339};
 
-use crate::terminal::{Paint, cut, printable};
+use crate::terminal::{Paint, counted, cut, printable};
 
 /// Part of the width that bars take.
 const BAR_PERCENT: usize = 38;
@@ -87,10 +87,10 @@ impl<'t> Drawing<'t> {
             .count();
         let started = to_rfc3339(self.start);
         let mut facts = format!(
-            "{} · {} spans · {} services · {}",
+            "{} · {} · {} · {}",
             started,
-            self.trace.spans.len(),
-            services.len(),
+            counted(self.trace.spans.len(), "span"),
+            counted(services.len(), "service"),
             duration(self.length)
         );
         if errors > 0 {

@@ -117,6 +117,57 @@ async fn a_statement_is_answered_alike_by_a_server_and_offline_in_every_format()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cut_where_no_terminal_is_and_columns_can_stand_below_one_another() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let ask = async |sql: &str, format: &str| {
+        succeed(&["query", sql, "--format", format, "--url", &server.api]).await
+    };
+    let wide = "SELECT repeat('x', 300) AS a, repeat('y', 300) AS b";
+    let shown = ask(wide, "table").await;
+    let line = format!("{}  {}", "x".repeat(300), "y".repeat(300));
+    assert!(shown.contains(&line), "{shown}");
+    let shown = ask("SELECT 'x' AS a, 7 AS seven", "vertical").await;
+    assert!(
+        shown.starts_with("── row 1\na      x\nseven  7\n(1 row, "),
+        "{shown}"
+    );
+    let plan = ask("EXPLAIN SELECT body FROM logs ORDER BY body", "table").await;
+    assert!(plan.starts_with("logical_plan\n"), "{plan}");
+    assert!(plan.lines().any(|line| line.starts_with("  ")), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_answer_of_the_default_tenant_hints_at_others() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let ask = async |tenant: &str| {
+        let sql = "SELECT body FROM logs";
+        let output = run(&["query", sql, "--url", &server.api, "--tenant", tenant]).await;
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for tenant in ["acme", "globex"] {
+        let mut encoder = LogsEncoder::new();
+        let mut resource = encoder.resource_logs();
+        resource.scope_logs().record().body("text");
+        drop(resource);
+        server
+            .send_ok(&encoder.finish(TenantId::parse(tenant).unwrap()))
+            .await;
+    }
+    let hint = ask("default").await;
+    assert!(
+        hint.starts_with("hint: the tenant `default` has no data"),
+        "{hint}"
+    );
+    assert_eq!(ask("nobody").await, "");
+    assert_eq!(ask("acme").await, "");
+    server.send_ok(&trace()).await;
+    assert_eq!(ask("default").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_statement_is_explained() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path()).await;
@@ -274,7 +325,13 @@ async fn doctor_finds_and_repairs_damage() {
         "{report}"
     );
     let repaired = succeed(&["doctor", "--data-dir", directory, "--repair"]).await;
-    assert!(repaired.contains("(repaired)"), "{repaired}");
+    let rows = report["problems"][0]["rows"].as_u64().unwrap();
+    let moved = format!("(moved to quarantine/{}; its {rows} row", path.display());
+    assert!(repaired.contains(&moved), "{repaired}");
+    assert!(
+        repaired.contains(&format!("repaired, with a loss: {rows} row")),
+        "{repaired}"
+    );
     let healthy = succeed(&["doctor", "--data-dir", directory]).await;
     assert!(healthy.ends_with("nothing is wrong\n"), "{healthy}");
 }

@@ -33,7 +33,7 @@ async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         normalized(&output.stderr, &[(&address, "ADDRESS"), (&cause, "CAUSE")]),
-        "error: cannot listen on ADDRESS for OTLP/HTTP\n\
+        "error: cannot start the receiver `otlp`\n  cause: cannot listen on ADDRESS for OTLP/HTTP\n\
          \x20 cause: CAUSE\n\
          \x20 hint: another process uses this port: another Cupola, or an OpenTelemetry Collector?\n\
          \x20 hint: stop it, or choose another port with --otlp-http 127.0.0.1:PORT\n"
@@ -48,10 +48,7 @@ async fn a_data_directory_in_use_is_left_alone() {
     for (command, instead) in [
         (vec!["query", "SELECT 1", "--data-dir", directory], "--url http"),
         (vec!["generate", "--data-dir", directory], "--endpoint http"),
-        (
-            vec!["doctor", "--data-dir", directory],
-            "another directory with --data-dir",
-        ),
+        (vec!["doctor", "--data-dir", directory], "stop the server first"),
     ] {
         let output = run(&command).await;
         assert_eq!(output.status.code(), Some(1), "{command:?}");
@@ -152,8 +149,38 @@ async fn a_data_directory_that_cannot_be_made_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let shown = String::from_utf8(output.stderr).unwrap();
     assert!(
-        shown.starts_with("error: could not ") && shown.contains("/proc/cupola"),
+        shown.starts_with("error: the data directory \"/proc/cupola\" cannot be used; name one"),
         "{shown}"
     );
     assert!(shown.contains("\n  cause: "), "{shown}");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_no_store_is_named_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("notes.txt");
+    std::fs::write(&file, "mine").unwrap();
+    let (directory, file) = (directory.path().to_str().unwrap(), file.to_str().unwrap());
+    for (place, problem) in [
+        (directory, "is not a Cupola data directory"),
+        (file, "is a file, not a directory"),
+        ("/nowhere/at/all", "there is no data directory /nowhere/at/all"),
+    ] {
+        for command in [
+            vec!["query", "SELECT 1", "--data-dir", place],
+            vec!["doctor", "--data-dir", place],
+        ] {
+            let output = run(&command).await;
+            let shown = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{shown}");
+            assert!(shown.lines().next().unwrap().contains(problem), "{shown}");
+        }
+    }
+    let output = run(&["serve", "--data-dir", directory]).await;
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        shown.contains("is not empty; name an empty or a new one"),
+        "{shown}"
+    );
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1);
 }

@@ -73,7 +73,7 @@ async fn segments_elsewhere_are_found_or_nothing_is_touched() {
     );
     let report = succeed(&["doctor", "--config", config]).await;
     assert!(
-        report.contains(", 1 records in 1 log files"),
+        report.contains(", 1 record in 1 log file,"),
         "the log is as it was: {report}"
     );
 
@@ -87,7 +87,7 @@ async fn a_directory_without_a_store_is_not_made_one() {
     let output = run(&["query", "SELECT 1", "--data-dir", empty.path().to_str().unwrap()]).await;
     assert_eq!(output.status.code(), Some(1));
     let shown = String::from_utf8(output.stderr).unwrap();
-    assert!(shown.contains("there is no store in this directory"), "{shown}");
+    assert!(shown.contains("is not a Cupola data directory"), "{shown}");
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 }
 

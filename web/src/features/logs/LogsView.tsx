@@ -29,7 +29,7 @@ export function LogsView() {
       tools={
         <LogFilters
           state={state}
-          services={services.data ?? []}
+          services={services.data?.services ?? []}
           busy={logs.isFetching}
           refresh={() => void logs.refetch()}
         />

@@ -1,10 +1,16 @@
 import { describe, expect, test } from "vitest";
-import type { LogRecord } from "../../api/models.ts";
+import type { Attribute, LogRecord } from "../../api/models.ts";
 import { parseLocation } from "../../url/location.ts";
 import { isFiltered, logsStateOf, PREVIEW_CHARS_MAX, preview, recordKeys } from "./model.ts";
 
-function record(at: bigint, spanId: string, body = "", eventName = ""): LogRecord {
-  return { at, spanId, body, eventName } as LogRecord;
+function record(
+  at: bigint,
+  spanId: string,
+  body = "",
+  eventName = "",
+  attributes: readonly Attribute[] = [],
+): LogRecord {
+  return { at, spanId, body, eventName, attributes } as LogRecord;
 }
 
 describe("the filters in the address", () => {
@@ -36,6 +42,20 @@ describe("the preview of a record", () => {
     expect(preview(record(1n, "", "one\ntwo"))).toBe("one…");
     expect(preview(record(1n, "", "", "user.login"))).toBe("user.login");
     expect(preview(record(1n, "", "short"))).toBe("short");
+  });
+
+  test("names the exception that the body does not name", () => {
+    const exception = [
+      { key: "exception.type", value: "ValueError" },
+      { key: "exception.message", value: "no such item" },
+    ];
+    expect(preview(record(1n, "", "cannot reserve\nmore", "", exception))).toBe(
+      "cannot reserve · ValueError: no such item",
+    );
+    expect(preview(record(1n, "", "failed: no such item", "", exception))).toBe(
+      "failed: no such item · ValueError",
+    );
+    expect(preview(record(1n, "", "", "", exception))).toBe("ValueError: no such item");
   });
 
   test("is bounded", () => {

@@ -45,8 +45,25 @@ export function recordKeys(records: readonly LogRecord[]): string[] {
 /** The first line of a body, cut to a length that no screen exceeds: a body may be a megabyte. */
 export const PREVIEW_CHARS_MAX = 400;
 
-export function preview(record: LogRecord): string {
+/** What was written, and the exception that came with it unless it is named there. */
+function withException(record: LogRecord): string {
   const text = record.body || record.eventName;
+  const attribute = (key: string) => {
+    const value = record.attributes.find((attribute) => attribute.key === key)?.value;
+    return typeof value === "string" && !text.includes(value) ? value : "";
+  };
+  const parts = [attribute("exception.type"), attribute("exception.message")].filter((part) => part !== "");
+  return parts.length === 0
+    ? text
+    : [firstLine(text), parts.join(": ")].filter((part) => part !== "").join(" · ");
+}
+
+function firstLine(text: string): string {
+  return text.slice(0, PREVIEW_CHARS_MAX).split(/\r?\n/, 1)[0] ?? "";
+}
+
+export function preview(record: LogRecord): string {
+  const text = withException(record);
   const line = text.slice(0, PREVIEW_CHARS_MAX + 1).split(/\r?\n/, 1)[0] ?? "";
   return line.length < text.length ? `${line.slice(0, PREVIEW_CHARS_MAX)}…` : line;
 }

@@ -10,7 +10,7 @@ import { type Column, Table } from "../../ui/Table.tsx";
 import { View } from "../../ui/View.tsx";
 import { Link, navigate, useLocation } from "../../url/navigation.tsx";
 import { scopeOf } from "../../url/scope.ts";
-import { chooseColumn, orderFrom, orderText, sortServices } from "./model.ts";
+import { chooseColumn, orderFrom, orderText, sortServices, spanRate } from "./model.ts";
 import styles from "./Services.module.css";
 
 export function ServicesView() {
@@ -22,13 +22,13 @@ export function ServicesView() {
   return (
     <View title="Services">
       <Answered query={services} what="services" retry={() => void services.refetch()}>
-        {(rows) =>
+        {({ services: rows, spanSeconds }) =>
           rows.length === 0 ? (
             <GettingStarted tenant={scope.tenant} what="services" />
           ) : (
             <Table
               caption={`Services, ${scope.range.title.toLowerCase()}`}
-              columns={columns(scope.range.seconds)}
+              columns={columns(spanSeconds, scope.range.seconds)}
               rows={sortServices(rows, order)}
               rowKey={(service) => service.name}
               sorting={{
@@ -45,7 +45,7 @@ export function ServicesView() {
   );
 }
 
-function columns(seconds: number): Column<Service>[] {
+function columns(spanSeconds: number | null, rangeSeconds: number): Column<Service>[] {
   return [
     {
       id: "name",
@@ -65,7 +65,9 @@ function columns(seconds: number): Column<Service>[] {
       title: "Spans",
       numeric: true,
       cell: (service) => (
-        <span title={`${formatCount(service.spans)} spans`}>{formatRate(service.spans / seconds)}</span>
+        <span title={`${formatCount(service.spans)} spans`}>
+          {formatRate(spanRate(service, spanSeconds, rangeSeconds))}
+        </span>
       ),
     },
     {

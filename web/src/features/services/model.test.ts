@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Service } from "../../api/models.ts";
-import { chooseColumn, DEFAULT_ORDER, orderFrom, orderText, sortServices } from "./model.ts";
+import { chooseColumn, DEFAULT_ORDER, orderFrom, orderText, sortServices, spanRate } from "./model.ts";
 
 function service(name: string, spans: number, errors: number, p95: number | null): Service {
   return { name, spans, errors, logs: 0, p50: p95, p95, p99: p95 };
@@ -9,6 +9,12 @@ function service(name: string, spans: number, errors: number, p95: number | null
 const cart = service("cart", 100, 50, 5);
 const web = service("web", 1_000, 10, 9);
 const idle = service("idle", 0, 0, null);
+
+test("a rate is over the time there were spans, not over a range that began before them", () => {
+  expect(spanRate(cart, 50, 3_600)).toBe(2);
+  expect(spanRate(cart, 7_200, 1_000)).toBe(0.1);
+  expect(spanRate(idle, null, 3_600)).toBe(0);
+});
 
 describe("the order of services", () => {
   test("is by rate, busiest first, unless the address says otherwise", () => {

@@ -50,6 +50,12 @@ function compare(a: Service, b: Service, sort: Sort): number {
   }
 }
 
+/** Spans a second. A store may be younger than the range: what was before its first span is not time without spans. */
+export function spanRate(service: Service, spanSeconds: number | null, rangeSeconds: number): number {
+  const seconds = Math.min(spanSeconds ?? rangeSeconds, rangeSeconds);
+  return seconds > 0 ? service.spans / seconds : 0;
+}
+
 export function errorShare(service: Service): number {
   return service.spans === 0 ? 0 : service.errors / service.spans;
 }

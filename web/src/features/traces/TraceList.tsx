@@ -26,7 +26,7 @@ export function TraceList() {
     <>
       <ServiceSelect
         value={service}
-        services={services.data ?? []}
+        services={services.data?.services ?? []}
         onChange={(value) => navigate({ params: { service: value } })}
       />
       <label>

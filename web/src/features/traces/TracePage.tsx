@@ -2,7 +2,7 @@
 import { useMemo, useState } from "react";
 import type { Trace } from "../../api/models.ts";
 import { useTrace } from "../../api/queries.ts";
-import { formatDuration } from "../../ui/format.ts";
+import { counted, formatDuration } from "../../ui/format.ts";
 import { Answered, Empty } from "../../ui/States.tsx";
 import { View } from "../../ui/View.tsx";
 import { Link, navigate, useLocation } from "../../url/navigation.tsx";
@@ -62,9 +62,9 @@ function OpenTrace({ trace }: { readonly trace: Trace }) {
   return (
     <>
       <p className={styles.summary}>
-        {trace.spans.length} spans, {new Set(trace.spans.map((span) => span.service)).size} services,{" "}
-        {formatDuration(waterfall.duration)}, {errors} {errors === 1 ? "error" : "errors"},{" "}
-        {trace.logs.length} logs
+        {counted(trace.spans.length, "span")},{" "}
+        {counted(new Set(trace.spans.map((span) => span.service)).size, "service")},{" "}
+        {formatDuration(waterfall.duration)}, {counted(errors, "error")}, {counted(trace.logs.length, "log")}
         {trace.truncated ? ". The trace is larger than one answer: this is its beginning." : ""}
       </p>
       <div className={styles.split}>
