@@ -9,6 +9,7 @@ mod copies;
 mod footprint;
 mod ingest;
 mod load;
+mod pipeline;
 mod query;
 mod report;
 mod server;
@@ -36,6 +37,8 @@ enum Benchmark {
     Query(query::Options),
     /// Memory idle and under overload, time until ready, size of the binary.
     Footprint(footprint::Options),
+    /// Pipelines in Cupola and in an OpenTelemetry Collector, with the same configuration.
+    Pipeline(pipeline::Options),
     /// Times statements over a data directory, in this process.
     Ask(ask::Options),
 }
@@ -46,6 +49,7 @@ async fn main() -> Result<()> {
         Benchmark::Ingest(options) => ingest::run(options).await,
         Benchmark::Query(options) => query::run(options).await,
         Benchmark::Footprint(options) => footprint::run(options).await,
+        Benchmark::Pipeline(options) => pipeline::run(options).await,
         Benchmark::Ask(options) => ask::run(options).await,
     }
 }
