@@ -61,6 +61,21 @@ pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process:
     command
 }
 
+/// The tests against peers that `cargo xtask test` leaves out for the time they take to build.
+pub(crate) fn peers() -> Result<bool> {
+    let mut test = cargo(&[
+        "test",
+        "--workspace",
+        "--test",
+        "it",
+        "against_collector",
+        "--",
+        "--nocapture",
+    ]);
+    run(test.env("CUPOLA_SLOW_PEERS", "1"))?;
+    Ok(true)
+}
+
 /// `kill -9` at random moments under load; every acknowledged item must be there afterwards.
 pub(crate) fn crash(arguments: &[String]) -> Result<bool> {
     let rounds = number(arguments, CRASH_ROUNDS, "rounds")?;
@@ -124,7 +139,7 @@ fn fixture_folder(name: &str) -> Result<String> {
 pub(crate) fn bench(arguments: &[String]) -> Result<bool> {
     let (name, rest) = arguments
         .split_first()
-        .context("bench: which one? ingest, query or footprint")?;
+        .context("bench: which one? ingest, query, footprint or pipeline")?;
     run(&mut cargo(&[
         "build",
         "--release",

@@ -25,8 +25,9 @@ cargo xtask COMMAND
   e2e                                      the web page in a browser, against a running demo
   fuzz [SECONDS]                           every fuzz target for so long (default 20)
   crash [ROUNDS]                           kill -9 in a loop under load (default 50 rounds)
+  peers                                    the tests whose peers take minutes to build
   openapi                                  write docs/openapi.json and the types of the web page again
-  bench NAME [ARGUMENTS]                   bench/NAME: ingest, query, footprint
+  bench NAME [ARGUMENTS]                   bench/NAME: ingest, query, footprint, pipeline
   fixture NAME                             write a new on-disk fixture, such as v2 (once per released format)
   soak [MINUTES]                           crash rounds for so long (default 60)
 ";
@@ -60,6 +61,7 @@ fn run(arguments: &[String]) -> Result<bool> {
         "fuzz" => commands::fuzz(rest),
         "crash" => commands::crash(rest),
         "soak" => commands::soak(rest),
+        "peers" => commands::peers(),
         "openapi" => commands::openapi(rest),
         "fixture" => commands::fixture(rest),
         "bench" => commands::bench(rest),

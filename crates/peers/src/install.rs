@@ -36,6 +36,17 @@ pub fn once(name: &str, install: impl FnOnce(&Path) -> Result<(), Missing>) -> R
     Ok(folder)
 }
 
+/// Set for peers that take minutes to build.
+const SLOW_VARIABLE: &str = "CUPOLA_SLOW_PEERS";
+
+/// Whether a peer that takes minutes to build is asked for; otherwise the reason why there is none.
+pub fn slow(what: &str) -> Result<(), Missing> {
+    match std::env::var_os(SLOW_VARIABLE) {
+        Some(_) => Ok(()),
+        None => Err(format!("{what} takes minutes to build; `cargo xtask peers` does")),
+    }
+}
+
 /// A program of the system, in the path or in `folders`; otherwise from Debian's package, where this is Debian and root.
 pub fn debian(program: &str, folders: &[&str], package: &str) -> Result<PathBuf, Missing> {
     if let Some(found) = found(program, folders) {

@@ -12,7 +12,7 @@ pub mod postgres;
 mod process;
 pub mod prometheus;
 
-pub use install::{debian, found, once};
+pub use install::{debian, found, once, slow};
 pub use process::{Process, free_port, wait_until};
 
 /// Why a server cannot be had here.

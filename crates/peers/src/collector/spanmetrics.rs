@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Missing, found, once};
+use crate::{Missing, found, once, slow};
 
 /// The spanmetrics connector, over one batch of traces.
 #[derive(Debug)]
@@ -13,8 +13,9 @@ pub struct SpanMetrics {
 }
 
 impl SpanMetrics {
-    /// Builds the program, if it is not there yet; that takes minutes.
+    /// Builds the program, if it is not there yet; that takes minutes, so that it has to be asked for.
     pub fn install() -> Result<Self, Missing> {
+        slow("the Collector's spanmetrics connector")?;
         let folder = once("collector-spanmetrics", |folder| {
             let files = [
                 ("main.go", include_str!("spanmetrics.go")),
