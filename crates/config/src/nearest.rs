@@ -1,6 +1,6 @@
 //! "Did you mean": the known word nearest to one that is not known.
 
-/// The nearest of `known` if it is near enough to be a slip of the pen.
+/// The nearest of `known` if it is near enough to be a slip of the pen. Case does not count.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may be wrong: enough for typing errors, too little for another word.
     let distance_max = (word.chars().count() / 3).max(1);
@@ -12,9 +12,13 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+fn letters(word: &str) -> Vec<char> {
+    word.chars().map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
 /// Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
 fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let (left, right): (Vec<char>, Vec<char>) = (letters(left), letters(right));
     let width = right.len() + 1;
     let mut rows = vec![0_usize; width * (left.len() + 1)];
     for (column, cell) in rows.iter_mut().take(width).enumerate() {
@@ -49,6 +53,7 @@ mod tests {
         assert_eq!(nearest("endpont", known), Some("endpoint"));
         assert_eq!(nearest("ednpoint", known), Some("endpoint"));
         assert_eq!(nearest("max_recv_msg_size", known), Some("max_recv_msg_size_mib"));
+        assert_eq!(nearest("Endpoint", known), Some("endpoint"));
         assert_eq!(nearest("colour", known), None);
     }
 }

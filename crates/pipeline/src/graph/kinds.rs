@@ -53,32 +53,14 @@ impl BuildError {
     }
 }
 
-/// What a receiver hands batches to: for each signal the pipelines it is in, if any.
-#[derive(Clone, Default)]
-pub struct SignalSinks {
-    sinks: [Option<Arc<dyn Sink>>; Signal::ALL.len()],
-}
-
-impl SignalSinks {
-    pub fn set(&mut self, signal: Signal, sink: Arc<dyn Sink>) {
-        self.sinks[signal as usize] = Some(sink);
-    }
-
-    pub fn get(&self, signal: Signal) -> Option<&Arc<dyn Sink>> {
-        self.sinks[signal as usize].as_ref()
-    }
-}
+/// What a receiver hands batches to, by signal: the pipelines that it is in, or a refusal where it is in none.
+#[derive(Clone)]
+pub struct SignalSinks(pub [Arc<dyn Sink>; Signal::ALL.len()]);
 
 #[async_trait]
 impl Sink for SignalSinks {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        match self.get(batch.signal()) {
-            Some(sink) => sink.send(batch).await,
-            None => Err(SendError::permanent(format!(
-                "no pipeline takes {signal} from this receiver; add it to a pipeline of {signal}",
-                signal = batch.signal()
-            ))),
-        }
+        self.0[batch.signal() as usize].send(batch).await
     }
 }
 

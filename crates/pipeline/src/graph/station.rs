@@ -9,24 +9,6 @@ use cupola_export::{Accepted, Component, Sample, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
 use tokio::time::Instant;
 
-/// Which kind of component it is, for labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Processor,
-    Connector,
-    Exporter,
-}
-
-impl Role {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Role::Processor => "processor",
-            Role::Connector => "connector",
-            Role::Exporter => "exporter",
-        }
-    }
-}
-
 /// Counts what comes in, by signal.
 pub(crate) struct Station {
     pub(crate) component: Arc<dyn Component>,

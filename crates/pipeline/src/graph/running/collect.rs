@@ -8,7 +8,7 @@ use cupola_telemetry::Signal;
 
 use super::Pipelines;
 use super::edges::From;
-use crate::graph::station::{Role, Station};
+use crate::graph::station::Station;
 
 impl Pipelines {
     /// All numbers of all components, each with the label that says which component it is.
@@ -19,7 +19,7 @@ impl Pipelines {
         }
         for ((pipeline, id), station) in &running.processors {
             let start = samples.len();
-            labelled(samples, Role::Processor.as_str(), id, |samples| {
+            labelled(samples, "processor", id, |samples| {
                 station.collect(samples);
                 let signal = pipeline.signal;
                 let edge = running.edges.get(&From::Processor(pipeline.clone(), id.clone()));
@@ -41,7 +41,7 @@ impl Pipelines {
             }
         }
         for (id, station) in &running.connectors {
-            labelled(samples, Role::Connector.as_str(), id, |samples| {
+            labelled(samples, "connector", id, |samples| {
                 station.collect(samples);
                 let help = "Time since something came in last, or since the start.";
                 let seconds = station.silent_for().as_secs_f64();
@@ -49,9 +49,7 @@ impl Pipelines {
             });
         }
         for (id, station) in &running.exporters {
-            labelled(samples, Role::Exporter.as_str(), id, |samples| {
-                station.collect(samples)
-            });
+            labelled(samples, "exporter", id, |samples| station.collect(samples));
         }
         for (id, pipeline) in &running.plan.pipelines {
             for exporter in &pipeline.exporters {

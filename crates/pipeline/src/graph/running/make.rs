@@ -114,10 +114,8 @@ impl Running {
         let Some(planned) = self.plan.receivers.get(id).cloned() else {
             return Ok(());
         };
-        let mut sinks = SignalSinks::default();
-        for signal in Signal::ALL {
-            sinks.set(signal, self.edges.of(From::Receiver(id.clone(), signal)));
-        }
+        let of = |signal| self.edges.of(From::Receiver(id.clone(), signal)) as Arc<dyn Sink>;
+        let sinks = SignalSinks(Signal::ALL.map(of));
         let started = planned.settings.start(context.of(id), sinks).await;
         let receiver = started.map_err(failed("receiver", id))?;
         self.receivers.insert(id.clone(), receiver);
