@@ -303,7 +303,11 @@ impl Core {
                 queue,
                 delivery: Some(delivery),
             };
-            let Some(result) = self.handle(batch).await else {
+            let waits = held
+                .delivery
+                .as_ref()
+                .is_some_and(|delivery| queue.has_waiter(delivery));
+            let Some(result) = self.handle(batch, waits).await else {
                 return;
             };
             if let Some(delivery) = held.delivery.take() {
@@ -313,9 +317,9 @@ impl Core {
     }
 
     /// Delivers one batch or puts it elsewhere; `None` if there was no time for either.
-    async fn handle(&self, batch: Batch) -> Option<Result<Accepted, SendError>> {
+    async fn handle(&self, batch: Batch, sender_waits: bool) -> Option<Result<Accepted, SendError>> {
         let outcome = self.deliver(&batch).await;
-        match self.settle(batch, outcome).await {
+        match self.settle(batch, outcome, sender_waits).await {
             Settled::Done(result) => Some(result),
             Settled::Interrupted => None,
         }
@@ -341,7 +345,7 @@ impl Core {
         if *self.phase.borrow() != Phase::Running {
             return Err(closing());
         }
-        match self.handle(batch).await {
+        match self.handle(batch, true).await {
             Some(result) => result,
             None => Err(closing()),
         }
@@ -363,7 +367,7 @@ impl Core {
             };
             let signal = batch.signal();
             let items = batch.items() as u64;
-            if let Settled::Interrupted = self.settle(batch, outcome).await {
+            if let Settled::Interrupted = self.settle(batch, outcome, false).await {
                 self.counters.lost.add(signal, items);
                 tracing::error!(exporter = self.id, items, "items lost at shutdown");
             }
@@ -451,7 +455,7 @@ impl Component for Exporter {
         let core = &self.core;
         let queued = async {
             match &core.queue {
-                Some(queue) => queue.send(batch.clone()).await.is_ok(),
+                Some(queue) => queue.enqueue(batch.clone()).await.is_ok(),
                 None => false,
             }
         };

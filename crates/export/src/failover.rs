@@ -1,4 +1,4 @@
-//! Several destinations of which the first that works is used: the Collector's `failover` connector.
+//! Several destinations of which the first that works is used.
 //!
 //! A batch goes to the highest level that is healthy. A level that refuses it retryably, or says that it is not healthy (an
 //! exporter whose queue is full, or that has been failing for long), is left alone for `retry_interval`; then one batch tries
@@ -12,61 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cupola_config::units::TimeSpan;
 use cupola_telemetry::Batch;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::queue::SettingError;
-use crate::retry::time_span;
 use crate::{Accepted, Component, Sample, SendError, Sink};
-
-/// `failover` as the Collector has it. `retry_gap` and `max_retries` of its older versions are read and have no effect: the
-/// levels are tried again for ever, each on its own.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FailoverConfig {
-    /// Pipelines, highest priority first; those of one level all get every batch.
-    pub priority_levels: Vec<Vec<String>>,
-    #[serde(deserialize_with = "time_span")]
-    pub retry_interval: Duration,
-    pub retry_gap: Option<TimeSpan>,
-    pub max_retries: Option<u64>,
-}
-
-impl Default for FailoverConfig {
-    fn default() -> FailoverConfig {
-        FailoverConfig {
-            priority_levels: Vec::new(),
-            retry_interval: Duration::from_secs(600),
-            retry_gap: None,
-            max_retries: None,
-        }
-    }
-}
-
-impl FailoverConfig {
-    pub fn validate(&self) -> Result<(), SettingError> {
-        let key = "priority_levels";
-        if self.priority_levels.is_empty() || self.priority_levels.iter().any(Vec::is_empty) {
-            return Err(SettingError::new(
-                key,
-                "must have at least one level, and each a pipeline",
-            ));
-        }
-        let mut seen = std::collections::HashSet::new();
-        for pipeline in self.priority_levels.iter().flatten() {
-            if !seen.insert(pipeline) {
-                return Err(SettingError::new(key, format!("`{pipeline}` is named twice")));
-            }
-        }
-        if self.retry_interval.is_zero() {
-            return Err(SettingError::new("retry_interval", "must be longer than 0"));
-        }
-        Ok(())
-    }
-}
 
 /// The levels and how they fare.
 pub struct Failover {
@@ -100,24 +50,18 @@ impl Drop for Probe<'_> {
 }
 
 impl Failover {
-    /// One sink for each of `config.priority_levels`, in their order; at least one.
-    pub fn new(config: &FailoverConfig, levels: Vec<Arc<dyn Component>>) -> Result<Failover, SettingError> {
-        if levels.is_empty() {
-            return Err(SettingError::new(
-                "priority_levels",
-                "must have at least one level",
-            ));
-        }
+    /// Over `levels`, highest priority first. One that has failed is left alone for `retry_interval`.
+    pub fn new(levels: Vec<Arc<dyn Component>>, retry_interval: Duration) -> Failover {
         let levels = levels.into_iter().map(|sink| Level {
             sink,
             state: Mutex::default(),
             taken: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         });
-        Ok(Failover {
+        Failover {
             levels: levels.collect(),
-            retry_interval: config.retry_interval,
-        })
+            retry_interval,
+        }
     }
 
     /// The level that batches go to now; `None` if none works.
@@ -130,11 +74,12 @@ impl Failover {
 
 impl Level {
     /// Whether a batch may be given to it now; `Err` if not, and a probe if it is to find out.
-    fn offer(&self, retry_interval: Duration) -> Result<Option<Probe<'_>>, ()> {
+    fn offer(&self, index: usize, retry_interval: Duration) -> Result<Option<Probe<'_>>, ()> {
         let mut state = self.state.lock();
         match state.failed {
             None if self.sink.is_healthy() => Ok(None),
             None => {
+                tracing::warn!(level = index, "failover level is not healthy, leaving it alone");
                 state.failed = Some(Instant::now());
                 Err(())
             }
@@ -175,7 +120,7 @@ impl Sink for Failover {
         let mut skipped = Vec::new();
         let mut refusal: Option<SendError> = None;
         for (index, level) in self.levels.iter().enumerate() {
-            let Ok(_probe) = level.offer(self.retry_interval) else {
+            let Ok(_probe) = level.offer(index, self.retry_interval) else {
                 skipped.push(index);
                 continue;
             };
@@ -274,11 +219,7 @@ mod tests {
             .iter()
             .map(|sink| sink.clone() as Arc<dyn Component>)
             .collect();
-        let config = FailoverConfig {
-            retry_interval: Duration::from_secs(60),
-            ..FailoverConfig::default()
-        };
-        (Failover::new(&config, levels).unwrap(), sinks)
+        (Failover::new(levels, Duration::from_secs(60)), sinks)
     }
 
     fn taken(sinks: &[Arc<Told>]) -> Vec<usize> {
@@ -354,7 +295,7 @@ mod tests {
             let exporter = Exporter::start("told", config, sink.clone(), None, None, budget).await;
             levels.push(Arc::new(exporter.unwrap()));
         }
-        let failover = Failover::new(&FailoverConfig::default(), levels.clone()).unwrap();
+        let failover = Failover::new(levels.clone(), Duration::from_secs(600));
         for _ in 0..50 {
             failover.send(batch(1)).await.unwrap();
         }
@@ -377,22 +318,5 @@ mod tests {
         failover.send(batch(1)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(taken(&sinks), [21, 31]);
-    }
-
-    #[test]
-    fn settings_are_those_of_the_collector() {
-        let text = r#"{"priority_levels": [["traces/a", "traces/b"], ["traces/c"]], "retry_interval": "5m", "retry_gap": "1m", "max_retries": 3}"#;
-        let config: FailoverConfig = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            (config.validate(), config.retry_interval),
-            (Ok(()), Duration::from_secs(300))
-        );
-        assert_eq!(FailoverConfig::default().retry_interval, Duration::from_secs(600));
-        assert!(FailoverConfig::default().validate().is_err());
-        let twice = FailoverConfig {
-            priority_levels: vec![vec!["a".to_owned()], vec!["a".to_owned()]],
-            ..config
-        };
-        assert!(twice.validate().is_err());
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
+use cupola_config::{Secret, mask};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use reqwest::{Certificate, Client, Identity};
 use serde::Deserialize;
@@ -66,7 +66,7 @@ impl HttpClient {
         timeout: TimeSpan,
     ) -> Result<HttpClient, HttpClientError> {
         let refused = || HttpClientError::Endpoint {
-            endpoint: endpoint.to_owned(),
+            endpoint: mask::urls(endpoint).unwrap_or_else(|| endpoint.to_owned()),
         };
         let uri: Uri = endpoint.parse().map_err(|_| refused())?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
@@ -94,7 +94,7 @@ impl HttpClient {
         let answer = request
             .send()
             .await
-            .map_err(|error| SendError::retryable(chain(&error)))?;
+            .map_err(|error| SendError::retryable(chain(&error.without_url())))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status.is_success() {
             return Ok(headers);

@@ -1,6 +1,6 @@
 //! OTLP as a client: one destination over gRPC, HTTP with protobuf, or HTTP with JSON. Owns splitting what
-//! is too large, the retry of each piece, and the counts. Refuses to queue: put a [`crate::queue::Queue`]
-//! in front.
+//! is too large, the retry of each piece, and the counts. Refuses to queue: put a [`crate::Exporter`]
+//! around it.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
@@ -115,11 +115,6 @@ impl OtlpSink {
     pub fn retry_stats(&self) -> &RetryStats {
         self.transport.stats()
     }
-
-    fn reject(&self, accepted: &mut Accepted, rejected: u64, message: String) {
-        self.stats.rejected.fetch_add(rejected, Ordering::Relaxed);
-        accepted.merge(Accepted::partial(rejected, message));
-    }
 }
 
 /// An error with its causes, which is where the useful part is.
@@ -151,7 +146,7 @@ impl Sink for OtlpSink {
         let mut delivered = false;
         while let Some(piece) = pieces.next() {
             let items = piece.items() as u64;
-            match self.transport.send(piece).await {
+            match self.transport.send(piece.clone()).await {
                 Ok(outcome) => {
                     delivered = true;
                     let rejected = outcome.rejected.min(items);
@@ -162,7 +157,14 @@ impl Sink for OtlpSink {
                     }
                     accepted.merge(Accepted { rejected, ..outcome });
                 }
-                Err(SendError::Permanent { reason }) => self.reject(&mut accepted, items, reason),
+                Err(SendError::Permanent { reason }) => {
+                    self.stats.rejected.fetch_add(items, Ordering::Relaxed);
+                    accepted.merge(Accepted {
+                        rejected: items,
+                        message: reason,
+                        refused: vec![piece],
+                    });
+                }
                 Err(error) => {
                     self.stats.failed.fetch_add(items, Ordering::Relaxed);
                     return Err(error);
@@ -175,7 +177,8 @@ impl Sink for OtlpSink {
                 "{oversized} items are each larger than a request may be ({} bytes)",
                 self.request_bytes_max
             );
-            self.reject(&mut accepted, oversized, message);
+            self.stats.rejected.fetch_add(oversized, Ordering::Relaxed);
+            accepted.merge(pieces.into_refused(&message));
         }
         if delivered {
             Ok(accepted)

@@ -160,7 +160,7 @@ impl SendingQueue {
     }
 
     /// Gives where the result will be told, if the sender is to wait for it.
-    async fn enqueue(
+    pub(crate) async fn enqueue(
         &self,
         batch: Batch,
     ) -> Result<Option<oneshot::Receiver<Result<Accepted, SendError>>>, SendError> {
@@ -289,6 +289,15 @@ impl SendingQueue {
         if let Some(waiter) = waiter {
             // A sender that went away does not mind.
             let _ = waiter.send(result);
+        }
+    }
+
+    /// Whether its sender waits to hear what becomes of it, and has it still.
+    pub(crate) fn has_waiter(&self, delivery: &Delivery) -> bool {
+        match (&self.backing, &delivery.source) {
+            (Backing::Spool(spool), Source::Spool(handed)) => spool.has_waiter(handed.sequence),
+            (_, Source::Memory(entry)) => entry.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed()),
+            _ => false,
         }
     }
 

@@ -231,7 +231,9 @@ impl RateLimiter {
             tenants,
             others,
         } = &mut *buckets;
-        let of_tenant = if tenants.len() >= TENANTS_MAX && !tenants.contains_key(batch.tenant()) {
+        // Those that have limits of their own are as many as the settings name.
+        let named = self.config.tenants.contains_key(batch.tenant().as_str());
+        let of_tenant = if tenants.len() >= TENANTS_MAX && !named && !tenants.contains_key(batch.tenant()) {
             others
         } else {
             tenants

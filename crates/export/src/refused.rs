@@ -1,22 +1,20 @@
 //! Items of a batch that a destination has no form for, and the batch that they make.
 
-use std::convert::Infallible;
-
-use cupola_telemetry::edit::{Editor, Level, Place, Verdict, edit};
-use cupola_telemetry::{Batch, Signal};
+use cupola_telemetry::Batch;
 
 use crate::Accepted;
+use crate::items::only;
 
 /// Which items of a batch were refused, and why the first one was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
-    /// Numbers of items in the order of the batch, rising.
+    /// Numbers of items in the order of the batch.
     items: Vec<usize>,
     reason: String,
 }
 
 impl Refused {
-    /// Items by their number, rising.
+    /// Items by their number.
     pub(crate) fn new(items: Vec<usize>, reason: &str) -> Refused {
         Refused {
             items,
@@ -58,47 +56,8 @@ impl Refused {
         }
     }
 
-    fn batch(self, batch: &Batch) -> Option<Batch> {
-        let mut rest = Rest {
-            // A point is part of a metric.
-            level: if batch.signal() == Signal::Metrics {
-                Level::Part
-            } else {
-                Level::Item
-            },
-            refused: self.items.into_iter().peekable(),
-            next: 0,
-        };
-        match edit(batch, &mut rest) {
-            Ok(batch) => batch,
-            Err(never) => match never {},
-        }
-    }
-}
-
-/// Keeps the items that were refused.
-struct Rest {
-    level: Level,
-    refused: std::iter::Peekable<std::vec::IntoIter<usize>>,
-    next: usize,
-}
-
-impl<'a> Editor<'a> for Rest {
-    type Error = Infallible;
-
-    fn deepest(&self) -> Level {
-        self.level
-    }
-
-    fn visit(&mut self, level: Level, _place: &mut Place<'a>) -> Result<Verdict, Infallible> {
-        if level != self.level {
-            return Ok(Verdict::Keep);
-        }
-        let number = self.next;
-        self.next += 1;
-        Ok(match self.refused.next_if_eq(&number) {
-            Some(_) => Verdict::Keep,
-            None => Verdict::Drop,
-        })
+    fn batch(mut self, batch: &Batch) -> Option<Batch> {
+        self.items.sort_unstable();
+        only(batch, |item| self.items.binary_search(&item).is_ok())
     }
 }

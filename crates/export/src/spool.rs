@@ -169,6 +169,11 @@ impl Spool {
         Some(load)
     }
 
+    pub(crate) fn has_waiter(&self, sequence: u64) -> bool {
+        let waiters = self.shared.waiters.lock();
+        waiters.get(&sequence).is_some_and(|waiter| !waiter.is_closed())
+    }
+
     pub(crate) fn take_waiter(&self, sequence: u64) -> Option<Waiter> {
         self.shared.waiters.lock().remove(&sequence)
     }

@@ -160,8 +160,8 @@ impl Core {
         self.queue.as_ref().map_or(0, |queue| queue.gate().held().items)
     }
 
-    /// Counts the outcome, and puts away what was not taken.
-    pub(super) async fn settle(&self, batch: Batch, outcome: Outcome) -> Settled {
+    /// Counts the outcome, and puts away what was not taken. A sender that waits still has its batch, and is told.
+    pub(super) async fn settle(&self, batch: Batch, outcome: Outcome, sender_waits: bool) -> Settled {
         let (signal, items) = (batch.signal(), batch.items() as u64);
         match outcome {
             Outcome::Interrupted => Settled::Interrupted,
@@ -186,6 +186,14 @@ impl Core {
                 self.counters.sent.add(signal, items - rejected);
                 self.counters.send_failed.add(signal, rejected);
                 Settled::Done(Ok(accepted))
+            }
+            Outcome::GivenUp {
+                reason,
+                retryable: true,
+                ..
+            } if sender_waits && self.dead_letters.is_none() => {
+                self.counters.send_failed.add(signal, items);
+                Settled::Done(Err(SendError::retryable(reason)))
             }
             Outcome::GivenUp {
                 reason,

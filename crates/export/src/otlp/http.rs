@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use cupola_config::mask;
 use cupola_telemetry::{Batch, Signal};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
@@ -31,12 +32,16 @@ pub(in crate::otlp) struct HttpTransport {
 
 impl HttpTransport {
     pub(in crate::otlp) fn new(config: &OtlpConfig) -> Result<HttpTransport, OtlpConfigError> {
-        let refused = || OtlpConfigError::Endpoint {
-            endpoint: config.endpoint.clone(),
-        };
-        let uri: Uri = config.endpoint.parse().map_err(|_| refused())?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.query().is_some() {
-            return Err(refused());
+        let own = config.signal_endpoints.iter().flatten();
+        for endpoint in std::iter::once(&config.endpoint).chain(own) {
+            let uri: Option<Uri> = endpoint.parse().ok();
+            let scheme = uri.as_ref().and_then(|uri| uri.scheme_str());
+            // A base is added to, which a query would come in the way of.
+            let query = uri.as_ref().is_some_and(|uri| uri.query().is_some());
+            if !matches!(scheme, Some("http" | "https")) || (query && *endpoint == config.endpoint) {
+                let endpoint = mask::urls(endpoint).unwrap_or_else(|| endpoint.clone());
+                return Err(OtlpConfigError::Endpoint { endpoint });
+            }
         }
         let base = config.endpoint.trim_end_matches('/');
         let url = |signal: Signal| match &config.signal_endpoints[signal as usize] {
@@ -82,7 +87,7 @@ impl HttpTransport {
         let answer = request
             .send()
             .await
-            .map_err(|error| SendError::retryable(chain(&error)))?;
+            .map_err(|error| SendError::retryable(chain(&error.without_url())))?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers(), SystemTime::now());
         let json = is_json(answer.headers());

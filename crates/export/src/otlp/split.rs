@@ -93,10 +93,6 @@ impl<'b> Pieces<'b> {
     }
 
     /// What [`oversized`](Self::oversized) counts, as the answer of whoever sent the rest.
-    #[cfg_attr(
-        not(feature = "kafka"),
-        expect(dead_code, reason = "other transports only count")
-    )]
     pub(crate) fn into_refused(self, reason: &str) -> crate::Accepted {
         let Pieces {
             division,

@@ -145,6 +145,8 @@ async fn c28_a_record_larger_than_any_request_is_left_out_and_counted() {
         let mixed = Batch::concat(&[logs(1, 1, 2, 10), logs(1, 1, 1, 5000), logs(1, 1, 3, 10)]).unwrap();
         let accepted = sink.send(mixed).await.unwrap();
         assert_eq!(accepted.rejected, 1, "{protocol:?}");
+        let refused: usize = accepted.refused.iter().map(Batch::items).sum();
+        assert_eq!(refused, 1, "{protocol:?}: for the dead letters");
         assert!(accepted.message.contains("1000 bytes"), "{}", accepted.message);
         let received: usize = server
             .requests()

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cupola_config::{ComponentId, Node, Problems, SecretPath};
 use cupola_export::debug::{DebugConfig, DebugSink};
 use cupola_export::elasticsearch::{ElasticsearchConfig, ElasticsearchSink};
-use cupola_export::failover::{Failover, FailoverConfig};
+use cupola_export::failover::Failover;
 use cupola_export::file::{FileConfig, FileSink};
 use cupola_export::loki::{LokiConfig, LokiSink};
 use cupola_export::otlp::{OtlpHttpSettings, OtlpSettings, OtlpSink};
@@ -186,11 +186,7 @@ impl WithFile {
         };
         let file = FileSink::new(config).map_err(BuildError::of)?;
         let levels: [Arc<dyn Component>; 2] = [exporter.clone(), Arc::new(file)];
-        let failover = FailoverConfig {
-            retry_interval: FALLBACK_RETRY_INTERVAL,
-            ..FailoverConfig::default()
-        };
-        let failover = Failover::new(&failover, levels.to_vec()).map_err(BuildError::of)?;
+        let failover = Failover::new(levels.to_vec(), FALLBACK_RETRY_INTERVAL);
         Ok(WithFile {
             failover,
             levels,
