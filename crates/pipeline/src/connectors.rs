@@ -17,7 +17,7 @@ pub mod servicegraph;
 pub mod spanmetrics;
 mod spans;
 
-pub use activity::{Activity, Silence, Silent};
+pub use activity::Activity;
 pub use outputs::{Output, Outputs};
 
 use std::sync::Arc;

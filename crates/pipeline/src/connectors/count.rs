@@ -38,7 +38,7 @@ pub struct Count {
     counters: Vec<Counter>,
     flusher: Arc<Flusher>,
     env: Arc<dyn Env + Send + Sync>,
-    activity: Arc<Activity>,
+    activity: Activity,
     errors: AtomicU64,
 }
 
@@ -91,7 +91,7 @@ impl Count {
             counters,
             flusher,
             env,
-            activity: Activity::new("items", now),
+            activity: Activity::default(),
             errors: AtomicU64::new(0),
         })
     }
@@ -99,10 +99,6 @@ impl Count {
     /// Sends what was kept. Whether all of it was taken, or refused for good.
     pub async fn flush(&self) -> bool {
         self.flusher.flush().await
-    }
-
-    pub fn activity(&self) -> &Arc<Activity> {
-        &self.activity
     }
 
     /// Counts a batch, and returns how many things were counted at least once by a metric.

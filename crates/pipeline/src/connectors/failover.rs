@@ -83,7 +83,7 @@ pub struct Failover {
     state: Mutex<State>,
     retry_interval: Duration,
     env: Arc<dyn Env + Send + Sync>,
-    activity: Arc<Activity>,
+    activity: Activity,
     /// Items taken at a level, for a pipeline there that did not take them.
     missed: AtomicU64,
     /// Items that no level took.
@@ -133,7 +133,7 @@ impl Failover {
                 next_try: Instant::now(),
             }),
             retry_interval: config.retry_interval.0,
-            activity: Activity::new("items", env.now_unix_nano()),
+            activity: Activity::default(),
             env,
             missed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -143,10 +143,6 @@ impl Failover {
     /// The level in use, from 0.
     pub fn level(&self) -> usize {
         self.state.lock().current
-    }
-
-    pub fn activity(&self) -> &Arc<Activity> {
-        &self.activity
     }
 
     /// Levels in the order in which a batch is to be tried at them.

@@ -30,7 +30,7 @@ impl ForwardConfig {
 pub struct Forward {
     outputs: Outputs,
     env: Arc<dyn Env + Send + Sync>,
-    activity: Arc<Activity>,
+    activity: Activity,
 }
 
 impl Forward {
@@ -45,14 +45,10 @@ impl Forward {
             return Err(ConfigError::setting("service.pipelines", problem));
         }
         Ok(Self {
-            activity: Activity::new("items", env.now_unix_nano()),
+            activity: Activity::default(),
             outputs,
             env,
         })
-    }
-
-    pub fn activity(&self) -> &Arc<Activity> {
-        &self.activity
     }
 }
 

@@ -1,13 +1,11 @@
 //! `Outputs`: the pipelines that a connector hands batches to.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use cupola_config::nearest::nearest;
 use cupola_export::{Accepted, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
+use futures::future::join_all;
 
 use crate::processors::ConfigError;
 
@@ -79,30 +77,14 @@ impl Outputs {
 }
 
 type Answer = Result<Accepted, SendError>;
-type Sending = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
 /// Hands each output its batch, all at the same time, and returns the answers in order.
 pub(super) async fn send_each(parts: Vec<(Arc<dyn Sink>, Batch)>) -> Vec<Answer> {
-    let mut answers: Vec<Option<Answer>> = parts.iter().map(|_| None).collect();
-    let mut waiting: Vec<(usize, Sending)> = Vec::new();
-    for (index, (sink, batch)) in parts.into_iter().enumerate() {
-        waiting.push((index, Box::pin(async move { sink.send(batch).await })));
-    }
-    std::future::poll_fn(|context| {
-        waiting.retain_mut(|(index, future)| match future.as_mut().poll(context) {
-            Poll::Pending => true,
-            Poll::Ready(answer) => {
-                answers[*index] = Some(answer);
-                false
-            }
-        });
-        match waiting.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    answers.into_iter().flatten().collect()
+    join_all(
+        parts
+            .into_iter()
+            .map(|(sink, batch)| async move { sink.send(batch).await }),
+    )
+    .await
 }
 
 /// One answer for several batches that came of one. `items` are those of each part, `whole` those of the one.

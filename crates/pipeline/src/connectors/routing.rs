@@ -101,7 +101,7 @@ pub struct Routing {
     routes: Vec<Route>,
     default: Vec<Output>,
     env: Arc<dyn Env + Send + Sync>,
-    activity: Arc<Activity>,
+    activity: Activity,
     stats: RoutingStats,
 }
 
@@ -153,13 +153,13 @@ impl Routing {
             signal,
             routes,
             default: of_signal(key, signal, outputs.named(key, &config.default_pipelines)?)?,
-            activity: Activity::new("items", env.now_unix_nano()),
+            activity: Activity::default(),
             env,
             stats: RoutingStats::default(),
         })
     }
 
-    pub fn activity(&self) -> &Arc<Activity> {
+    pub fn activity(&self) -> &Activity {
         &self.activity
     }
 

@@ -45,7 +45,7 @@ const EXEMPLARS_MAX: usize = 5;
 pub struct ServiceGraph {
     shared: Arc<Shared>,
     flush_each_batch: bool,
-    activity: Arc<Activity>,
+    activity: Activity,
 }
 
 impl ServiceGraph {
@@ -104,7 +104,7 @@ impl ServiceGraph {
         Ok(Self {
             shared,
             flush_each_batch: interval.is_zero(),
-            activity: Activity::new("spans", now),
+            activity: Activity::default(),
         })
     }
 
@@ -116,10 +116,6 @@ impl ServiceGraph {
     /// Sends what has been counted. Whether all of it was taken, or refused for good.
     pub async fn flush(&self) -> bool {
         self.shared.flusher.flush().await
-    }
-
-    pub fn activity(&self) -> &Arc<Activity> {
-        &self.activity
     }
 }
 

@@ -55,7 +55,7 @@ pub struct SpanMetrics {
     counting: Counting,
     flusher: Arc<Flusher>,
     flush_each_batch: bool,
-    activity: Arc<Activity>,
+    activity: Activity,
 }
 
 /// What spans are counted by.
@@ -118,17 +118,13 @@ impl SpanMetrics {
             counting,
             flusher,
             flush_each_batch: interval.is_zero(),
-            activity: Activity::new("spans", now),
+            activity: Activity::default(),
         })
     }
 
     /// Sends what has been counted. Whether all of it was taken, or refused for good.
     pub async fn flush(&self) -> bool {
         self.flusher.flush().await
-    }
-
-    pub fn activity(&self) -> &Arc<Activity> {
-        &self.activity
     }
 }
 

@@ -107,8 +107,9 @@ impl Pipelines {
 impl Running {
     async fn end(&self) {
         join_all(self.receivers.values().map(|receiver| receiver.shutdown())).await;
-        for pipeline in self.plan.downstream() {
-            let Some(of) = self.plan.pipelines.get(&pipeline) else {
+        let order = self.plan.downstream();
+        for (index, pipeline) in order.iter().enumerate() {
+            let Some(of) = self.plan.pipelines.get(pipeline) else {
                 continue;
             };
             for id in &of.processors {
@@ -116,9 +117,13 @@ impl Running {
                     station.component.shutdown().await;
                 }
             }
-            // Harmless where other pipelines feed it too: it goes on handing over what it is given.
             for id in &of.exporters {
-                if let Some(station) = self.connectors.get(id) {
+                // A connector ends after the last of the pipelines that feed it.
+                let later = self
+                    .plan
+                    .feeding(id)
+                    .any(|feeding| order[index + 1..].contains(feeding));
+                if let Some(station) = self.connectors.get(id).filter(|_| !later) {
                     station.component.shutdown().await;
                 }
             }

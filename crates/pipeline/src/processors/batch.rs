@@ -3,7 +3,8 @@
 //! Gathering is concatenation, which copies each payload once and reads none. A sender hears the answer that the gathered
 //! batch got (`acknowledge: delivered`), so that nothing is lost that was acknowledged: it waits for up to `timeout`
 //! longer. A client that sends one request at a time and cannot wait may be answered as soon as its batch has been taken
-//! (`acknowledge: received`); a crash then loses what was being gathered, as with the Collector.
+//! (`acknowledge: received`); a crash then loses what was being gathered, as with the Collector, and so does a refusal of what
+//! follows.
 //!
 //! Bounded by `metadata_cardinality_limit` groups, beyond which batches pass by themselves; and by the memory budget,
 //! beyond which they do as well.
@@ -85,6 +86,10 @@ impl BatchConfig {
     }
 }
 
+/// How long an end waits for what is being delivered. Senders that wait hear that it was refused for now; what had been
+/// acknowledged as received is counted as lost.
+const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(30);
+
 pub struct BatchProcessor(Arc<Shared>);
 
 struct Shared {
@@ -94,6 +99,8 @@ struct Shared {
     groups: Mutex<Groups>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// What is still being delivered is given up.
+    abort: CancellationToken,
     stats: Stats,
 }
 
@@ -140,6 +147,7 @@ impl BatchProcessor {
             groups: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
             stats: Stats::default(),
         })))
     }
@@ -283,12 +291,16 @@ impl Shared {
         Ok(all)
     }
 
+    /// What follows answers, or is not waited for any more.
     async fn hand_on_one(&self, batch: Batch) -> Answer {
         self.stats.sent_batches.fetch_add(1, Ordering::Relaxed);
         self.stats
             .sent_items
             .fetch_add(batch.items() as u64, Ordering::Relaxed);
-        self.next.send(batch).await
+        tokio::select! {
+            answer = self.next.send(batch) => answer,
+            () = self.abort.cancelled() => Err(SendError::retryable("what follows did not answer before the end")),
+        }
     }
 
     fn count_lost(&self, items: usize, answer: &Answer) {
@@ -339,7 +351,13 @@ impl Component for BatchProcessor {
         self.0.groups.lock().closed = true;
         self.0.stop.cancel();
         self.0.tasks.close();
-        self.0.tasks.wait().await;
+        if tokio::time::timeout(SHUTDOWN_WAIT_MAX, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.0.abort.cancel();
+            self.0.tasks.wait().await;
+        }
     }
 
     fn collect(&self, samples: &mut Vec<Sample>) {

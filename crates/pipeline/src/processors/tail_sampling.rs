@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 pub use self::config::{
     Acknowledge, AndConfig, BooleanAttributeConfig, BytesLimitingConfig, CompositeConfig,
@@ -78,6 +79,8 @@ struct Shared {
     after_root: bool,
     tick: Duration,
     answer_wait_max: Duration,
+    /// Nothing is delivered any more.
+    ended: CancellationToken,
 }
 
 impl TailSampling {
@@ -102,6 +105,7 @@ impl TailSampling {
             after_root: !config.decision_wait_after_root_received.0.is_zero(),
             tick: (wait / 10).clamp(Duration::from_millis(10), TICK_MAX),
             answer_wait_max: wait + DELIVERY_WAIT_MAX,
+            ended: CancellationToken::new(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(decide(shared.clone()));
@@ -196,7 +200,14 @@ impl Shared {
         }
         self.deliverable.notify_one();
         if let Some(ticket) = ticket {
-            let Ok(outcome) = timeout(self.answer_wait_max, ticket.wait()).await else {
+            let answered = async {
+                tokio::select! {
+                    biased;
+                    outcome = ticket.wait() => Some(outcome),
+                    () = self.ended.cancelled() => None,
+                }
+            };
+            let Ok(Some(outcome)) = timeout(self.answer_wait_max, answered).await else {
                 return Err(SendError::retryable(
                     "tail sampling: the sampled traces have not been delivered in time",
                 ));
@@ -288,6 +299,7 @@ impl Component for TailSampling {
         }
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.shutdown().await;
+        shared.ended.cancel();
     }
 
     fn collect(&self, samples: &mut Vec<Sample>) {

@@ -12,7 +12,7 @@
 //!   `quantile`: Prometheus spreads them over requests as it likes, so that what could be assembled would differ from
 //!   request to request. The Collector drops them. Native histograms come whole.
 //! - The labels of `target_info` become attributes of the resource of the same job and instance, in the same and in
-//!   later requests; the series itself goes no further. The last [`TARGETS_MAX`] are remembered, for each tenant.
+//!   later requests; the series itself goes no further. The last [`TARGETS_MAX`] of all tenants are remembered.
 //! - Counts of histograms that are no whole numbers, as of recording rules, are rounded.
 //! - Exemplars for which no sample of their series is in the same request have no place in OTLP; they are counted in
 //!   `cupola_receiver_exemplars_dropped_total`.

@@ -326,6 +326,10 @@ impl Change<'_> {
                 None if self.old.edges.get(&from).is_none() || !self.old_way(&from, &to) => {
                     edge.lead(target).await
                 }
+                // What is on its way through it did not end in time: it is led as soon as that has been answered.
+                None if self.changes(&to) => {
+                    tokio::spawn(async move { edge.lead(target).await });
+                }
                 None => {}
             }
         }
