@@ -11,6 +11,7 @@ pub(crate) mod headers;
 pub(crate) mod intake;
 mod opening;
 pub(crate) mod pool;
+pub(crate) mod posts;
 pub(crate) mod refusal;
 pub(crate) mod response;
 pub(crate) mod server;

@@ -36,7 +36,7 @@ use super::http::intake::Intake;
 use super::http::server::{HttpServer, StartError};
 use crate::processors::ConfigError;
 use grpc::Calls;
-use http::Posts;
+use http::Batches;
 
 const GRPC_PORT: u16 = 14250;
 const THRIFT_HTTP_PORT: u16 = 14268;
@@ -146,7 +146,7 @@ impl JaegerReceiver {
             running.grpc = Some((calls, server));
         }
         if let Some(http) = &config.protocols.thrift_http {
-            let posts = Arc::new(Posts {
+            let posts = Arc::new(Batches {
                 intake: Intake::new(Signal::Traces, "http", http.limits(), sink, memory),
             });
             let endpoint = http.endpoint(THRIFT_HTTP_PORT);
@@ -165,7 +165,7 @@ pub struct RunningJaeger {
     pub grpc_addr: Option<SocketAddr>,
     pub thrift_http_addr: Option<SocketAddr>,
     grpc: Option<(Arc<Calls>, HttpServer)>,
-    thrift_http: Option<(Arc<Posts>, HttpServer)>,
+    thrift_http: Option<(Arc<Batches>, HttpServer)>,
 }
 
 impl RunningJaeger {

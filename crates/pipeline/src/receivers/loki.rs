@@ -21,7 +21,6 @@ mod json;
 mod labels;
 mod push;
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -30,23 +29,21 @@ use bytes::Bytes;
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Signal, TenantId};
-use http_body::Body;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::http::config::HttpServerConfig;
 use super::http::decompress::Compression;
-use super::http::intake::{self, Converted, Intake, Room, compression_or_snappy, media_type};
+use super::http::intake::{self, Converted, Intake, Room, compression_or_snappy, media_type, now_unix_nano};
+use super::http::posts::{LeftOut, Posts, post};
 use super::http::refusal::{Refusal, quote};
 use super::http::response::ResponseBody;
 use super::http::server::{HttpServer, Service, StartError};
-use super::http::stats::count;
 use crate::processors::ConfigError;
 use convert::Converter;
 
 /// Where the Collector's receiver listens.
 const PORT: u16 = 3500;
-const PATHS: [&str; 2] = ["/loki/api/v1/push", "/api/prom/push"];
 
 /// Settings of the receiver `loki`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -141,44 +138,26 @@ struct Push {
 }
 
 impl Service for Push {
-    async fn serve(&self, mut request: Request<Incoming>) -> Response<ResponseBody> {
-        let path = request.uri().path();
-        if path == "/ready" && request.method() == Method::GET {
+    async fn serve(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        if request.uri().path() == "/ready" && request.method() == Method::GET {
             return intake::text(StatusCode::OK, "ready\n");
         }
-        if !PATHS.contains(&path) {
-            let refusal = Refusal::UnknownPath {
-                path: quote(path),
-                known: "entries are pushed to /loki/api/v1/push",
-            };
-            self.intake.refused(&refusal, request).await;
-            return intake::refusal(&refusal);
-        }
-        count(&self.intake.stats.requests, 1);
-        match self.take(&mut request).await {
-            Ok(None) => intake::empty(StatusCode::NO_CONTENT),
-            Ok(Some(problem)) => intake::text(StatusCode::BAD_REQUEST, problem),
-            Err(refusal) => {
-                self.intake.refused(&refusal, request).await;
-                intake::refusal(&refusal)
-            }
-        }
+        post(self, request).await
     }
 }
 
-impl Push {
-    /// What was wrong with a part of the request, the rest of which has been taken.
-    async fn take<B>(&self, request: &mut Request<B>) -> Result<Option<String>, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: Display,
-    {
-        if request.method() != Method::POST {
-            return Err(Refusal::NotPost(quote(request.method().as_str())));
-        }
+impl Posts for Push {
+    const PATHS: &'static [&'static str] = &["/loki/api/v1/push", "/api/prom/push"];
+    const KNOWN: &'static str = "entries are pushed to /loki/api/v1/push";
+
+    fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    async fn take(&self, request: &mut Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
         let (kind, _) = media_type(request.headers());
         let mut compression = compression_or_snappy(request.headers())?;
-        let read: fn(Bytes, TenantId, &mut Room<'_>, Converter) -> Converted<Outcome> = match kind.as_str() {
+        let read: fn(Bytes, TenantId, &mut Room<'_>, Converter) -> Converted<LeftOut> = match kind.as_str() {
             "application/json" => json::convert,
             "application/x-protobuf" | "application/protobuf" | "" => {
                 // Clients leave the header out: the block is part of the format.
@@ -197,32 +176,9 @@ impl Push {
             use_incoming_timestamp: self.use_incoming_timestamp,
         };
         let convert = move |body, tenant, room: &mut Room<'_>| read(body, tenant, room, converter);
-        let (accepted, outcome) = self.intake.take(request, compression, convert).await?;
-        count(&self.intake.stats.failed_items, outcome.refused);
-        if outcome.refused > 0 {
-            return Ok(Some(outcome.problem));
-        }
-        Ok((accepted.rejected > 0).then(|| {
-            format!(
-                "{} entries were refused: {}\n",
-                accepted.rejected, accepted.message
-            )
-        }))
+        let (accepted, left_out) = self.intake.take(request, compression, convert).await?;
+        Ok(left_out.answer(&self.intake, &accepted, StatusCode::NO_CONTENT, "entries"))
     }
-}
-
-/// What could not be converted.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    /// Entries of streams whose labels cannot be read.
-    refused: u64,
-    /// About the first of them.
-    problem: String,
-}
-
-pub(super) fn now_unix_nano() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(fuzzing)]

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::http::header::HeaderValue;
-use ::http::{Method, Request, Response, StatusCode};
+use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, TimeSpan};
@@ -38,17 +38,16 @@ use cupola_export::{Sample, Sink};
 use cupola_telemetry::encode::MetricsEncoder;
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Signal, TenantId};
-use http_body::Body;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::http::config::HttpServerConfig;
 use super::http::decompress::Compression;
-use super::http::intake::{self, Converted, Intake, Room, compression_or_snappy, media_type};
+use super::http::intake::{Converted, Intake, Room, compression_or_snappy, media_type};
+use super::http::posts::{LeftOut, Posts, post};
 use super::http::refusal::{Refusal, quote};
 use super::http::response::ResponseBody;
 use super::http::server::{HttpServer, Service, StartError};
-use super::http::stats::count;
 use super::series::Series;
 use super::series::write::Rules;
 use crate::processors::ConfigError;
@@ -56,7 +55,6 @@ pub use targets::TARGETS_MAX;
 use targets::Targets;
 
 const PORT: u16 = 9090;
-const PATH: &str = "/api/v1/write";
 
 /// Settings of the receiver `prometheusremotewrite`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -167,84 +165,55 @@ struct Outcome {
     exemplars: u64,
     exemplars_dropped: u64,
     /// Samples and histograms of series that cannot be read.
-    refused: u64,
-    /// About the first of them.
-    problem: String,
+    left_out: LeftOut,
 }
 
 impl Outcome {
     fn refuse(&mut self, points: usize, problem: impl Display) {
-        self.refused += points.max(1) as u64;
-        if self.problem.is_empty() {
-            self.problem = format!("a series cannot be read: {problem}\n");
-        }
+        self.left_out.add(points.max(1) as u64, || {
+            format!("a series cannot be read: {problem}\n")
+        });
     }
 }
 
 impl Service for Write {
-    async fn serve(&self, mut request: Request<Incoming>) -> Response<ResponseBody> {
-        let path = request.uri().path();
-        if path != PATH {
-            let refusal = Refusal::UnknownPath {
-                path: quote(path),
-                known: "remote writes go to /api/v1/write",
-            };
-            self.intake.refused(&refusal, request).await;
-            return intake::refusal(&refusal);
-        }
-        count(&self.intake.stats.requests, 1);
-        match self.take(&mut request).await {
-            Ok((outcome, problem)) => {
-                let mut answer = match problem {
-                    None => intake::empty(StatusCode::NO_CONTENT),
-                    Some(problem) => intake::text(StatusCode::BAD_REQUEST, problem),
-                };
-                let written = [
-                    ("x-prometheus-remote-write-samples-written", outcome.samples),
-                    ("x-prometheus-remote-write-histograms-written", outcome.histograms),
-                    ("x-prometheus-remote-write-exemplars-written", outcome.exemplars),
-                ];
-                for (name, value) in written {
-                    answer.headers_mut().insert(name, HeaderValue::from(value));
-                }
-                answer
-            }
-            Err(refusal) => {
-                self.intake.refused(&refusal, request).await;
-                intake::refusal(&refusal)
-            }
-        }
+    async fn serve(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        post(self, request).await
     }
 }
 
-impl Write {
-    async fn take<B>(&self, request: &mut Request<B>) -> Result<(Outcome, Option<String>), Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: Display,
-    {
-        if request.method() != Method::POST {
-            return Err(Refusal::NotPost(quote(request.method().as_str())));
-        }
+impl Posts for Write {
+    const PATHS: &'static [&'static str] = &["/api/v1/write"];
+    const KNOWN: &'static str = "remote writes go to /api/v1/write";
+
+    fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    async fn take(&self, request: &mut Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
         let read = version(request.headers())?;
         // The block is part of the format, and clients forget to say so.
         let compression = compression_or_snappy(request.headers())?.or(Some(Compression::Snappy));
         let targets = self.targets.clone();
         let convert = move |body: Bytes, tenant, room: &mut Room<'_>| read(&body, tenant, room, &targets);
         let (accepted, mut outcome) = self.intake.take(request, compression, convert).await?;
-        count(&self.intake.stats.failed_items, outcome.refused);
         self.exemplars_dropped
             .fetch_add(outcome.exemplars_dropped, Ordering::Relaxed);
-        let problem = match (outcome.refused, accepted.rejected) {
-            (0, 0) => None,
-            (0, rejected) => {
-                // Of which kind they were, nobody says.
-                outcome.samples = outcome.samples.saturating_sub(rejected);
-                Some(format!("{rejected} points were refused: {}\n", accepted.message))
-            }
-            _ => Some(outcome.problem.clone()),
-        };
-        Ok((outcome, problem))
+        if outcome.left_out.items == 0 {
+            // Of which kind they were, nobody says.
+            outcome.samples = outcome.samples.saturating_sub(accepted.rejected);
+        }
+        let left_out = outcome.left_out;
+        let mut answer = left_out.answer(&self.intake, &accepted, StatusCode::NO_CONTENT, "points");
+        let written = [
+            ("x-prometheus-remote-write-samples-written", outcome.samples),
+            ("x-prometheus-remote-write-histograms-written", outcome.histograms),
+            ("x-prometheus-remote-write-exemplars-written", outcome.exemplars),
+        ];
+        for (name, value) in written {
+            answer.headers_mut().insert(name, HeaderValue::from(value));
+        }
+        Ok(answer)
     }
 }
 

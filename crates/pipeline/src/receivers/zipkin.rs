@@ -24,34 +24,30 @@ mod convert;
 mod json;
 mod protobuf;
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::{Method, Request, Response, StatusCode};
+use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Signal, TenantId};
-use http_body::Body;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::http::config::HttpServerConfig;
 use super::http::headers::compression;
-use super::http::intake::{self, Converted, Intake, Room, media_type};
+use super::http::intake::{Converted, Intake, Room, media_type, now_unix_nano};
+use super::http::posts::{LeftOut, Posts, post};
 use super::http::refusal::{Refusal, quote};
 use super::http::response::ResponseBody;
 use super::http::server::{HttpServer, Service, StartError};
-use super::http::stats::count;
-use super::loki::now_unix_nano;
 use crate::processors::ConfigError;
 use convert::Rules;
 
 const PORT: u16 = 9411;
-const PATHS: [&str; 3] = ["/api/v2/spans", "/api/v1/spans", "/"];
 
 /// Settings of the receiver `zipkin`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -149,49 +145,23 @@ struct Spans {
     parse_string_tags: bool,
 }
 
-/// What could not be converted.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    refused: u64,
-    /// About the first of them.
-    problem: String,
-}
-
 impl Service for Spans {
-    async fn serve(&self, mut request: Request<Incoming>) -> Response<ResponseBody> {
-        let path = request.uri().path();
-        if !PATHS.contains(&path) {
-            let refusal = Refusal::UnknownPath {
-                path: quote(path),
-                known: "spans are posted to /api/v2/spans",
-            };
-            self.intake.refused(&refusal, request).await;
-            return intake::refusal(&refusal);
-        }
-        count(&self.intake.stats.requests, 1);
-        match self.take(&mut request).await {
-            Ok(None) => intake::empty(StatusCode::ACCEPTED),
-            Ok(Some(problem)) => intake::text(StatusCode::BAD_REQUEST, problem),
-            Err(refusal) => {
-                self.intake.refused(&refusal, request).await;
-                intake::refusal(&refusal)
-            }
-        }
+    async fn serve(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        post(self, request).await
     }
 }
 
-impl Spans {
-    /// What was wrong with a part of the request, the rest of which has been taken.
-    async fn take<B>(&self, request: &mut Request<B>) -> Result<Option<String>, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: Display,
-    {
-        if request.method() != Method::POST {
-            return Err(Refusal::NotPost(quote(request.method().as_str())));
-        }
+impl Posts for Spans {
+    const PATHS: &'static [&'static str] = &["/api/v2/spans", "/api/v1/spans", "/"];
+    const KNOWN: &'static str = "spans are posted to /api/v2/spans";
+
+    fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    async fn take(&self, request: &mut Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
         let (kind, _) = media_type(request.headers());
-        let read: fn(&[u8], TenantId, &mut Room<'_>, Rules) -> Converted<Outcome> = match kind.as_str() {
+        let read: fn(&[u8], TenantId, &mut Room<'_>, Rules) -> Converted<LeftOut> = match kind.as_str() {
             "application/json" | "text/plain" | "" => json::convert,
             "application/x-protobuf" | "application/protobuf" => protobuf::convert,
             _ => {
@@ -207,13 +177,8 @@ impl Spans {
             arrived_unix_nano: now_unix_nano(),
         };
         let convert = move |body: Bytes, tenant, room: &mut Room<'_>| read(&body, tenant, room, rules);
-        let (accepted, outcome) = self.intake.take(request, compression, convert).await?;
-        count(&self.intake.stats.failed_items, outcome.refused);
-        if outcome.refused > 0 {
-            return Ok(Some(outcome.problem));
-        }
-        let rejected = accepted.rejected;
-        Ok((rejected > 0).then(|| format!("{rejected} spans were refused: {}\n", accepted.message)))
+        let (accepted, left_out) = self.intake.take(request, compression, convert).await?;
+        Ok(left_out.answer(&self.intake, &accepted, StatusCode::ACCEPTED, "spans"))
     }
 }
 

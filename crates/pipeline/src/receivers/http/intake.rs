@@ -292,3 +292,8 @@ pub(crate) fn compression_or_snappy(headers: &HeaderMap) -> Result<Option<Compre
         _ => super::headers::compression(headers),
     }
 }
+
+pub(crate) fn now_unix_nano() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use cupola_telemetry::encode::{LogsEncoder, ScopeLogs};
 use cupola_telemetry::{SpanId, TraceId};
 
-use super::Outcome;
 use super::labels::{Labels, parse};
 use crate::receivers::http::intake::Room;
+use crate::receivers::http::posts::LeftOut;
 use crate::receivers::http::refusal::{Refusal, quote};
 
 const LEVEL_KEYS: [&str; 3] = ["level", "severity", "detected_level"];
@@ -41,20 +41,21 @@ impl Converter {
         self,
         labels: StreamLabels<'a>,
         entries: impl Iterator<Item = Result<Entry<'a>, Refusal>>,
-        (logs, room, outcome): (&mut LogsEncoder, &mut Room<'_>, &mut Outcome),
+        (logs, room, left_out): (&mut LogsEncoder, &mut Room<'_>, &mut LeftOut),
     ) -> Result<(), Refusal> {
         let labels = match labels {
             StreamLabels::Parsed(labels) => labels,
             StreamLabels::Text(text) => match parse(text) {
                 Ok(labels) => labels,
                 Err(error) => {
+                    let mut refused = 0;
                     for entry in entries {
                         entry?;
-                        outcome.refused += 1;
+                        refused += 1;
                     }
-                    if outcome.problem.is_empty() {
-                        outcome.problem = format!("cannot read the labels {:?}: {error}\n", quote(text));
-                    }
+                    left_out.add(refused, || {
+                        format!("cannot read the labels {:?}: {error}\n", quote(text))
+                    });
                     return Ok(());
                 }
             },

@@ -9,10 +9,10 @@ use cupola_telemetry::encode::LogsEncoder;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::Outcome;
 use super::convert::{Converter, Entry, StreamLabels};
 use super::labels::{LABELS_MAX, Labels};
 use crate::receivers::http::intake::{Converted, Room};
+use crate::receivers::http::posts::LeftOut;
 use crate::receivers::http::refusal::Refusal;
 
 /// What a parsed entry takes beside its text, over the few bytes that the shortest has in JSON.
@@ -46,18 +46,18 @@ pub(super) fn convert(
     tenant: TenantId,
     room: &mut Room<'_>,
     converter: Converter,
-) -> Converted<Outcome> {
+) -> Converted<LeftOut> {
     room.hold(body.len().saturating_mul(PARSED_GROWTH) / 2)?;
     let request: Request<'_> = serde_json::from_slice(&body)
         .map_err(|error| Refusal::invalid("body", format!("not a push request: {error}")))?;
     let mut logs = LogsEncoder::new();
-    let mut outcome = Outcome::default();
+    let mut left_out = LeftOut::default();
     for stream in request.streams {
         let labels = StreamLabels::Parsed(stream.stream.0);
         let entries = stream.values.into_iter().map(|value| Ok(value.0));
-        converter.stream(labels, entries, (&mut logs, room, &mut outcome))?;
+        converter.stream(labels, entries, (&mut logs, room, &mut left_out))?;
     }
-    Ok((vec![logs.finish(tenant)], outcome))
+    Ok((vec![logs.finish(tenant)], left_out))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {

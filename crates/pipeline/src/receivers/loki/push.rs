@@ -6,10 +6,10 @@ use bytes::Bytes;
 use cupola_telemetry::TenantId;
 use cupola_telemetry::encode::LogsEncoder;
 
-use super::Outcome;
 use super::convert::{Converter, Entry, StreamLabels};
 use super::labels::LABELS_MAX;
 use crate::receivers::http::intake::{Converted, Room};
+use crate::receivers::http::posts::LeftOut;
 use crate::receivers::http::refusal::Refusal;
 use crate::receivers::protobuf::{Fields, ProtobufError};
 
@@ -18,9 +18,9 @@ pub(super) fn convert(
     tenant: TenantId,
     room: &mut Room<'_>,
     converter: Converter,
-) -> Converted<Outcome> {
+) -> Converted<LeftOut> {
     let mut logs = LogsEncoder::new();
-    let mut outcome = Outcome::default();
+    let mut left_out = LeftOut::default();
     for field in Fields::new(&body) {
         let field = field.map_err(invalid)?;
         if field.number == 1 {
@@ -28,10 +28,10 @@ pub(super) fn convert(
             let (labels, entries) = read_stream(stream).map_err(invalid)?;
             let entries = entries.map(|entry| entry.and_then(read_entry).map_err(invalid));
             let labels = StreamLabels::Text(labels);
-            converter.stream(labels, entries, (&mut logs, room, &mut outcome))?;
+            converter.stream(labels, entries, (&mut logs, room, &mut left_out))?;
         }
     }
-    Ok((vec![logs.finish(tenant)], outcome))
+    Ok((vec![logs.finish(tenant)], left_out))
 }
 
 fn invalid(error: ProtobufError) -> Refusal {

@@ -19,8 +19,8 @@ use super::discovery::Target;
 use super::exposition;
 use super::memory::Memory;
 use super::relabel::Labels;
+use crate::receivers::http::intake::now_unix_nano;
 use crate::receivers::http::stats::{SignalStats, count};
-use crate::receivers::loki::now_unix_nano;
 use crate::receivers::series::write::Rules;
 use crate::receivers::series::{Family, Kind, PointValue};
 

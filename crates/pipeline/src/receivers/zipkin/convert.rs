@@ -6,8 +6,8 @@ use cupola_telemetry::encode::{ScopeSpans, Span, TracesEncoder};
 use cupola_telemetry::view::AnyValue;
 use cupola_telemetry::{SpanId, TenantId, TraceId};
 
-use super::Outcome;
 use crate::receivers::http::intake::{Converted, Room};
+use crate::receivers::http::posts::LeftOut;
 
 /// Most tags of one span.
 pub(super) const TAGS_MAX: usize = 1024;
@@ -108,8 +108,8 @@ pub(super) fn finish(
     mut spans: Vec<ZipkinSpan<'_>>,
     tenant: TenantId,
     room: &mut Room<'_>,
-    (rules, outcome): (Rules, Outcome),
-) -> Converted<Outcome> {
+    (rules, left_out): (Rules, LeftOut),
+) -> Converted<LeftOut> {
     room.hold(spans.iter().map(ZipkinSpan::bytes).sum())?;
     spans.sort_by(|a, b| (&a.local.service, a.scope()).cmp(&(&b.local.service, b.scope())));
     let mut traces = TracesEncoder::new();
@@ -128,7 +128,7 @@ pub(super) fn finish(
             of_scope.iter().for_each(|span| rules.span(span, &mut scope));
         }
     }
-    Ok((vec![traces.finish(tenant)], outcome))
+    Ok((vec![traces.finish(tenant)], left_out))
 }
 
 fn nanos(micros: u64) -> u64 {

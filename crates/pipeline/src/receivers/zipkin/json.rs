@@ -7,9 +7,9 @@ use cupola_telemetry::{SpanId, TenantId, TraceId};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::Outcome;
 use super::convert::{Endpoint, Rules, TAGS_MAX, ZipkinSpan, finish, kind};
 use crate::receivers::http::intake::{Converted, Room};
+use crate::receivers::http::posts::LeftOut;
 use crate::receivers::http::refusal::{Refusal, quote};
 
 /// What parsed spans take over their text.
@@ -103,24 +103,19 @@ pub(super) fn convert(
     tenant: TenantId,
     room: &mut Room<'_>,
     rules: Rules,
-) -> Converted<Outcome> {
+) -> Converted<LeftOut> {
     room.hold(body.len().saturating_mul(PARSED_GROWTH) / 2)?;
     let read: Vec<JsonSpan<'_>> = serde_json::from_slice(body)
         .map_err(|error| Refusal::invalid("body", format!("not an array of spans of version 2: {error}")))?;
-    let mut outcome = Outcome::default();
+    let mut left_out = LeftOut::default();
     let mut spans = Vec::with_capacity(read.len());
     for span in read {
         match span.check() {
             Ok(span) => spans.push(span),
-            Err(problem) => {
-                outcome.refused += 1;
-                if outcome.problem.is_empty() {
-                    outcome.problem = problem;
-                }
-            }
+            Err(problem) => left_out.add(1, || problem),
         }
     }
-    finish(spans, tenant, room, (rules, outcome))
+    finish(spans, tenant, room, (rules, left_out))
 }
 
 fn text(text: Option<Text<'_>>) -> Cow<'_, str> {

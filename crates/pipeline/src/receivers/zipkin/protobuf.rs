@@ -5,24 +5,25 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cupola_telemetry::{SpanId, TenantId, TraceId};
 
-use super::Outcome;
 use super::convert::{Endpoint, Rules, TAGS_MAX, ZipkinSpan, finish, kind};
 use crate::receivers::http::intake::{Converted, Room};
+use crate::receivers::http::posts::LeftOut;
 use crate::receivers::http::refusal::Refusal;
 use crate::receivers::protobuf::{Fields, ProtobufError};
 
 /// What a span takes beside its parts while it is read.
 const SPAN_BYTES: usize = 512;
+const NO_IDS: &str = "a span has no ids, or ids of another length than 8 and 16 bytes\n";
 
 pub(super) fn convert(
     body: &[u8],
     tenant: TenantId,
     room: &mut Room<'_>,
     rules: Rules,
-) -> Converted<Outcome> {
+) -> Converted<LeftOut> {
     let invalid =
         |error: ProtobufError| Refusal::invalid("body", format!("not a zipkin.proto3.ListOfSpans: {error}"));
-    let mut outcome = Outcome::default();
+    let mut left_out = LeftOut::default();
     let mut spans = Vec::new();
     let mut held = 0;
     for field in Fields::new(body) {
@@ -35,14 +36,10 @@ pub(super) fn convert(
         room.hold(held)?;
         match read_span(message).map_err(invalid)? {
             Some(span) => spans.push(span),
-            None => {
-                outcome.refused += 1;
-                "a span has no ids, or ids of another length than 8 and 16 bytes\n"
-                    .clone_into(&mut outcome.problem);
-            }
+            None => left_out.add(1, || NO_IDS.to_owned()),
         }
     }
-    finish(spans, tenant, room, (rules, outcome))
+    finish(spans, tenant, room, (rules, left_out))
 }
 
 /// `None` for a span without ids.
