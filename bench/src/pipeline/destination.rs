@@ -39,6 +39,7 @@ impl Destination {
             grpc: Some(GrpcConfig {
                 endpoint: SocketAddr::from(([127, 0, 0, 1], 0)),
                 message_bytes_max: 64 << 20,
+                ..GrpcConfig::default()
             }),
             http: None,
             ..OtlpReceiverConfig::default()

@@ -61,11 +61,26 @@ impl Component for StoreSink {}
 /// Sections of components in a file.
 pub(crate) const SECTIONS: [&str; 4] = ["receivers", "processors", "exporters", "connectors"];
 
+/// Where those stand that components refer to by name, beside extensions of the binary.
+pub(crate) const EXTENSIONS: &str = "extensions";
+
+/// Whether an extension of this kind is read with the pipelines.
+pub(crate) fn is_of_pipelines(kind: &str) -> bool {
+    let registry = cupola_pipeline::components::registry();
+    registry.extensions.iter().any(|known| known.name == kind)
+}
+
+/// Names of the extensions that are read with the pipelines.
+pub(crate) fn extension_names() -> Vec<&'static str> {
+    let registry = cupola_pipeline::components::registry();
+    registry.extensions.iter().map(|kind| kind.name).collect()
+}
+
 /// Which values of components must not be shown: those of a secret's type, beside those that look like one.
 pub(crate) fn masking(tree: &Node) -> Masking<'static> {
     let registry = registry(None);
     let mut masking = Masking::new();
-    for section in SECTIONS {
+    for section in SECTIONS.into_iter().chain([EXTENSIONS]) {
         let Some(entries) = tree.get(section).map(Node::entries) else {
             continue;
         };
@@ -91,6 +106,7 @@ fn secrets(registry: &Registry, section: &str, kind: &str) -> Vec<SecretPath> {
         "receivers" => of(&registry.receivers, kind),
         "processors" => of(&registry.processors, kind),
         "exporters" => of(&registry.exporters, kind),
+        EXTENSIONS => of(&registry.extensions, kind),
         _ => {
             let found = registry
                 .connectors
@@ -131,10 +147,14 @@ pub(crate) fn schema() -> Json {
         ),
         (
             "extensions",
-            section([
-                ("health_check", cupola_config::schema::<HealthCheck>()),
-                ("file_storage", cupola_config::schema::<FileStorage>()),
-            ]),
+            section(
+                [
+                    ("health_check", cupola_config::schema::<HealthCheck>()),
+                    ("file_storage", cupola_config::schema::<FileStorage>()),
+                ]
+                .into_iter()
+                .chain(registry.extensions.iter().map(|kind| (kind.name, kind.schema()))),
+            ),
         ),
     ];
     for (name, of) in sections {

@@ -1,7 +1,7 @@
 //! Reading the configuration again while the server runs: on a signal, on request, and when a file has changed.
 //!
-//! Only pipelines change. What else differs (`store`, `api`, `memory`, `query`, `extensions`, `service.telemetry`) is told
-//! and holds after a restart. Files that are not valid change nothing.
+//! Only pipelines change, with the authenticators that they name. What else differs (`store`, `api`, `memory`, `query`,
+//! other `extensions`, `service.telemetry`) is told and holds after a restart. Files that are not valid change nothing.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::components;
 use crate::config::{LogFlags, ServeFlags, Settings, file};
 use crate::failure::Failure;
 use crate::server;
@@ -183,6 +184,21 @@ fn lasting(tree: &Node) -> Node {
     let mut rest = tree.clone();
     for section in ["receivers", "processors", "exporters", "connectors"] {
         rest = rest.without(&[section]);
+    }
+    // Authenticators change with the components that refer to them.
+    let extensions = tree.get(components::EXTENSIONS).map(Node::entries);
+    for entry in extensions.unwrap_or_default() {
+        let kind = entry.key.split('/').next().unwrap_or_default().trim();
+        if components::is_of_pipelines(kind) {
+            rest = rest.without(&[components::EXTENSIONS, &*entry.key]);
+        }
+    }
+    // A section that came with them says nothing without them.
+    if rest
+        .get(components::EXTENSIONS)
+        .is_some_and(|node| node.is_null() || node.entries().is_empty())
+    {
+        rest = rest.without(&[components::EXTENSIONS]);
     }
     rest.without(&["service", "pipelines"])
 }

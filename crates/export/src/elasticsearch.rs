@@ -26,12 +26,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use cupola_telemetry::{Batch, Signal};
+use cupola_telemetry::{Batch, Signal, TenantId};
 use http::Method;
 
 pub use config::{
-    BulkAction, BulkCompression, BulkRetry, ElasticsearchConfig, ElasticsearchConfigError, ElasticsearchTls,
-    Enabled, Flush, Ignored, LogstashFormat, Mapping, MappingMode, Template,
+    BulkAction, BulkCompression, BulkRetry, ElasticsearchConfig, ElasticsearchConfigError, Enabled, Flush,
+    Ignored, LogstashFormat, Mapping, MappingMode, Template,
 };
 
 use bulk::{Fate, RETRYABLE, body, fates, reason, requests};
@@ -39,6 +39,7 @@ use client::Cluster;
 use document::{Documents, documents};
 use template::Flavour;
 
+use crate::auth::Credentials;
 use crate::items::only;
 use crate::retry::RetryConfig;
 use crate::{Accepted, Component, Sample, SendError, Sink};
@@ -95,6 +96,14 @@ impl ElasticsearchSink {
     /// Makes the sink. Connects on the first batch, so a destination may come up later. Must be called on a tokio
     /// runtime.
     pub fn new(config: ElasticsearchConfig) -> Result<ElasticsearchSink, ElasticsearchConfigError> {
+        ElasticsearchSink::authorized(config, Credentials::default())
+    }
+
+    /// With credentials of an authenticator, which go before those of the settings.
+    pub fn authorized(
+        config: ElasticsearchConfig,
+        credentials: Credentials,
+    ) -> Result<ElasticsearchSink, ElasticsearchConfigError> {
         config.validate()?;
         let pipeline = match config.pipeline.is_empty() {
             true => String::new(),
@@ -104,7 +113,7 @@ impl ElasticsearchSink {
             }
         };
         Ok(ElasticsearchSink {
-            cluster: Cluster::new(&config)?,
+            cluster: Cluster::new(&config, credentials)?,
             bulk_path: format!("/_bulk?{pipeline}{ANSWER_FILTER}"),
             backoff: RetryConfig {
                 initial_interval: config.retry.initial_interval.0,
@@ -168,7 +177,7 @@ impl ElasticsearchSink {
     }
 
     /// Sends what is pending once, cut into requests.
-    async fn round(&self, documents: &Documents, progress: &mut Progress) {
+    async fn round(&self, tenant: &TenantId, documents: &Documents, progress: &mut Progress) {
         let bytes_max = usize::try_from(self.config.flush.bytes.0).unwrap_or(usize::MAX);
         let pending = std::mem::take(&mut progress.pending);
         let mut left = requests(documents, &pending, bytes_max);
@@ -177,7 +186,7 @@ impl ElasticsearchSink {
             let sent = body(documents, &request);
             let answer = match self
                 .cluster
-                .ask(&Method::POST, &self.bulk_path, NDJSON, sent)
+                .ask_for(tenant, &Method::POST, &self.bulk_path, NDJSON, sent)
                 .await
             {
                 Ok(answer) => answer,
@@ -295,7 +304,7 @@ impl Sink for ElasticsearchSink {
                 let again = progress.pending.len() as u64;
                 self.stats.repeated.fetch_add(again, Ordering::Relaxed);
             }
-            self.round(&documents, &mut progress).await;
+            self.round(batch.tenant(), &documents, &mut progress).await;
             if progress.pending.is_empty() {
                 return self.account(&batch, progress);
             }
@@ -334,6 +343,7 @@ impl Component for ElasticsearchSink {
         ] {
             samples.push(Sample::count(name, help, count.load(Ordering::Relaxed)));
         }
+        self.cluster.collect(samples);
     }
 }
 

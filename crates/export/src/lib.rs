@@ -4,6 +4,7 @@
 //! themselves. Refuses to know where batches come from: receivers and processors live in the pipeline, and this crate stays
 //! light enough for an application to depend on.
 
+pub mod auth;
 mod component;
 pub mod dead_letter;
 pub mod debug;
@@ -28,12 +29,14 @@ pub mod queue;
 pub mod rate_limit;
 mod record;
 mod refused;
+pub mod reloading;
 pub mod retry;
 pub mod rpc_status;
 #[cfg(test)]
 mod simulation;
 mod sink;
 pub mod spool;
+pub mod tls;
 
 pub use component::{Component, Sample};
 pub use exporter::{DeliveryConfig, Exporter, ExporterError};

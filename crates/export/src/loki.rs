@@ -27,9 +27,10 @@ pub use config::{DefaultLabels, LokiConfig, LokiConfigError, LokiEncoding};
 
 use push::{Prepared, Request};
 
+use crate::auth::Credentials;
 use crate::http_client::HttpClient;
 use crate::otlp::TENANT_HEADER;
-use crate::{Accepted, Component, SendError, Sink};
+use crate::{Accepted, Component, Sample, SendError, Sink};
 
 /// Batches from this size are worked on off the IO threads.
 const INLINE_BYTES_MAX: usize = 128 * 1024;
@@ -44,8 +45,14 @@ pub struct LokiSink {
 impl LokiSink {
     /// Makes the sink; connects on the first request. Must be called on a tokio runtime.
     pub fn new(config: &LokiConfig) -> Result<LokiSink, LokiConfigError> {
+        LokiSink::authorized(config, Credentials::default())
+    }
+
+    /// With credentials of an authenticator.
+    pub fn authorized(config: &LokiConfig, credentials: Credentials) -> Result<LokiSink, LokiConfigError> {
         config.validate()?;
-        let client = HttpClient::new(&config.endpoint, &config.headers, &config.tls, config.timeout)?;
+        let (tls, timeout) = (&config.tls, config.timeout);
+        let client = HttpClient::new(&config.endpoint, &config.headers, tls, timeout, credentials)?;
         Ok(LokiSink {
             client,
             config: config.clone(),
@@ -71,7 +78,10 @@ impl LokiSink {
             let tenant = tenant.map_err(|_| SendError::permanent("the tenant cannot be sent as a header"))?;
             headers.insert(TENANT_HEADER, tenant);
         }
-        self.client.post(headers, request.body).await.map(drop)
+        self.client
+            .post(batch.tenant(), headers, request.body)
+            .await
+            .map(drop)
     }
 }
 
@@ -111,4 +121,8 @@ impl Sink for LokiSink {
 }
 
 #[async_trait]
-impl Component for LokiSink {}
+impl Component for LokiSink {
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        self.client.collect(samples);
+    }
+}

@@ -20,7 +20,6 @@ use cupola_telemetry::{Batch, Signal};
 
 pub use config::{
     Compression, GRPC_REQUEST_BYTES_MAX, HTTP_REQUEST_BYTES_MAX, OtlpConfig, OtlpConfigError, Protocol,
-    TlsConfig,
 };
 
 pub(crate) use compression::compress;
@@ -28,8 +27,10 @@ pub use settings::{OtlpHttpSettings, OtlpSettings};
 use split::Pieces;
 pub use split::split_items;
 
+use crate::auth::Credentials;
 use crate::retry::{Retry, RetryStats};
-use crate::{Accepted, Component, SendError, Sink};
+use crate::tls::ClientTls;
+use crate::{Accepted, Component, Sample, SendError, Sink};
 
 /// gRPC method of a signal's export service.
 #[must_use]
@@ -71,6 +72,7 @@ pub struct OtlpSink {
     transport: Retry<Transport>,
     request_bytes_max: usize,
     json: bool,
+    tls: ClientTls,
     stats: OtlpSinkStats,
 }
 
@@ -94,16 +96,23 @@ impl OtlpSink {
     /// Makes the sink. Connects on the first request, so a destination may come up later. Must be called
     /// on a tokio runtime.
     pub fn new(config: OtlpConfig) -> Result<OtlpSink, OtlpConfigError> {
+        OtlpSink::authorized(config, Credentials::default())
+    }
+
+    /// With credentials of an authenticator.
+    pub fn authorized(config: OtlpConfig, credentials: Credentials) -> Result<OtlpSink, OtlpConfigError> {
+        let tls = ClientTls::new(&config.tls)?;
         let transport = match config.protocol {
-            Protocol::Grpc => Transport::Grpc(grpc::GrpcTransport::new(&config)?),
+            Protocol::Grpc => Transport::Grpc(grpc::GrpcTransport::new(&config, &tls, credentials)?),
             Protocol::HttpProtobuf | Protocol::HttpJson => {
-                Transport::Http(http::HttpTransport::new(&config)?)
+                Transport::Http(http::HttpTransport::new(&config, &tls, credentials)?)
             }
         };
         Ok(OtlpSink {
             request_bytes_max: config.bytes_max(),
             json: config.protocol == Protocol::HttpJson,
             transport: Retry::new(transport, config.retry),
+            tls,
             stats: OtlpSinkStats::default(),
         })
     }
@@ -190,5 +199,9 @@ impl Sink for OtlpSink {
     }
 }
 
-/// What it counts is counted by the exporter around it too.
-impl Component for OtlpSink {}
+/// Items are counted by the exporter around it too.
+impl Component for OtlpSink {
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        self.tls.collect(samples);
+    }
+}

@@ -30,7 +30,7 @@ use deadpool_postgres::Pool;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-pub use config::{Partition, PostgresConfig, PostgresConfigError, SslMode, TlsFiles};
+pub use config::{Partition, PostgresConfig, PostgresConfigError, SslMode};
 
 use crate::{Accepted, Component, Sample, SendError, Sink};
 

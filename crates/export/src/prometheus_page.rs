@@ -27,10 +27,12 @@ use tokio::time::Instant;
 
 pub use config::{PageConfig, PageConfigError};
 
-use server::Server;
+use server::{Page, Server};
 use store::Store;
 
+use crate::auth::ServerAuth;
 use crate::prometheus::{Options, translate};
+use crate::tls::{self, ServerTls};
 use crate::{Accepted, Component, Sample, SendError, Sink};
 
 /// Counts since the start.
@@ -60,7 +62,19 @@ pub struct PageSink {
 impl PageSink {
     /// Listens. Must be called on a tokio runtime.
     pub fn start(config: &PageConfig) -> Result<PageSink, PageConfigError> {
+        PageSink::guarded(config, None)
+    }
+
+    /// The same for those only whom `auth` knows.
+    pub fn guarded(
+        config: &PageConfig,
+        auth: Option<Arc<dyn ServerAuth>>,
+    ) -> Result<PageSink, PageConfigError> {
         let address = config.validate()?;
+        let tls = match &config.tls {
+            Some(tls) => Some(ServerTls::new(tls, tls::HTTP1)?),
+            None => None,
+        };
         let shared = Arc::new(Shared {
             store: Mutex::new(Store::new(config.series_max, config.metric_expiration.0)),
             stats: PageStats::default(),
@@ -77,7 +91,7 @@ impl PageSink {
             store.expire(Instant::now());
             (format.content_type(), format.page(&store))
         };
-        let server = Server::start(address, Arc::new(render))
+        let server = Server::start(address, Page::new(Arc::new(render), tls, auth))
             .map_err(|source| PageConfigError::Listen { address, source })?;
         Ok(PageSink {
             shared,
@@ -167,5 +181,6 @@ impl Component for PageSink {
                 &stats.scrapes,
             ),
         ]);
+        self.server.collect(samples);
     }
 }

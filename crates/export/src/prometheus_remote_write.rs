@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cupola_telemetry::{Batch, Signal};
+use cupola_telemetry::{Batch, Signal, TenantId};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
@@ -35,6 +35,7 @@ pub use config::{
     ProtobufMessage, RemoteWriteConfig, RemoteWriteConfigError, RemoteWriteQueue, ResourceToTelemetry, Switch,
 };
 
+use crate::auth::Credentials;
 use crate::http_client::HttpClient;
 use crate::otlp::TENANT_HEADER;
 use crate::prometheus::{Kind, Options, Point, Refused, translate};
@@ -111,8 +112,17 @@ pub struct RemoteWriteStats {
 impl RemoteWriteSink {
     /// Makes the sink; connects on the first request. Must be called on a tokio runtime.
     pub fn new(config: &RemoteWriteConfig) -> Result<RemoteWriteSink, RemoteWriteConfigError> {
+        RemoteWriteSink::authorized(config, Credentials::default())
+    }
+
+    /// With credentials of an authenticator.
+    pub fn authorized(
+        config: &RemoteWriteConfig,
+        credentials: Credentials,
+    ) -> Result<RemoteWriteSink, RemoteWriteConfigError> {
         config.validate()?;
-        let client = HttpClient::new(&config.endpoint, &config.headers, &config.tls, config.timeout)?;
+        let (tls, timeout) = (&config.tls, config.timeout);
+        let client = HttpClient::new(&config.endpoint, &config.headers, tls, timeout, credentials)?;
         Ok(RemoteWriteSink {
             client,
             shape: Shape {
@@ -151,8 +161,8 @@ impl RemoteWriteSink {
         Ok(headers)
     }
 
-    async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<(), SendError> {
-        let answer = self.client.post(headers, body).await?;
+    async fn post(&self, tenant: &TenantId, headers: HeaderMap, body: Bytes) -> Result<(), SendError> {
+        let answer = self.client.post(tenant, headers, body).await?;
         if self.shape.message == ProtobufMessage::V2 && !WRITTEN.iter().any(|name| answer.contains_key(*name))
         {
             // A receiver of version 1 takes the message of version 2 for an empty one, with success.
@@ -216,7 +226,7 @@ impl Sink for RemoteWriteSink {
         let untranslatable = prepared.refused.len() as u64;
         let mut failed = None;
         for body in prepared.bodies {
-            match self.post(headers.clone(), body).await {
+            match self.post(batch.tenant(), headers.clone(), body).await {
                 Ok(()) => {}
                 Err(error @ SendError::Permanent { .. }) => drop(failed.get_or_insert(error)),
                 Err(error) => return Err(error),
@@ -257,5 +267,6 @@ impl Component for RemoteWriteSink {
         for (name, help, count) in counts {
             samples.push(Sample::count(name, help, count.load(Ordering::Relaxed)));
         }
+        self.client.collect(samples);
     }
 }

@@ -4,6 +4,7 @@
 //! Whatever stands in the way of having one is an `Err` with the reason, which a test prints as `skipped: reason`.
 //! Refuses to pretend: there are no imitations here.
 
+pub mod certificates;
 pub mod collector;
 mod install;
 pub mod kafka;

@@ -2,6 +2,7 @@
 
 mod connectors;
 mod exporters;
+mod extensions;
 mod processors;
 mod receivers;
 
@@ -24,6 +25,7 @@ pub fn registry() -> Registry {
     processors::register(&mut registry);
     exporters::register(&mut registry);
     connectors::register(&mut registry);
+    extensions::register(&mut registry);
     registry.absent = ABSENT.to_vec();
     if !cfg!(feature = "kafka") {
         registry.absent.push((

@@ -16,6 +16,7 @@
 
 pub mod context;
 pub mod edge;
+pub mod extensions;
 pub mod fanout;
 pub mod id;
 pub mod kinds;

@@ -3,6 +3,7 @@
 //! Owns receivers, processors and connectors, and the graph that joins them with exporters as a configuration says.
 //! Refuses to know where batches end up: whoever links it registers further exporters, the store among them.
 
+pub mod auth;
 pub mod components;
 pub mod connectors;
 #[cfg(fuzzing)]

@@ -63,6 +63,8 @@ fn drop_letters(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(), 
 
 async fn retry(arguments: &LettersArguments, log: &LogFlags, config: &[PathBuf]) -> Result<(), Failure> {
     let settings = Settings::resolve(&ServeFlags::default(), log, file::load(config)?)?;
+    let authenticators = settings.plan.make_authenticators();
+    let authenticators = authenticators.map_err(|error| Failure::from_error(&error))?;
     let mut failures = Vec::new();
     let mut taken = 0;
     for Found { directory, entry } in chosen(arguments, config)? {
@@ -75,7 +77,7 @@ async fn retry(arguments: &LettersArguments, log: &LogFlags, config: &[PathBuf])
             ));
             continue;
         };
-        let sink = match planned.settings.destination() {
+        let sink = match planned.settings.destination(&authenticators) {
             Ok(sink) => sink,
             Err(error) => {
                 failures.push(format!("{}: {error}", entry.id));

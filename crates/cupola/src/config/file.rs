@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::load::Document;
+use crate::components;
 use crate::failure::Failure;
 
 /// Sections that the pipelines read for themselves.
@@ -137,6 +138,8 @@ impl Extensions {
                     let message = format!("Cupola has no extension `{kind}` yet: nothing will listen there");
                     problems.push(Problem::warning(entry.place.clone(), at, message));
                 }
+                // Authenticators.
+                kind if components::is_of_pipelines(kind) => {}
                 kind => problems.push(unknown_extension(kind, &at, &entry.place)),
             }
         }
@@ -145,9 +148,11 @@ impl Extensions {
 }
 
 fn unknown_extension(kind: &str, at: &str, place: &Place) -> Problem {
-    let hint = match cupola_config::nearest::nearest(kind, EXTENSIONS) {
+    let mut known = EXTENSIONS.to_vec();
+    known.extend(components::extension_names());
+    let hint = match cupola_config::nearest::nearest(kind, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", EXTENSIONS.join(", ")),
+        None => format!("there are {}", known.join(", ")),
     };
     Problem::error(place.clone(), at, format!("Cupola has no extension `{kind}`")).hint(hint)
 }

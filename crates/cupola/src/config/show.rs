@@ -18,6 +18,7 @@ pub(crate) fn yaml(settings: &Settings) -> String {
         let directory = quoted(&directory.to_string_lossy());
         let _ = write!(text, "  {id}:\n    directory: {directory}\n");
     }
+    authenticators(&mut text, settings);
     store(&mut text, settings);
     let _ = write!(text, "api:\n  endpoint: {}\n", settings.api.listen);
     listener(&mut text, "postgres", settings.api.postgres_listen);
@@ -48,6 +49,32 @@ fn pipelines(settings: &Settings) -> String {
     });
     let tree = Node::mapping(settings.tree.place().clone(), shown);
     cupola_config::show(&tree, &components::masking(&settings.tree))
+}
+
+/// Extensions that components refer to by name, as they are in the tree, secrets masked.
+fn authenticators(text: &mut String, settings: &Settings) {
+    let Some(section) = settings.tree.get(components::EXTENSIONS) else {
+        return;
+    };
+    let of_pipelines = |entry: &&Entry| {
+        let kind = entry.key.split('/').next().unwrap_or_default().trim();
+        components::is_of_pipelines(kind)
+    };
+    let shown: Vec<Entry> = section.entries().iter().filter(of_pipelines).cloned().collect();
+    if shown.is_empty() {
+        return;
+    }
+    let extensions = Entry {
+        key: components::EXTENSIONS.into(),
+        place: section.place().clone(),
+        value: Node::mapping(section.place().clone(), shown),
+    };
+    let tree = Node::mapping(section.place().clone(), [extensions]);
+    let masked = cupola_config::show(&tree, &components::masking(&settings.tree));
+    // The section has been begun with those of the binary.
+    for line in masked.lines().skip(1) {
+        let _ = writeln!(text, "{line}");
+    }
 }
 
 fn store(text: &mut String, settings: &Settings) {

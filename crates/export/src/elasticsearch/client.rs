@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use cupola_telemetry::TenantId;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::{Method, StatusCode};
-use reqwest::{Certificate, Client, Identity};
+use reqwest::Client;
 use tokio::time::Instant;
 
 use super::config::{BulkCompression, ElasticsearchConfig, ElasticsearchConfigError};
+use crate::Sample;
+use crate::auth::Credentials;
 use crate::otlp::{Compression, chain, compress};
+use crate::tls::ClientTls;
 
 /// How long an endpoint that failed is left out, if others are there.
 const LEFT_OUT: Duration = Duration::from_secs(5);
@@ -38,9 +42,22 @@ struct Endpoint {
     left_out_until: AtomicU64,
 }
 
+/// What is asked of an endpoint.
+struct Asked<'a> {
+    tenant: &'a TenantId,
+    method: &'a Method,
+    path: &'a str,
+    content_type: &'static str,
+    body: Bytes,
+}
+
 #[derive(Debug)]
 pub(super) struct Cluster {
     client: Client,
+    /// Of every request; credentials go before them.
+    headers: HeaderMap,
+    tls: ClientTls,
+    credentials: Credentials,
     endpoints: Vec<Endpoint>,
     next: AtomicUsize,
     started: Instant,
@@ -48,13 +65,20 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(config: &ElasticsearchConfig) -> Result<Cluster, ElasticsearchConfigError> {
+    pub(super) fn new(
+        config: &ElasticsearchConfig,
+        credentials: Credentials,
+    ) -> Result<Cluster, ElasticsearchConfigError> {
         let endpoints = config.all_endpoints().map(|endpoint| Endpoint {
             base: endpoint.trim_end_matches('/').to_owned(),
             left_out_until: AtomicU64::new(0),
         });
+        let tls = ClientTls::new(&config.tls)?;
         Ok(Cluster {
-            client: client(config)?,
+            client: client(config, &tls)?,
+            headers: headers(config)?,
+            tls,
+            credentials,
             endpoints: endpoints.collect(),
             next: AtomicUsize::new(0),
             started: Instant::now(),
@@ -65,7 +89,7 @@ impl Cluster {
         })
     }
 
-    /// Asks the endpoints in turn until one answers at all; an error says why the last one did not.
+    /// Asks what belongs to no tenant in particular.
     pub(super) async fn ask(
         &self,
         method: &Method,
@@ -73,13 +97,30 @@ impl Cluster {
         content_type: &'static str,
         body: Bytes,
     ) -> Result<Answer, String> {
+        let tenant = TenantId::default_tenant();
+        self.ask_for(&tenant, method, path, content_type, body).await
+    }
+
+    /// Asks the endpoints in turn until one answers at all; an error says why the last one did not.
+    pub(super) async fn ask_for(
+        &self,
+        tenant: &TenantId,
+        method: &Method,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let body = self.compressed(body).await?;
         let mut problem = String::new();
+        let request = Asked {
+            tenant,
+            method,
+            path,
+            content_type,
+            body,
+        };
         for endpoint in self.in_turn() {
-            match self
-                .ask_one(endpoint, method, path, content_type, body.clone())
-                .await
-            {
+            match self.ask_one(endpoint, &request).await {
                 Ok(answer) => {
                     endpoint.left_out_until.store(0, Ordering::Relaxed);
                     return Ok(answer);
@@ -105,25 +146,13 @@ impl Cluster {
         all
     }
 
-    async fn ask_one(
-        &self,
-        endpoint: &Endpoint,
-        method: &Method,
-        path: &str,
-        content_type: &'static str,
-        body: Bytes,
-    ) -> Result<Answer, String> {
-        let mut request = self
-            .client
-            .request(method.clone(), format!("{}{path}", endpoint.base));
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, content_type).body(body);
-            if let Some(encoding) = self.compression.encoding() {
-                request = request.header(CONTENT_ENCODING, encoding);
-            }
+    /// Credentials that are refused are renewed and tried once more.
+    async fn ask_one(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<Answer, String> {
+        let (mut response, sent) = self.attempt(endpoint, asked).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.credentials.renewed(&sent).await {
+            (response, _) = self.attempt(endpoint, asked).await?;
         }
         let failed = |error: reqwest::Error| format!("{}: {}", endpoint.base, chain(&error.without_url()));
-        let mut response = request.send().await.map_err(failed)?;
         let seconds = response
             .headers()
             .get(RETRY_AFTER)
@@ -146,6 +175,36 @@ impl Cluster {
         })
     }
 
+    /// The answer, with the headers that were sent.
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        asked: &Asked<'_>,
+    ) -> Result<(reqwest::Response, HeaderMap), String> {
+        let mut headers = self.headers.clone();
+        let authorized = self.credentials.authorize(asked.tenant, &mut headers).await;
+        authorized.map_err(|problem| problem.to_string())?;
+        if !asked.body.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(asked.content_type));
+            if let Some(encoding) = self.compression.encoding() {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            }
+        }
+        let url = format!("{}{}", endpoint.base, asked.path);
+        let request = self
+            .client
+            .request(asked.method.clone(), url)
+            .headers(headers.clone());
+        let sent = request.body(asked.body.clone()).send().await;
+        let answer = sent.map_err(|error| format!("{}: {}", endpoint.base, chain(&error.without_url())))?;
+        Ok((answer, headers))
+    }
+
+    /// Adds what is counted.
+    pub(super) fn collect(&self, samples: &mut Vec<Sample>) {
+        self.tls.collect(samples);
+    }
+
     async fn compressed(&self, body: Bytes) -> Result<Bytes, String> {
         if body.is_empty() || self.compression == Compression::None {
             return Ok(body);
@@ -162,7 +221,8 @@ impl Cluster {
     }
 }
 
-fn client(config: &ElasticsearchConfig) -> Result<Client, ElasticsearchConfigError> {
+/// The headers of the settings, credentials among them.
+fn headers(config: &ElasticsearchConfig) -> Result<HeaderMap, ElasticsearchConfigError> {
     let wrong = ElasticsearchConfigError::setting;
     let secret = |key: &'static str, text: &str| {
         let value = HeaderValue::from_str(text);
@@ -184,38 +244,19 @@ fn client(config: &ElasticsearchConfig) -> Result<Client, ElasticsearchConfigErr
         let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both));
         headers.insert(AUTHORIZATION, secret("password", &value)?);
     }
-    let mut builder = Client::builder()
-        .default_headers(headers)
+    Ok(headers)
+}
+
+fn client(config: &ElasticsearchConfig, tls: &ClientTls) -> Result<Client, ElasticsearchConfigError> {
+    let builder = Client::builder()
         .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
         .timeout(config.timeout.0)
         .redirect(reqwest::redirect::Policy::none())
         // The environment is the binary's to read.
         .no_proxy()
         .tcp_nodelay(true)
-        .danger_accept_invalid_certs(config.tls.insecure_skip_verify);
-    let read = |key: &'static str, path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|source| ElasticsearchConfigError::File {
-            key,
-            path: path.clone(),
-            source,
-        })
-    };
-    if let Some(path) = &config.tls.ca_file {
-        builder = builder.tls_built_in_root_certs(false);
-        let certificates = Certificate::from_pem_bundle(&read("tls.ca_file", path)?);
-        for certificate in certificates.map_err(|error| wrong("tls.ca_file", error.to_string()))? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    if let (Some(certificate), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
-        let pem = [
-            read("tls.cert_file", certificate)?,
-            b"\n".to_vec(),
-            read("tls.key_file", key)?,
-        ]
-        .concat();
-        let identity = Identity::from_pem(&pem).map_err(|error| wrong("tls.cert_file", error.to_string()))?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| wrong("tls", chain(&error)))
+        .use_preconfigured_tls(tls.config());
+    builder
+        .build()
+        .map_err(|error| ElasticsearchConfigError::setting("tls", chain(&error)))
 }

@@ -1,7 +1,6 @@
 //! Settings of the `elasticsearch` exporter, named as the Collector names them. Parsing validates.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cupola_config::Secret;
@@ -9,6 +8,8 @@ use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_telemetry::Signal;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+use crate::tls::{TlsError, TlsSettings};
 
 /// An Elasticsearch or OpenSearch cluster.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -34,7 +35,7 @@ pub struct ElasticsearchConfig {
     /// In the "encoded" form.
     pub api_key: Secret,
     pub headers: BTreeMap<String, Secret>,
-    pub tls: ElasticsearchTls,
+    pub tls: TlsSettings,
     /// Of one request.
     pub timeout: TimeSpan,
     pub compression: BulkCompression,
@@ -69,7 +70,7 @@ impl Default for ElasticsearchConfig {
             password: Secret::default(),
             api_key: Secret::default(),
             headers: BTreeMap::new(),
-            tls: ElasticsearchTls::default(),
+            tls: TlsSettings::default(),
             timeout: TimeSpan(Duration::from_secs(90)),
             compression: BulkCompression::Gzip,
             flush: Flush::default(),
@@ -119,19 +120,6 @@ impl Default for LogstashFormat {
             date_format: "%Y.%m.%d".to_owned(),
         }
     }
-}
-
-/// Files in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ElasticsearchTls {
-    /// Without meaning here: the endpoint says whether TLS is spoken.
-    pub insecure: bool,
-    pub insecure_skip_verify: bool,
-    /// Trusted instead of the authorities that browsers trust.
-    pub ca_file: Option<PathBuf>,
-    pub cert_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
@@ -272,12 +260,8 @@ impl Default for Template {
 pub enum ElasticsearchConfigError {
     #[error("`{key}`: {problem}")]
     Setting { key: &'static str, problem: String },
-    #[error("`{key}`: {path} cannot be read")]
-    File {
-        key: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl ElasticsearchConfigError {
@@ -313,9 +297,7 @@ impl ElasticsearchConfig {
         if !self.api_key.is_empty() && !self.user.is_empty() {
             return wrong("api_key", "set either `api_key` or `user`");
         }
-        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
-            return wrong("tls", "`cert_file` and `key_file` belong together");
-        }
+        self.tls.validate()?;
         if self.timeout.0.is_zero() {
             return wrong("timeout", "must be longer than zero");
         }
@@ -390,7 +372,10 @@ mod tests {
             (r#"{"endpoint":"a:9200"}"#, "`endpoints`"),
             (r#"{"endpoint":"http://u:hunter2@a"}"#, "`endpoints`"),
             (r#"{"endpoint":"http://a","user":"u","api_key":"k"}"#, "`api_key`"),
-            (r#"{"endpoint":"http://a","tls":{"key_file":"k"}}"#, "`tls`"),
+            (
+                r#"{"endpoint":"http://a","tls":{"key_file":"k"}}"#,
+                "`tls.cert_file`",
+            ),
             (r#"{"endpoint":"http://a","logs_index":"x-%Q"}"#, "`logs_index`"),
             (r#"{"endpoint":"http://a","indices":"x"}"#, "`indices`"),
         ] {

@@ -106,6 +106,7 @@ impl LokiConfig {
         if self.max_batch_size_bytes.0 == 0 {
             return refuse("max_batch_size_bytes", "must be at least 1");
         }
+        self.tls.validate().map_err(HttpClientError::from)?;
         Ok(())
     }
 }

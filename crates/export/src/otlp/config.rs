@@ -1,11 +1,12 @@
 //! What an OTLP destination needs to be told. Parsing validates: a resolved configuration always makes a
-//! sink or says which setting is wrong. Refuses to read files or the environment.
+//! sink or says which setting is wrong. Refuses to read the environment.
 
 use std::time::Duration;
 
 use cupola_config::Secret;
 
 use crate::retry::RetryConfig;
+use crate::tls::{TlsError, TlsSettings};
 
 /// Largest request sent over gRPC, before compression: the default limit of gRPC servers.
 pub const GRPC_REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -68,15 +69,6 @@ impl std::str::FromStr for Compression {
     }
 }
 
-/// TLS of `https://` endpoints. The roots of Mozilla are trusted unless `ca_pem` names others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// Certificates of the authorities to trust instead, PEM.
-    pub ca_pem: Option<Vec<u8>>,
-    /// Own certificate chain and key for mutual TLS, both PEM.
-    pub identity_pem: Option<(Vec<u8>, Vec<u8>)>,
-}
-
 /// One OTLP destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OtlpConfig {
@@ -93,7 +85,7 @@ pub struct OtlpConfig {
     /// Largest request before compression; 4 MiB over gRPC and 20 MiB over HTTP unless set.
     pub request_bytes_max: Option<usize>,
     pub retry: RetryConfig,
-    pub tls: TlsConfig,
+    pub tls: TlsSettings,
     /// Sends the batch's tenant as `X-Scope-OrgID`.
     pub tenant_header: bool,
 }
@@ -111,7 +103,7 @@ impl OtlpConfig {
             timeout: Duration::from_secs(10),
             request_bytes_max: None,
             retry: RetryConfig::default(),
-            tls: TlsConfig::default(),
+            tls: TlsSettings::default(),
             tenant_header: true,
         }
     }
@@ -135,11 +127,8 @@ pub enum OtlpConfigError {
     Endpoint { endpoint: String },
     #[error("header {name:?} cannot be sent")]
     Header { name: String },
-    #[error("TLS settings for {endpoint:?} cannot be used")]
-    Tls {
-        endpoint: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("no HTTP client for {endpoint:?}")]
     Client {
         endpoint: String,

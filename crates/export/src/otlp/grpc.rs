@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use cupola_telemetry::Batch;
+use http::HeaderMap;
 use tonic::codec::{BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::{Compression, OtlpConfig, OtlpConfigError, TENANT_HEADER, chain, grpc_path, response};
+use crate::auth::Credentials;
 use crate::rpc_status::RpcStatus;
+use crate::tls::ClientTls;
 use crate::{Accepted, SendError};
 
 /// Keeps a silent connection from looking alive.
@@ -25,6 +28,7 @@ const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct GrpcTransport {
     channel: Channel,
+    credentials: Credentials,
     compression: Compression,
     headers: Vec<(AsciiMetadataKey, AsciiMetadataValue)>,
     timeout: Duration,
@@ -32,7 +36,11 @@ pub(super) struct GrpcTransport {
 }
 
 impl GrpcTransport {
-    pub(super) fn new(config: &OtlpConfig) -> Result<GrpcTransport, OtlpConfigError> {
+    pub(super) fn new(
+        config: &OtlpConfig,
+        tls: &ClientTls,
+        credentials: Credentials,
+    ) -> Result<GrpcTransport, OtlpConfigError> {
         let headers = config
             .headers
             .iter()
@@ -46,7 +54,8 @@ impl GrpcTransport {
             })
             .collect::<Result<_, OtlpConfigError>>()?;
         Ok(GrpcTransport {
-            channel: endpoint(config)?.connect_lazy(),
+            channel: channel(config, tls)?,
+            credentials,
             compression: config.compression,
             headers,
             timeout: config.timeout,
@@ -54,7 +63,33 @@ impl GrpcTransport {
         })
     }
 
+    /// Sends a batch within the time that one attempt may take. Credentials that are refused are renewed and tried once
+    /// more.
     pub(super) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
+        let sending = async {
+            match self.call(batch).await {
+                (Err(Failure::Answered(status)), sent) if status.code() == Code::Unauthenticated => {
+                    match self.credentials.renewed(&sent).await {
+                        true => self.call(batch).await.0,
+                        false => Err(Failure::Answered(status)),
+                    }
+                }
+                (result, _) => result,
+            }
+        };
+        let sent = tokio::time::timeout(self.timeout, sending)
+            .await
+            .map_err(|_| SendError::retryable(format!("no answer within {:?}", self.timeout)))?;
+        match sent {
+            // The request was taken; a malformed answer changes nothing about that.
+            Ok(answer) => Ok(response::decode(&answer).unwrap_or_default()),
+            Err(Failure::Answered(status)) => Err(judge(&status)),
+            Err(Failure::Unsent(error)) => Err(error),
+        }
+    }
+
+    /// The answer to one call, and the headers that were sent.
+    async fn call(&self, batch: &Batch) -> (Result<Bytes, Failure>, HeaderMap) {
         let mut request = tonic::Request::new(batch.payload().clone());
         request.set_timeout(self.timeout);
         let metadata = request.metadata_mut();
@@ -66,6 +101,11 @@ impl GrpcTransport {
         for (name, value) in &self.headers {
             metadata.insert(name.clone(), value.clone());
         }
+        let mut headers = std::mem::take(metadata).into_headers();
+        if let Err(problem) = self.credentials.authorize(batch.tenant(), &mut headers).await {
+            return (Err(Failure::Unsent(problem.into())), headers);
+        }
+        *metadata = MetadataMap::from_headers(headers.clone());
         let mut client = tonic::client::Grpc::new(self.channel.clone())
             .max_decoding_message_size(RESPONSE_BYTES_MAX)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -76,28 +116,27 @@ impl GrpcTransport {
             Compression::Zstd => client.send_compressed(CompressionEncoding::Zstd),
         };
         let path = PathAndQuery::from_static(grpc_path(batch.signal()));
-        let call = async {
-            client
-                .ready()
-                .await
-                .map_err(|error| SendError::retryable(chain(&error)))?;
-            let codec = RawCodec {
-                request_bytes: batch.payload().len(),
-            };
-            client
-                .unary(request, path, codec)
-                .await
-                .map_err(|status| judge(&status))
+        if let Err(error) = client.ready().await {
+            let error = SendError::retryable(chain(&error));
+            return (Err(Failure::Unsent(error)), headers);
+        }
+        let codec = RawCodec {
+            request_bytes: batch.payload().len(),
         };
-        let answer = tokio::time::timeout(self.timeout, call)
-            .await
-            .map_err(|_| SendError::retryable(format!("no answer within {:?}", self.timeout)))??;
-        // The request was taken; a malformed answer changes nothing about that.
-        Ok(response::decode(&answer.into_inner()).unwrap_or_default())
+        let answer = client.unary(request, path, codec).await;
+        let answer = answer.map(tonic::Response::into_inner);
+        (answer.map_err(Failure::Answered), headers)
     }
 }
 
-fn endpoint(config: &OtlpConfig) -> Result<Endpoint, OtlpConfigError> {
+/// Why a call came to nothing.
+enum Failure {
+    /// It was not made.
+    Unsent(SendError),
+    Answered(Status),
+}
+
+fn channel(config: &OtlpConfig, tls: &ClientTls) -> Result<Channel, OtlpConfigError> {
     let refused = || OtlpConfigError::Endpoint {
         endpoint: config.endpoint.clone(),
     };
@@ -107,27 +146,25 @@ fn endpoint(config: &OtlpConfig) -> Result<Endpoint, OtlpConfigError> {
         Some("https") => true,
         _ => return Err(refused()),
     };
-    let endpoint = Endpoint::from(uri)
+    if !secure {
+        let endpoint = with_bounds(Endpoint::from(uri), config).map_err(|_| refused())?;
+        return Ok(endpoint.connect_lazy());
+    }
+    // The connector does TLS by itself; to the channel it is a plain connection, whose requests say what they are.
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    let plain = http::Uri::from_parts(parts).map_err(|_| refused())?;
+    let endpoint = with_bounds(Endpoint::from(plain).origin(uri), config).map_err(|_| refused())?;
+    Ok(endpoint.connect_with_connector_lazy(tls.connector()))
+}
+
+fn with_bounds(endpoint: Endpoint, config: &OtlpConfig) -> Result<Endpoint, tonic::transport::Error> {
+    endpoint
         .connect_timeout(config.timeout)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
-        .map_err(|_| refused())?;
-    if !secure {
-        return Ok(endpoint);
-    }
-    let mut tls = match &config.tls.ca_pem {
-        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-        None => ClientTlsConfig::new().trust_anchors(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    };
-    if let Some((certificate, key)) = &config.tls.identity_pem {
-        tls = tls.identity(Identity::from_pem(certificate, key));
-    }
-    endpoint.tls_config(tls).map_err(|source| OtlpConfigError::Tls {
-        endpoint: config.endpoint.clone(),
-        source: source.into(),
-    })
 }
 
 /// Whether a failed call is worth repeating.

@@ -8,11 +8,13 @@ use cupola_config::mask;
 use cupola_telemetry::{Batch, Signal};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
-use reqwest::{Certificate, Client, Identity, Response};
+use reqwest::{Client, Response};
 
 use super::compression::compress;
 use super::{Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, chain, http_path, response};
+use crate::auth::Credentials;
 use crate::rpc_status::RpcStatus;
+use crate::tls::ClientTls;
 use crate::{Accepted, SendError};
 
 /// Answers beyond this are not read: they are a few bytes.
@@ -23,6 +25,9 @@ const INLINE_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug)]
 pub(in crate::otlp) struct HttpTransport {
     client: Client,
+    /// Of every request; credentials go before them.
+    headers: HeaderMap,
+    credentials: Credentials,
     /// By signal, in the order of [`url_of`](HttpTransport::url_of).
     urls: [String; 3],
     json: bool,
@@ -31,7 +36,11 @@ pub(in crate::otlp) struct HttpTransport {
 }
 
 impl HttpTransport {
-    pub(in crate::otlp) fn new(config: &OtlpConfig) -> Result<HttpTransport, OtlpConfigError> {
+    pub(in crate::otlp) fn new(
+        config: &OtlpConfig,
+        tls: &ClientTls,
+        credentials: Credentials,
+    ) -> Result<HttpTransport, OtlpConfigError> {
         let own = config.signal_endpoints.iter().flatten();
         for endpoint in std::iter::once(&config.endpoint).chain(own) {
             let uri: Option<Uri> = endpoint.parse().ok();
@@ -49,7 +58,9 @@ impl HttpTransport {
             None => format!("{base}{}", http_path(signal)),
         };
         Ok(HttpTransport {
-            client: client(config)?,
+            client: client(config, tls)?,
+            headers: headers(config)?,
+            credentials,
             urls: [url(Signal::Logs), url(Signal::Metrics), url(Signal::Traces)],
             json: config.protocol == Protocol::HttpJson,
             compression: config.compression,
@@ -66,28 +77,13 @@ impl HttpTransport {
         }
     }
 
+    /// Sends a batch. Credentials that are refused are renewed and tried once more.
     pub(in crate::otlp) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
         let body = self.body(batch).await?;
-        let content_type = if self.json {
-            "application/json"
-        } else {
-            "application/x-protobuf"
-        };
-        let mut request = self
-            .client
-            .post(self.url_of(batch.signal()))
-            .header(CONTENT_TYPE, content_type)
-            .body(body);
-        if let Some(encoding) = self.compression.encoding() {
-            request = request.header(CONTENT_ENCODING, encoding);
+        let (mut answer, sent) = self.attempt(batch, body.clone()).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.renewed(&sent).await {
+            (answer, _) = self.attempt(batch, body).await?;
         }
-        if self.tenant_header {
-            request = request.header(TENANT_HEADER, batch.tenant().as_str());
-        }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| SendError::retryable(chain(&error.without_url())))?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers(), SystemTime::now());
         let json = is_json(answer.headers());
@@ -101,6 +97,33 @@ impl HttpTransport {
             return Ok(accepted.unwrap_or_default());
         }
         Err(judge(status, retry_after, json, &body))
+    }
+
+    /// The answer, with the headers that were sent.
+    async fn attempt(&self, batch: &Batch, body: Bytes) -> Result<(Response, HeaderMap), SendError> {
+        let mut headers = self.headers.clone();
+        let content_type = match self.json {
+            true => "application/json",
+            false => "application/x-protobuf",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(encoding) = self.compression.encoding() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        if self.tenant_header {
+            let tenant = HeaderValue::from_str(batch.tenant().as_str());
+            let tenant = tenant.map_err(|_| SendError::permanent("the tenant cannot be sent as a header"))?;
+            headers.insert(TENANT_HEADER, tenant);
+        }
+        self.credentials.authorize(batch.tenant(), &mut headers).await?;
+        let request = self.client.post(self.url_of(batch.signal()));
+        let answer = request
+            .headers(headers.clone())
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| SendError::retryable(chain(&error.without_url())))?;
+        Ok((answer, headers))
     }
 
     async fn body(&self, batch: &Batch) -> Result<Bytes, SendError> {
@@ -129,35 +152,26 @@ impl HttpTransport {
     }
 }
 
-fn client(config: &OtlpConfig) -> Result<Client, OtlpConfigError> {
+/// The headers of the settings.
+fn headers(config: &OtlpConfig) -> Result<HeaderMap, OtlpConfigError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.headers {
         let refused = || OtlpConfigError::Header { name: name.clone() };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
         headers.append(key, HeaderValue::from_str(value.expose()).map_err(|_| refused())?);
     }
-    let tls = |source: reqwest::Error| OtlpConfigError::Tls {
-        endpoint: config.endpoint.clone(),
-        source: source.into(),
-    };
-    let mut builder = Client::builder()
-        .default_headers(headers)
+    Ok(headers)
+}
+
+fn client(config: &OtlpConfig, tls: &ClientTls) -> Result<Client, OtlpConfigError> {
+    let builder = Client::builder()
         .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
         .timeout(config.timeout)
         .redirect(reqwest::redirect::Policy::none())
         // The environment is the binary's to read.
         .no_proxy()
+        .use_preconfigured_tls(tls.config())
         .tcp_nodelay(true);
-    if let Some(pem) = &config.tls.ca_pem {
-        builder = builder.tls_built_in_root_certs(false);
-        for certificate in Certificate::from_pem_bundle(pem).map_err(tls)? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    if let Some((certificate, key)) = &config.tls.identity_pem {
-        let pem = [certificate.as_slice(), b"\n", key].concat();
-        builder = builder.identity(Identity::from_pem(&pem).map_err(tls)?);
-    }
     builder.build().map_err(|source| OtlpConfigError::Client {
         endpoint: config.endpoint.clone(),
         source,

@@ -5,7 +5,6 @@
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/exporter/otlphttpexporter>
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use cupola_config::Secret;
@@ -13,9 +12,9 @@ use cupola_config::units::{ByteSize, TimeSpan};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::config::{Compression, OtlpConfig, OtlpConfigError, Protocol, TlsConfig};
-use crate::http_client::TlsSettings;
+use super::config::{Compression, OtlpConfig, Protocol};
 use crate::retry::RetryConfig;
+use crate::tls::TlsSettings;
 
 /// `exporters.otlp`: gRPC.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -157,34 +156,27 @@ impl OtlpSettings {
                 "it is missing; write for example tempo:4317".to_owned(),
             ));
         }
-        if self.tls.insecure_skip_verify {
-            return Err((
-                "tls.insecure_skip_verify",
-                "not over gRPC; name the authority with ca_file".to_owned(),
-            ));
-        }
-        Ok(())
+        self.tls.validate().map_err(|error| (TLS, error.to_string()))
     }
 
     /// What the sink is made with. The endpoint is encrypted unless `tls.insecure` is set or it says `http://`.
-    pub fn config(&self, timeout: Duration) -> Result<OtlpConfig, OtlpConfigError> {
+    pub fn config(&self, timeout: Duration) -> OtlpConfig {
         let endpoint = match self.endpoint.contains("://") {
             true => self.endpoint.clone(),
             false if self.tls.insecure => format!("http://{}", self.endpoint),
             false => format!("https://{}", self.endpoint),
         };
-        let tls = tls(&self.tls, &endpoint)?;
-        Ok(OtlpConfig {
+        OtlpConfig {
             compression: self.compression.into(),
             headers: exposed(&self.headers),
             timeout: bounded(timeout),
             request_bytes_max: bytes(self.max_request_size),
             // Whoever is around the sink repeats.
             retry: RetryConfig::disabled(),
-            tls,
+            tls: self.tls.clone(),
             tenant_header: self.tenant_header,
             ..OtlpConfig::new(Protocol::Grpc, endpoint)
-        })
+        }
     }
 }
 
@@ -198,14 +190,10 @@ impl OtlpHttpSettings {
                 "it is missing; write for example http://tempo:4318".to_owned(),
             ));
         }
-        if self.tls.insecure_skip_verify {
-            let problem = "not here; name the authority with ca_file";
-            return Err(("tls.insecure_skip_verify", problem.to_owned()));
-        }
-        Ok(())
+        self.tls.validate().map_err(|error| (TLS, error.to_string()))
     }
 
-    pub fn config(&self) -> Result<OtlpConfig, OtlpConfigError> {
+    pub fn config(&self) -> OtlpConfig {
         let protocol = match self.encoding {
             Encoding::Proto => Protocol::HttpProtobuf,
             Encoding::Json => Protocol::HttpJson,
@@ -216,20 +204,21 @@ impl OtlpHttpSettings {
             true => any.cloned().unwrap_or_default(),
             false => self.endpoint.clone(),
         };
-        let tls = tls(&self.tls, &endpoint)?;
-        Ok(OtlpConfig {
+        OtlpConfig {
             signal_endpoints: own.map(Clone::clone),
             compression: self.compression.into(),
             headers: exposed(&self.headers),
             timeout: bounded(self.timeout.0),
             request_bytes_max: bytes(self.max_request_size),
             retry: RetryConfig::disabled(),
-            tls,
+            tls: self.tls.clone(),
             tenant_header: self.tenant_header,
             ..OtlpConfig::new(protocol, endpoint)
-        })
+        }
     }
 }
+
+const TLS: &str = "tls";
 
 /// Zero means that there is no bound.
 fn bounded(timeout: Duration) -> Duration {
@@ -248,44 +237,6 @@ fn exposed(headers: &BTreeMap<String, Secret>) -> Vec<(String, Secret)> {
         .collect()
 }
 
-fn tls(settings: &TlsSettings, endpoint: &str) -> Result<TlsConfig, OtlpConfigError> {
-    let failed = |source: String| OtlpConfigError::Tls {
-        endpoint: endpoint.to_owned(),
-        source: source.into(),
-    };
-    let pem = |text: Option<&str>, file: Option<&Path>, key: &str| match (text, file) {
-        (Some(_), Some(_)) => Err(failed(format!("`tls.{key}` is given as text and as a file"))),
-        (Some(text), None) => Ok(Some(text.as_bytes().to_vec())),
-        (None, Some(file)) => std::fs::read(file)
-            .map(Some)
-            .map_err(|error| failed(format!("`tls.{key}`: {}: {error}", file.display()))),
-        (None, None) => Ok(None),
-    };
-    let certificate = pem(
-        settings.cert_pem.as_deref(),
-        settings.cert_file.as_deref(),
-        "cert_file",
-    )?;
-    let key = pem(
-        settings.key_pem.as_ref().map(Secret::expose),
-        settings.key_file.as_deref(),
-        "key_file",
-    )?;
-    let identity_pem = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        _ => {
-            return Err(failed(
-                "`tls.cert_file` and `tls.key_file` belong together".to_owned(),
-            ));
-        }
-    };
-    Ok(TlsConfig {
-        ca_pem: pem(settings.ca_pem.as_deref(), settings.ca_file.as_deref(), "ca_file")?,
-        identity_pem,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,7 +251,7 @@ mod tests {
             },
             ..OtlpSettings::default()
         };
-        let endpoint = |insecure| settings(insecure).config(Duration::ZERO).unwrap().endpoint;
+        let endpoint = |insecure| settings(insecure).config(Duration::ZERO).endpoint;
         assert_eq!(
             (endpoint(false), endpoint(true)),
             ("https://tempo:4317".into(), "http://tempo:4317".into())

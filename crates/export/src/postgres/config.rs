@@ -1,11 +1,12 @@
 //! Settings of the `postgres` exporter. Parsing validates: a configuration that passes makes a sink.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
 use serde::Deserialize;
+
+use crate::tls::{TlsError, TlsSettings};
 
 /// One PostgreSQL database.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -24,7 +25,8 @@ pub struct PostgresConfig {
     pub application_name: String,
     /// As libpq has it. Also in the endpoint, which counts more.
     pub sslmode: SslMode,
-    pub tls: TlsFiles,
+    /// Whom to believe is what `sslmode` says.
+    pub tls: TlsSettings,
     /// Connections at most.
     pub pool_size: usize,
     /// Where the tables are.
@@ -56,7 +58,7 @@ impl Default for PostgresConfig {
             database: String::new(),
             application_name: "cupola".to_owned(),
             sslmode: SslMode::Prefer,
-            tls: TlsFiles::default(),
+            tls: TlsSettings::default(),
             pool_size: 4,
             schema: "public".to_owned(),
             logs_table: "otel_logs".to_owned(),
@@ -103,17 +105,6 @@ impl SslMode {
     }
 }
 
-/// Files in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsFiles {
-    /// Trusted instead of the authorities that browsers trust.
-    pub ca_file: Option<PathBuf>,
-    /// For mutual TLS, with `key_file`.
-    pub cert_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
-}
-
 /// How much time one partition holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -130,12 +121,8 @@ pub enum Partition {
 pub enum PostgresConfigError {
     #[error("`{key}`: {problem}")]
     Setting { key: &'static str, problem: String },
-    #[error("`{key}`: {path} cannot be read")]
-    File {
-        key: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl PostgresConfigError {
@@ -164,9 +151,13 @@ impl PostgresConfig {
         if self.timeout.0.is_zero() {
             return Err(wrong("timeout", "must be longer than zero"));
         }
-        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
-            return Err(wrong("tls", "`cert_file` and `key_file` belong together"));
+        if self.tls.insecure || self.tls.insecure_skip_verify {
+            return Err(wrong(
+                "tls",
+                "say with `sslmode` whether there is TLS and whom to believe",
+            ));
         }
+        self.tls.validate()?;
         match (self.retention, self.partition) {
             (Some(_), Partition::None) => {
                 return Err(wrong("retention", "needs `partition`: hour, day or month"));
@@ -245,7 +236,8 @@ mod tests {
                 r#"{"host":"a","logs_table":"x","traces_table":"x"}"#,
                 "`logs_table`",
             ),
-            (r#"{"host":"a","tls":{"cert_file":"x"}}"#, "`tls`"),
+            (r#"{"host":"a","tls":{"cert_file":"x"}}"#, "`tls.key_file`"),
+            (r#"{"host":"a","tls":{"insecure":true}}"#, "`tls`"),
             (r#"{"host":"a","tabel":"x"}"#, "`tabel`"),
         ] {
             let error = read(json).unwrap_err();

@@ -1,21 +1,12 @@
 //! The way to the server: the endpoint as the client wants it, TLS, the pool. Refuses to read the environment.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{self, CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::config::{PostgresConfig, PostgresConfigError, SslMode};
+use crate::tls::{ClientTls, Identity};
 
 /// Makes the pool; connects when a connection is first wanted.
 pub(super) fn pool(config: &PostgresConfig) -> Result<Pool, PostgresConfigError> {
@@ -107,128 +98,16 @@ fn without_ssl_mode(endpoint: &str) -> Result<(String, Option<SslMode>), Postgre
     Ok((text, mode))
 }
 
+/// libpq's degrees of disbelief. Signatures are checked in each.
 fn tls(config: &PostgresConfig, mode: SslMode) -> Result<ClientConfig, PostgresConfigError> {
-    let provider = Arc::new(crypto::ring::default_provider());
-    let wrong = |key| move |error: String| PostgresConfigError::setting(key, error);
-    let mut roots = RootCertStore::empty();
-    match &config.tls.ca_file {
-        Some(path) => {
-            for certificate in certificates("tls.ca_file", path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| wrong("tls.ca_file")(error.to_string()))?;
-            }
-        }
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    let trusted = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| wrong("tls.ca_file")(error.to_string()))?;
-    let verifier = Verifier {
-        provider: provider.clone(),
-        trusted,
-        check: match (mode, &config.tls.ca_file) {
-            (SslMode::VerifyFull, _) => Check::Full,
-            (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Check::Authority,
-            _ => Check::Nothing,
-        },
+    let names_authority = config.tls.ca_file.is_some() || config.tls.ca_pem.is_some();
+    let identity = match mode {
+        SslMode::VerifyFull => Identity::Full,
+        SslMode::VerifyCa => Identity::Authority,
+        SslMode::Require if names_authority => Identity::Authority,
+        _ => Identity::Unchecked,
     };
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong("tls")(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
-    let (Some(certificate), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) else {
-        return Ok(builder.with_no_client_auth());
-    };
-    let key = PrivateKeyDer::from_pem_slice(&read("tls.key_file", key)?)
-        .map_err(|error| wrong("tls.key_file")(error.to_string()))?;
-    builder
-        .with_client_auth_cert(certificates("tls.cert_file", certificate)?, key)
-        .map_err(|error| wrong("tls.cert_file")(error.to_string()))
-}
-
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, PostgresConfigError> {
-    std::fs::read(path).map_err(|source| PostgresConfigError::File {
-        key,
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, PostgresConfigError> {
-    let pem = read(key, path)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(PostgresConfigError::setting(key, "holds no certificate")),
-        Err(error) => Err(PostgresConfigError::setting(key, error.to_string())),
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Check {
-    Nothing,
-    Authority,
-    Full,
-}
-
-/// libpq's three degrees of disbelief. Signatures are checked in each.
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    trusted: Arc<WebPkiServerVerifier>,
-    check: Check,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.check == Check::Nothing {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let verified = self
-            .trusted
-            .verify_server_cert(certificate, intermediates, name, ocsp, now);
-        match verified {
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.check == Check::Authority => Ok(ServerCertVerified::assertion()),
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
+    Ok(ClientTls::checking(&config.tls, identity)?.config())
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use cupola_config::Endpoint;
 use cupola_config::units::TimeSpan;
 use serde::Deserialize;
 
+use crate::auth::AuthSettings;
 use crate::prometheus::{Labels, Options, label_name};
 use crate::prometheus_remote_write::ResourceToTelemetry;
+use crate::tls::{ServerTlsSettings, TlsError};
 
 /// Series that a page has at most unless told otherwise.
 const SERIES_MAX: usize = 200_000;
@@ -31,6 +33,9 @@ pub struct PageConfig {
     /// Gives OpenMetrics, with exemplars, to whoever asks for it.
     pub enable_open_metrics: bool,
     pub add_metric_suffixes: bool,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may read the page.
+    pub auth: Option<AuthSettings>,
     /// Ours: series on the page at most.
     pub series_max: usize,
     /// Ours: the instrumentation scope as labels. Without it, equal metrics of several scopes are one series.
@@ -48,6 +53,8 @@ impl Default for PageConfig {
             resource_to_telemetry_conversion: ResourceToTelemetry::default(),
             enable_open_metrics: false,
             add_metric_suffixes: true,
+            tls: None,
+            auth: None,
             series_max: SERIES_MAX,
             scope_labels: true,
         }
@@ -59,6 +66,8 @@ impl Default for PageConfig {
 pub enum PageConfigError {
     #[error("`{key}` {problem}")]
     Setting { key: String, problem: String },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {address}; is another program there?")]
     Listen {
         address: SocketAddr,
@@ -85,6 +94,9 @@ impl PageConfig {
                 label_name(name)
             );
             return refuse(&format!("const_labels.{name}"), problem);
+        }
+        if let Some(tls) = &self.tls {
+            tls.validate()?;
         }
         match self.endpoint {
             Some(endpoint) => Ok(endpoint.0),

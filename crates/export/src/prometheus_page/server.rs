@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,6 +17,10 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use crate::Sample;
+use crate::auth::{Denied, ServerAuth};
+use crate::tls::{ServerTls, Stream};
 
 /// Connections at the same time; more wait in the backlog of the system.
 const CONNECTIONS_MAX: usize = 64;
@@ -29,22 +34,47 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Makes the page: whether OpenMetrics is wanted goes in, content type and text come out.
 pub(super) type Render = Arc<dyn Fn(bool) -> (&'static str, String) + Send + Sync>;
 
+/// The page, and who may have it.
+pub(super) struct Page {
+    render: Render,
+    tls: Option<ServerTls>,
+    auth: Option<Arc<dyn ServerAuth>>,
+    denied: AtomicU64,
+}
+
+impl Page {
+    pub(super) fn new(
+        render: Render,
+        tls: Option<ServerTls>,
+        auth: Option<Arc<dyn ServerAuth>>,
+    ) -> Arc<Page> {
+        Arc::new(Page {
+            render,
+            tls,
+            auth,
+            denied: AtomicU64::new(0),
+        })
+    }
+}
+
 pub(super) struct Server {
+    page: Arc<Page>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl Server {
-    pub(super) fn start(address: SocketAddr, render: Render) -> std::io::Result<Server> {
+    pub(super) fn start(address: SocketAddr, page: Arc<Page>) -> std::io::Result<Server> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, render, stopped));
+        tasks.spawn(accept(listener, page.clone(), stopped));
         Ok(Server {
+            page,
             address,
             stop,
             tasks: Mutex::new(tasks),
@@ -53,6 +83,20 @@ impl Server {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Adds what is counted.
+    pub(super) fn collect(&self, samples: &mut Vec<Sample>) {
+        if let Some(tls) = &self.page.tls {
+            tls.collect(samples);
+        }
+        if self.page.auth.is_some() {
+            samples.push(Sample::count(
+                "cupola_exporter_prometheus_denied_scrapes",
+                "Scrapes refused for want of credentials",
+                self.page.denied.load(Ordering::Relaxed),
+            ));
+        }
     }
 
     pub(super) async fn shutdown(&self) {
@@ -64,7 +108,7 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, render: Render, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, page: Arc<Page>, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -76,10 +120,10 @@ async fn accept(listener: TcpListener, render: Render, mut stopped: watch::Recei
             () = end(&mut stopped) => break,
         };
         match accepted {
-            Ok((connection, _)) => {
-                let (render, stopped) = (render.clone(), stopped.clone());
+            Ok((connection, peer)) => {
+                let (page, stopped) = (page.clone(), stopped.clone());
                 connections.spawn(async move {
-                    serve(connection, render, stopped).await;
+                    serve(connection, peer, page, stopped).await;
                     drop(place);
                 });
             }
@@ -94,10 +138,28 @@ async fn accept(listener: TcpListener, render: Render, mut stopped: watch::Recei
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(connection: TcpStream, render: Render, mut stopped: watch::Receiver<bool>) {
+async fn serve(connection: TcpStream, peer: SocketAddr, page: Arc<Page>, mut stopped: watch::Receiver<bool>) {
+    let connection = match &page.tls {
+        None => Stream::Plain(connection),
+        Some(tls) => match tls.accept(connection, peer).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), request.headers(), &render);
-        std::future::ready(Ok::<_, Infallible>(answer))
+        let page = page.clone();
+        async move {
+            if let Some(refusal) = denied(&page, request.headers()).await {
+                return Ok(refusal);
+            }
+            let answer = answer(
+                request.method(),
+                request.uri().path(),
+                request.headers(),
+                &page.render,
+            );
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -122,6 +184,21 @@ fn log(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// The answer to whoever may not have the page.
+async fn denied(page: &Page, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+    let denied = page.auth.as_ref()?.authenticate(headers).await.err()?;
+    page.denied.fetch_add(1, Ordering::Relaxed);
+    let mut response = Response::new(Full::new(Bytes::from_static(b"credentials are needed\n")));
+    match denied {
+        Denied::Unknown { challenge } => {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        Denied::Busy => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+    }
+    Some(response)
 }
 
 fn answer(method: &Method, path: &str, headers: &HeaderMap, render: &Render) -> Response<Full<Bytes>> {

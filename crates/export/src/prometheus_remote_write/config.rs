@@ -146,6 +146,7 @@ impl RemoteWriteConfig {
             );
             return refuse(&format!("external_labels.{name}"), problem);
         }
+        self.tls.validate().map_err(HttpClientError::from)?;
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod credentials;
 mod elasticsearch;
+mod handshakes;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod killed;

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use cupola_export::otlp::{OtlpSink, TlsConfig};
+use cupola_export::otlp::OtlpSink;
+use cupola_export::tls::TlsSettings;
 use cupola_export::{Accepted, SendError, Sink};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -60,7 +61,7 @@ pub(crate) async fn start_tls(plain: SocketAddr, wants_client_certificate: bool)
     address
 }
 
-async fn send(server: &Server, address: SocketAddr, tls: TlsConfig) -> Vec<Result<Accepted, SendError>> {
+async fn send(server: &Server, address: SocketAddr, tls: TlsSettings) -> Vec<Result<Accepted, SendError>> {
     let mut results = Vec::new();
     for protocol in PROTOCOLS {
         let mut config = server.config(protocol);
@@ -72,10 +73,14 @@ async fn send(server: &Server, address: SocketAddr, tls: TlsConfig) -> Vec<Resul
     results
 }
 
-fn trusting() -> TlsConfig {
-    TlsConfig {
-        ca_pem: Some(CA.to_vec()),
-        identity_pem: None,
+fn text(pem: &[u8]) -> String {
+    String::from_utf8(pem.to_vec()).unwrap()
+}
+
+fn trusting() -> TlsSettings {
+    TlsSettings {
+        ca_pem: Some(text(CA)),
+        ..TlsSettings::default()
     }
 }
 
@@ -96,7 +101,7 @@ async fn a_certificate_of_a_trusted_authority_is_accepted() {
 async fn a_certificate_of_an_unknown_authority_is_not() {
     let server = Server::start([]).await;
     let address = start_tls(server.address, false).await;
-    let results = send(&server, address, TlsConfig::default()).await;
+    let results = send(&server, address, TlsSettings::default()).await;
     assert!(
         results
             .iter()
@@ -114,8 +119,9 @@ async fn the_sink_shows_its_own_certificate_when_it_has_one() {
     assert!(results.iter().all(Result::is_err), "{results:?}");
     assert!(server.requests().is_empty());
 
-    let known = TlsConfig {
-        identity_pem: Some((CLIENT.to_vec(), CLIENT_KEY.to_vec())),
+    let known = TlsSettings {
+        cert_pem: Some(text(CLIENT)),
+        key_pem: Some(text(CLIENT_KEY).as_str().into()),
         ..trusting()
     };
     let results = send(&server, address, known).await;
@@ -124,4 +130,41 @@ async fn the_sink_shows_its_own_certificate_when_it_has_one() {
         "{results:?}"
     );
     assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_taken_if_the_settings_name_it_or_take_any() {
+    let server = Server::start([]).await;
+    let address = start_tls(server.address, false).await;
+    let elsewhere = |tls: TlsSettings| {
+        let server = &server;
+        async move {
+            let mut results = Vec::new();
+            for protocol in PROTOCOLS {
+                let mut config = server.config(protocol);
+                // The certificate is made out for `localhost`.
+                config.endpoint = format!("https://127.0.0.1:{}", address.port());
+                config.tls = tls.clone();
+                config.retry.enabled = false;
+                results.push(OtlpSink::new(config).unwrap().send(logs(1, 1, 3, 0)).await);
+            }
+            results
+        }
+    };
+    let results = elsewhere(trusting()).await;
+    assert!(results.iter().all(Result::is_err), "{results:?}");
+    assert!(server.requests().is_empty());
+    let named = TlsSettings {
+        server_name_override: "localhost".to_owned(),
+        ..trusting()
+    };
+    let results = elsewhere(named).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let any = TlsSettings {
+        insecure_skip_verify: true,
+        ..TlsSettings::default()
+    };
+    let results = elsewhere(any).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(server.requests().len(), 6);
 }

@@ -1,6 +1,7 @@
 //! What goes over the wire: paths, headers, compression, tenants, and settings that are refused.
 
-use cupola_export::otlp::{Compression, OtlpConfig, OtlpConfigError, OtlpSink, Protocol, TlsConfig};
+use cupola_export::otlp::{Compression, OtlpConfig, OtlpConfigError, OtlpSink, Protocol};
+use cupola_export::tls::TlsSettings;
 use cupola_export::{Accepted, SendError, Sink};
 use cupola_telemetry::{Batch, TenantId};
 
@@ -115,9 +116,9 @@ async fn settings_no_sink_can_be_made_of_are_refused() {
             Err(OtlpConfigError::Header { .. })
         ));
         let mut config = OtlpConfig::new(protocol, "https://localhost:4317");
-        config.tls = TlsConfig {
-            ca_pem: Some(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----".to_vec()),
-            identity_pem: None,
+        config.tls = TlsSettings {
+            ca_pem: Some("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----".to_owned()),
+            ..TlsSettings::default()
         };
         let made = OtlpSink::new(config);
         assert!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cupola_config::{ComponentId, Node, Problems, SecretPath};
+use cupola_export::auth::{AuthSettings, Credentials};
 use cupola_export::debug::{DebugConfig, DebugSink};
 use cupola_export::elasticsearch::{ElasticsearchConfig, ElasticsearchSink};
 use cupola_export::failover::Failover;
@@ -23,7 +24,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::{ALL, LOGS, METRICS};
+use crate::auth::Authenticators;
 use crate::graph::Context;
+use crate::graph::extensions::{Reference, Side};
 use crate::graph::kinds::{BuildError, ExporterSettings, Kind, Registry, tell};
 
 /// Directory of dead letters, below that of the pipelines: one for each exporter.
@@ -35,42 +38,45 @@ pub(super) fn register(registry: &mut Registry) {
         "otlp",
         ALL,
         |config: &OtlpSettings| keyed(config.validate()),
-        |config, timeout| {
-            Ok(Arc::new(
-                OtlpSink::new(config.config(timeout).map_err(BuildError::of)?).map_err(BuildError::of)?,
-            ))
+        |config, with| {
+            let sink = OtlpSink::authorized(config.config(with.timeout), with.credentials);
+            Ok(Arc::new(sink.map_err(BuildError::of)?))
         },
     ));
     exporters.push(delivered(
         "otlphttp",
         ALL,
         |config: &OtlpHttpSettings| keyed(config.validate()),
-        |config, _| {
-            Ok(Arc::new(
-                OtlpSink::new(config.config().map_err(BuildError::of)?).map_err(BuildError::of)?,
-            ))
+        |config, with| {
+            let sink = OtlpSink::authorized(config.config(), with.credentials);
+            Ok(Arc::new(sink.map_err(BuildError::of)?))
         },
     ));
     exporters.push(delivered(
         "loki",
         LOGS,
         |config: &LokiConfig| whole(config.validate()),
-        |config, _| Ok(Arc::new(LokiSink::new(config).map_err(BuildError::of)?)),
+        |config, with| {
+            let sink = LokiSink::authorized(config, with.credentials);
+            Ok(Arc::new(sink.map_err(BuildError::of)?))
+        },
     ));
     exporters.push(delivered(
         "prometheusremotewrite",
         METRICS,
         |config: &RemoteWriteConfig| whole(config.validate()),
-        |config, _| Ok(Arc::new(RemoteWriteSink::new(config).map_err(BuildError::of)?)),
+        |config, with| {
+            let sink = RemoteWriteSink::authorized(config, with.credentials);
+            Ok(Arc::new(sink.map_err(BuildError::of)?))
+        },
     ));
     exporters.push(delivered(
         "elasticsearch",
         ALL,
         |config: &ElasticsearchConfig| whole(config.validate()),
-        |config, _| {
-            Ok(Arc::new(
-                ElasticsearchSink::new(config.clone()).map_err(BuildError::of)?,
-            ))
+        |config, with| {
+            let sink = ElasticsearchSink::authorized(config.clone(), with.credentials);
+            Ok(Arc::new(sink.map_err(BuildError::of)?))
         },
     ));
     #[cfg(feature = "kafka")]
@@ -106,19 +112,25 @@ pub(super) fn register(registry: &mut Registry) {
         |_: &DebugConfig| Vec::new(),
         |config| Ok(Arc::new(DebugSink::new(config.clone()))),
     ));
-    exporters.push(plain(
+    exporters.push(Kind::new(
         "prometheus",
         METRICS,
         |config: &PageConfig| whole(config.validate()),
-        |config| Ok(Arc::new(PageSink::start(config).map_err(BuildError::of)?)),
+        |config: PageConfig| Arc::new(Page(config)) as Arc<dyn ExporterSettings>,
     ));
 }
 
 type Found = Vec<(String, String)>;
 type Made = Result<Arc<dyn Component>, BuildError>;
 type Make<C> = fn(&C) -> Made;
-/// With the time that one attempt may take.
-type MakeWithin<C> = fn(&C, Duration) -> Made;
+type MakeWith<C> = fn(&C, With) -> Made;
+
+/// What the sink of a server is made with, beside its settings.
+struct With {
+    /// The time that one attempt may take.
+    timeout: Duration,
+    credentials: Credentials,
+}
 
 /// What is wrong, where the key is told.
 fn keyed(result: Result<(), (&'static str, String)>) -> Found {
@@ -158,6 +170,25 @@ struct Plain<C> {
 impl<C: Send + Sync> ExporterSettings for Plain<C> {
     fn build(&self, _context: Context) -> BoxFuture<'_, Result<Arc<dyn Component>, BuildError>> {
         async move { (self.make)(&self.config) }.boxed()
+    }
+}
+
+/// The page to scrape, which is a listener.
+struct Page(PageConfig);
+
+impl ExporterSettings for Page {
+    fn build(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Component>, BuildError>> {
+        async move {
+            let auth = context.authenticators.server(self.0.auth.as_ref());
+            let page = PageSink::guarded(&self.0, auth.map_err(BuildError::of)?);
+            Ok(Arc::new(page.map_err(BuildError::of)?) as Arc<dyn Component>)
+        }
+        .boxed()
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let reference = Reference::of("", self.0.auth.as_ref(), Side::Server);
+        reference.into_iter().collect()
     }
 }
 
@@ -229,24 +260,40 @@ impl Component for WithFile {
 /// Keys of [`DeliveryConfig`] that every such exporter has.
 const DELIVERY: [&str; 4] = ["sending_queue", "retry_on_failure", "dead_letters", "rate_limit"];
 const TIMEOUT: &str = "timeout";
+/// Exporters whose requests have headers for credentials.
+const AUTHORIZED: [&str; 5] = [
+    "elasticsearch",
+    "loki",
+    "otlp",
+    "otlphttp",
+    "prometheusremotewrite",
+];
+const AUTH: &str = "auth";
 
 /// An exporter to a server: with a queue in front of it.
 fn delivered<C: DeserializeOwned + Send + Sync + 'static>(
     name: &'static str,
     signals: &'static [Signal],
     check: fn(&C) -> Found,
-    make: MakeWithin<C>,
+    make: MakeWith<C>,
 ) -> Kind<dyn ExporterSettings> {
+    let is_authorized = AUTHORIZED.contains(&name);
     let read = move |node: &Node, at: &str, problems: &mut Problems| {
         let before = problems.errors();
         // A sink that has a time-out of its own needs none around it.
         let own_timeout = has_timeout::<C>();
+        let auth = match node.get(AUTH).filter(|auth| is_authorized && !auth.is_null()) {
+            Some(auth) => cupola_config::read_at(auth, &format!("{at}.{AUTH}"), problems),
+            None => None,
+        };
         let mut of_sink = node.clone();
         let mut of_delivery = node.clone();
         for entry in node.entries() {
             let key = &*entry.key;
             let delivery = DELIVERY.contains(&key) || (key == TIMEOUT && !own_timeout);
-            if delivery {
+            if key == AUTH && is_authorized {
+                (of_sink, of_delivery) = (of_sink.without(&[key]), of_delivery.without(&[key]));
+            } else if delivery {
                 of_sink = of_sink.without(&[key]);
             } else {
                 of_delivery = of_delivery.without(&[key]);
@@ -274,11 +321,16 @@ fn delivered<C: DeserializeOwned + Send + Sync + 'static>(
         Some(Arc::new(Delivered {
             says_when_full: says("when_full") || says("block_on_overflow") || says("wait_for_result"),
             config,
+            auth,
             delivery,
             make,
         }) as Arc<dyn ExporterSettings>)
     };
-    Kind::read_by(name, signals, read, delivered_schema::<C>, delivered_secrets::<C>)
+    let schema = match is_authorized {
+        true => authorized_schema::<C>,
+        false => delivered_schema::<C>,
+    };
+    Kind::read_by(name, signals, read, schema, delivered_secrets::<C>)
 }
 
 fn has_timeout<C: DeserializeOwned>() -> bool {
@@ -296,16 +348,35 @@ fn delivered_schema<C: DeserializeOwned>() -> Json {
     schema
 }
 
+fn authorized_schema<C: DeserializeOwned>() -> Json {
+    let mut schema = delivered_schema::<C>();
+    schema["properties"][AUTH] = cupola_config::schema::<AuthSettings>();
+    schema
+}
+
 fn delivered_secrets<C: DeserializeOwned>() -> Vec<SecretPath> {
     cupola_config::secret_paths::<C>()
 }
 
 struct Delivered<C> {
     config: C,
+    auth: Option<AuthSettings>,
     delivery: DeliveryConfig,
     /// Whether the settings say what becomes of a batch that the queue has no room for.
     says_when_full: bool,
-    make: MakeWithin<C>,
+    make: MakeWith<C>,
+}
+
+impl<C> Delivered<C> {
+    /// The destination alone.
+    fn sink(&self, authenticators: &Authenticators) -> Made {
+        let credentials = authenticators.credentials(self.auth.as_ref());
+        let with = With {
+            timeout: self.delivery.timeout,
+            credentials: credentials.map_err(BuildError::of)?,
+        };
+        (self.make)(&self.config, with)
+    }
 }
 
 impl<C: Send + Sync> ExporterSettings for Delivered<C> {
@@ -322,7 +393,7 @@ impl<C: Send + Sync> ExporterSettings for Delivered<C> {
                 _ => None,
             };
             let letters = context.directory.join(DEAD_LETTERS).join(folder(&context.id));
-            let sink = (self.make)(&self.config, delivery.timeout)?;
+            let sink = self.sink(&context.authenticators)?;
             let id = context.id.to_string();
             let started =
                 Exporter::start(id, delivery, sink, storage, Some(letters), context.held.clone()).await;
@@ -339,8 +410,13 @@ impl<C: Send + Sync> ExporterSettings for Delivered<C> {
         .boxed()
     }
 
-    fn destination(&self) -> Result<Arc<dyn Component>, BuildError> {
-        (self.make)(&self.config, self.delivery.timeout)
+    fn destination(&self, authenticators: &Authenticators) -> Result<Arc<dyn Component>, BuildError> {
+        self.sink(authenticators)
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let reference = Reference::of("", self.auth.as_ref(), Side::Client);
+        reference.into_iter().collect()
     }
 
     fn storage(&self) -> Option<String> {

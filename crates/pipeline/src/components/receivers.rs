@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cupola_export::Sample;
+use cupola_export::auth::AuthSettings;
 use cupola_telemetry::Signal;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{ALL, LOGS, METRICS, TRACES, findings};
 use crate::graph::Context;
+use crate::graph::extensions::{Reference, Side};
 use crate::graph::kinds::{BuildError, Kind, Receiver, ReceiverSettings, Registry, SignalSinks};
 use crate::processors::ConfigError;
 use crate::receivers::StartError as HttpStartError;
@@ -24,9 +26,17 @@ use crate::receivers::prometheus_remote_write::{
 };
 use crate::receivers::zipkin::{RunningZipkin, ZipkinReceiver, ZipkinReceiverConfig};
 
+/// The setting `auth` of a listener, and the key below which it stands.
+type Auth<'c> = (&'static str, Option<&'c AuthSettings>);
+
+fn references(auths: Vec<Auth<'_>>) -> Vec<Reference> {
+    let reference = |(prefix, auth)| Reference::of(prefix, auth, Side::Server);
+    auths.into_iter().filter_map(reference).collect()
+}
+
 /// A server of one protocol over HTTP.
 macro_rules! http_receiver {
-    ($config:ty, $receiver:ty, $running:ty, $listens:expr, $addresses:expr) => {
+    ($config:ty, $receiver:ty, $running:ty, $listens:expr, $addresses:expr, $auths:expr) => {
         impl ReceiverSettings for Http<$config> {
             fn start(
                 &self,
@@ -34,7 +44,10 @@ macro_rules! http_receiver {
                 sinks: SignalSinks,
             ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
                 async move {
-                    let started = <$receiver>::start(self.0.clone(), Arc::new(sinks), context.ingest).await;
+                    let (config, sinks) = (self.0.clone(), Arc::new(sinks));
+                    let authenticators = &context.authenticators;
+                    let started =
+                        <$receiver>::start_with(config, sinks, context.ingest, authenticators).await;
                     let running = started.map_err(|error| match error {
                         HttpStartError::Listen {
                             endpoint,
@@ -51,6 +64,11 @@ macro_rules! http_receiver {
             fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
                 let listens: fn(&$config) -> Vec<(&'static str, SocketAddr)> = $listens;
                 listens(&self.0)
+            }
+
+            fn references(&self) -> Vec<Reference> {
+                let auths: for<'c> fn(&'c $config) -> Vec<Auth<'c>> = $auths;
+                references(auths(&self.0))
             }
         }
 
@@ -77,28 +95,24 @@ http_receiver!(
     LokiReceiver,
     RunningLoki,
     |config| vec![("http", config.listens())],
-    |running| vec![("http", running.addr)]
+    |running| vec![("http", running.addr)],
+    |config| vec![("protocols.http.", config.protocols.http.auth.as_ref())]
 );
 http_receiver!(
     RemoteWriteReceiverConfig,
     RemoteWriteReceiver,
     RunningRemoteWrite,
     |config| vec![("http", config.endpoint.0)],
-    |running| vec![("http", running.addr)]
+    |running| vec![("http", running.addr)],
+    |config| vec![("", config.auth.as_ref())]
 );
 http_receiver!(
     ZipkinReceiverConfig,
     ZipkinReceiver,
     RunningZipkin,
     |config| vec![("http", config.endpoint.0)],
-    |running| vec![("http", running.addr)]
-);
-http_receiver!(
-    PrometheusReceiverConfig,
-    PrometheusReceiver,
-    RunningPrometheus,
-    |_| Vec::new(),
-    |_| Vec::new()
+    |running| vec![("http", running.addr)],
+    |config| vec![("", config.auth.as_ref())]
 );
 http_receiver!(
     JaegerReceiverConfig,
@@ -113,6 +127,12 @@ http_receiver!(
         both.into_iter()
             .filter_map(|(protocol, address)| Some((protocol, address?)))
             .collect()
+    },
+    |config| {
+        let protocols = &config.protocols;
+        let grpc = protocols.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref());
+        let thrift = protocols.thrift_http.as_ref().and_then(|http| http.auth.as_ref());
+        vec![("protocols.grpc.", grpc), ("protocols.thrift_http.", thrift)]
     }
 );
 
@@ -164,6 +184,32 @@ where
 
 struct Http<C>(C);
 
+/// Nobody connects to it.
+impl ReceiverSettings for Http<PrometheusReceiverConfig> {
+    fn start(
+        &self,
+        context: Context,
+        sinks: SignalSinks,
+    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
+        async move {
+            let started = PrometheusReceiver::start(self.0.clone(), Arc::new(sinks), context.ingest).await;
+            Ok(Arc::new(started.map_err(BuildError::of)?) as Arc<dyn Receiver>)
+        }
+        .boxed()
+    }
+}
+
+#[async_trait]
+impl Receiver for RunningPrometheus {
+    async fn shutdown(&self) {
+        RunningPrometheus::shutdown(self).await;
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        RunningPrometheus::collect(self, samples);
+    }
+}
+
 struct Otlp(OtlpSettings);
 
 impl ReceiverSettings for Otlp {
@@ -174,7 +220,8 @@ impl ReceiverSettings for Otlp {
     ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
         async move {
             let config = self.0.config();
-            let started = OtlpReceiver::start(config, Arc::new(sinks), context.ingest).await;
+            let (sinks, authenticators) = (Arc::new(sinks), &context.authenticators);
+            let started = OtlpReceiver::start_with(config, sinks, context.ingest, authenticators).await;
             let running = started.map_err(|error| match error {
                 ReceiverError::Listen {
                     endpoint,
@@ -198,6 +245,20 @@ impl ReceiverSettings for Otlp {
             .filter_map(|(protocol, address)| Some((protocol, address?)))
             .collect()
     }
+
+    fn references(&self) -> Vec<Reference> {
+        let config = self.0.config();
+        references(vec![
+            (
+                "protocols.grpc.",
+                config.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref()),
+            ),
+            (
+                "protocols.http.",
+                config.http.as_ref().and_then(|http| http.auth.as_ref()),
+            ),
+        ])
+    }
 }
 
 #[async_trait]
@@ -220,6 +281,7 @@ impl Receiver for RunningReceiver {
             }
             samples.push(one);
         }
+        self.collect_guards(samples);
     }
 
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cupola_config::ComponentId;
 use cupola_telemetry::memory::MemoryBudget;
 
+use crate::auth::Authenticators;
 use crate::ottl::{Env, SystemEnv};
 
 /// The surroundings of one component.
@@ -22,6 +23,8 @@ pub struct Context {
     pub memory: Arc<dyn MemoryProbe>,
     pub env: Arc<dyn Env + Send>,
     pub extensions: Arc<Extensions>,
+    /// What the settings of a component name as `auth`.
+    pub authenticators: Arc<Authenticators>,
     /// The environment of the process.
     pub variables: Arc<BTreeMap<String, String>>,
     /// Of an exporter: a pipeline hands its batches to others as well.
@@ -40,6 +43,7 @@ impl Context {
             memory: Arc::new(NoProbe),
             env: Arc::new(SystemEnv),
             extensions: Arc::default(),
+            authenticators: Arc::default(),
             variables: Arc::default(),
             one_of_several: false,
             directory: directory.to_owned(),

@@ -12,6 +12,8 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use super::context::Context;
+use super::extensions::{ExtensionSettings, Reference};
+use crate::auth::Authenticators;
 use crate::connectors::Outputs;
 
 /// A component could not be made or started.
@@ -90,6 +92,11 @@ pub trait ReceiverSettings: Send + Sync {
     fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
         Vec::new()
     }
+
+    /// The authenticators that its settings name.
+    fn references(&self) -> Vec<Reference> {
+        Vec::new()
+    }
 }
 
 /// Settings of a processor, read and checked.
@@ -106,8 +113,13 @@ pub trait ExporterSettings: Send + Sync {
     fn build<'a>(&'a self, context: Context) -> BoxFuture<'a, Result<Arc<dyn Component>, BuildError>>;
 
     /// The destination alone, without a queue: what dead letters are sent to again.
-    fn destination(&self) -> Result<Arc<dyn Component>, BuildError> {
+    fn destination(&self, _authenticators: &Authenticators) -> Result<Arc<dyn Component>, BuildError> {
         Err(BuildError::new("it leaves no dead letters"))
+    }
+
+    /// The authenticators that its settings name.
+    fn references(&self) -> Vec<Reference> {
+        Vec::new()
     }
 
     /// The extension that keeps its queue.
@@ -223,6 +235,8 @@ pub struct Registry {
     pub processors: Vec<Kind<dyn ProcessorSettings>>,
     pub exporters: Vec<Kind<dyn ExporterSettings>>,
     pub connectors: Vec<ConnectorKind>,
+    /// Those that components refer to by name: authenticators.
+    pub extensions: Vec<Kind<dyn ExtensionSettings>>,
     /// Components of the Collector that we do not have, and what to use instead.
     pub absent: Vec<(&'static str, &'static str)>,
 }

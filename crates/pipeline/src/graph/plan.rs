@@ -1,10 +1,11 @@
 //! A configuration of pipelines, read and checked, before anything is made of it.
 //!
 //! Reads the sections `receivers`, `processors`, `exporters`, `connectors` and `service.pipelines` of the Collector's
-//! format and reports everything that is wrong with them at once. Refuses to start, to open or to listen: what can only
+//! format, and of `extensions` the authenticators, and reports everything that is wrong with them at once. Refuses to start, to open or to listen: what can only
 //! be known by trying is found out by [`super::running`].
 
 mod components;
+mod extensions;
 mod pipelines;
 mod wiring;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use cupola_config::{ComponentId, Node, Problems};
 use cupola_telemetry::Signal;
 
+use super::extensions::{ExtensionSettings, Reference};
 use super::id::PipelineId;
 use super::kinds::{ConnectorSettings, ExporterSettings, ProcessorSettings, ReceiverSettings, Registry};
 
@@ -25,6 +27,8 @@ pub struct Plan {
     pub processors: BTreeMap<ComponentId, Planned<dyn ProcessorSettings>>,
     pub exporters: BTreeMap<ComponentId, Planned<dyn ExporterSettings>>,
     pub connectors: BTreeMap<ComponentId, Planned<dyn ConnectorSettings>>,
+    /// Those that components of pipelines refer to.
+    pub extensions: BTreeMap<ComponentId, Planned<dyn ExtensionSettings>>,
     pub pipelines: BTreeMap<PipelineId, Pipeline>,
 }
 
@@ -69,6 +73,8 @@ impl Plan {
         let pipelines = pipelines::read(root, &read.names, problems);
         wiring::check(&pipelines, &read.names, problems);
         read.check_storage(root, problems);
+        let extensions = extensions::Extensions::read(root, registry, problems);
+        read.check_references(&extensions, problems);
         if problems.errors() > before {
             return None;
         }
@@ -76,7 +82,7 @@ impl Plan {
             .into_iter()
             .map(|(id, placed)| (id, placed.pipeline))
             .collect();
-        Some(read.into_plan(pipelines))
+        Some(read.into_plan(pipelines, extensions))
     }
 
     /// Pipelines in which `connector` is an exporter, which feed it.
@@ -100,6 +106,15 @@ impl Plan {
         self.pipelines
             .values()
             .any(|pipeline| pipeline.exporters.len() > 1 && pipeline.exporters.contains(exporter))
+    }
+
+    /// The authenticators that a component names.
+    pub(super) fn references(&self, component: &ComponentId) -> Vec<Reference> {
+        let receiver = self.receivers.get(component);
+        let exporter = self.exporters.get(component);
+        let of_receiver = receiver.map(|planned| planned.settings.references());
+        let of_exporter = exporter.map(|planned| planned.settings.references());
+        of_receiver.into_iter().chain(of_exporter).flatten().collect()
     }
 
     /// Signals of the pipelines that feed a connector.

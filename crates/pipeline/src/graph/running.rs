@@ -23,6 +23,7 @@ use super::id::PipelineId;
 use super::kinds::{BuildError, Receiver};
 use super::plan::Plan;
 use super::station::Station;
+use crate::auth::Authenticators;
 use edges::Edges;
 
 pub use reload::{ReloadError, Reloaded};
@@ -31,7 +32,7 @@ pub use reload::{ReloadError, Reloaded};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the {role} `{id}`")]
 pub struct StartError {
-    /// `receiver`, `processor`, `exporter` or `connector`.
+    /// `receiver`, `processor`, `exporter`, `connector` or `extension`.
     pub role: &'static str,
     pub id: ComponentId,
     #[source]
@@ -54,6 +55,7 @@ type Ended = bool;
 struct Running {
     plan: Arc<Plan>,
     edges: Edges,
+    authenticators: Arc<Authenticators>,
     exporters: BTreeMap<ComponentId, Arc<Station>>,
     connectors: BTreeMap<ComponentId, Arc<Station>>,
     /// A processor is made once for each pipeline that has it.
@@ -64,8 +66,10 @@ struct Running {
 impl Pipelines {
     /// Makes and joins all components, receivers last. What was made is ended again if one fails.
     pub async fn start(plan: Plan, context: Context) -> Result<Pipelines, StartError> {
+        let authenticators = Arc::new(plan.make_authenticators()?);
         let mut running = Running {
             plan: Arc::new(plan),
+            authenticators,
             ..Running::default()
         };
         match running.make_all(&context).await {

@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod decompress;
+pub(crate) mod guard;
 pub(crate) mod headers;
 pub(crate) mod intake;
 mod opening;

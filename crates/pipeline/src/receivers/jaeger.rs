@@ -26,14 +26,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cupola_config::Endpoint;
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::ServerTlsSettings;
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::Signal;
 use cupola_telemetry::memory::MemoryBudget;
 use serde::{Deserialize, Deserializer};
 
 use super::http::config::HttpServerConfig;
+use super::http::guard::Guard;
 use super::http::intake::Intake;
 use super::http::server::{HttpServer, StartError};
+use crate::auth::Authenticators;
 use crate::processors::ConfigError;
 use grpc::Calls;
 use http::Batches;
@@ -65,6 +69,9 @@ pub struct JaegerGrpcConfig {
     pub endpoint: Endpoint,
     /// Largest message, before and after decompression.
     pub max_recv_msg_size_mib: u64,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may send; anybody without it.
+    pub auth: Option<AuthSettings>,
 }
 
 impl Default for JaegerGrpcConfig {
@@ -72,6 +79,8 @@ impl Default for JaegerGrpcConfig {
         Self {
             endpoint: Endpoint::loopback(GRPC_PORT),
             max_recv_msg_size_mib: 4,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -111,6 +120,11 @@ impl JaegerReceiverConfig {
                 "must be greater than zero",
             ));
         }
+        if let Some(tls) = protocols.grpc.as_ref().and_then(|grpc| grpc.tls.as_ref()) {
+            tls.validate().map_err(|error| {
+                ConfigError::setting(format!("protocols.grpc.tls.{}", error.key), error.problem)
+            })?;
+        }
         let http = protocols.thrift_http.as_ref();
         http.map_or(Ok(()), |http| http.validate("protocols.thrift_http."))
     }
@@ -127,6 +141,16 @@ impl JaegerReceiver {
         sink: Arc<dyn Sink>,
         memory: MemoryBudget,
     ) -> Result<RunningJaeger, StartError> {
+        Self::start_with(config, sink, memory, &Authenticators::default()).await
+    }
+
+    /// The same, with the authenticators that settings may name.
+    pub async fn start_with(
+        config: JaegerReceiverConfig,
+        sink: Arc<dyn Sink>,
+        memory: MemoryBudget,
+        authenticators: &Authenticators,
+    ) -> Result<RunningJaeger, StartError> {
         config.validate()?;
         let mut running = RunningJaeger {
             grpc_addr: None,
@@ -138,10 +162,12 @@ impl JaegerReceiver {
         if let Some(grpc) = &config.protocols.grpc {
             let mib = usize::try_from(grpc.max_recv_msg_size_mib).unwrap_or(usize::MAX);
             let limits = (mib.saturating_mul(1024 * 1024), timeout);
+            let guard = Guard::new(grpc.tls.as_ref(), grpc.auth.as_ref(), authenticators)
+                .map_err(StartError::from)?;
             let calls = Arc::new(Calls {
                 intake: Intake::new(Signal::Traces, "grpc", limits, sink.clone(), memory.clone()),
             });
-            let server = HttpServer::start("jaeger", grpc.endpoint, timeout, calls.clone()).await?;
+            let server = HttpServer::start("jaeger", grpc.endpoint, timeout, guard, calls.clone()).await?;
             running.grpc_addr = Some(server.addr);
             running.grpc = Some((calls, server));
         }
@@ -150,7 +176,8 @@ impl JaegerReceiver {
                 intake: Intake::new(Signal::Traces, "http", http.limits(), sink, memory),
             });
             let endpoint = http.endpoint(THRIFT_HTTP_PORT);
-            let server = HttpServer::start("jaeger", endpoint, http.read_timeout.0, posts.clone()).await?;
+            let (guard, timeout) = (http.guard(authenticators)?, http.read_timeout.0);
+            let server = HttpServer::start("jaeger", endpoint, timeout, guard, posts.clone()).await?;
             running.thrift_http_addr = Some(server.addr);
             running.thrift_http = Some((posts, server));
         }
@@ -186,11 +213,13 @@ impl RunningJaeger {
 
     /// Adds what is counted.
     pub fn collect(&self, samples: &mut Vec<Sample>) {
-        if let Some((calls, _)) = &self.grpc {
+        if let Some((calls, server)) = &self.grpc {
             calls.intake.collect(samples);
+            server.collect("grpc", samples);
         }
-        if let Some((posts, _)) = &self.thrift_http {
+        if let Some((posts, server)) = &self.thrift_http {
             posts.intake.collect(samples);
+            server.collect("http", samples);
         }
     }
 }

@@ -39,6 +39,7 @@ use super::http::posts::{LeftOut, Posts, post};
 use super::http::refusal::{Refusal, quote};
 use super::http::response::ResponseBody;
 use super::http::server::{HttpServer, Service, StartError};
+use crate::auth::Authenticators;
 use crate::processors::ConfigError;
 use convert::Converter;
 
@@ -94,14 +95,24 @@ impl LokiReceiver {
         sink: Arc<dyn Sink>,
         memory: MemoryBudget,
     ) -> Result<RunningLoki, StartError> {
+        Self::start_with(config, sink, memory, &Authenticators::default()).await
+    }
+
+    /// The same, with the authenticators that settings may name.
+    pub async fn start_with(
+        config: LokiReceiverConfig,
+        sink: Arc<dyn Sink>,
+        memory: MemoryBudget,
+        authenticators: &Authenticators,
+    ) -> Result<RunningLoki, StartError> {
         config.validate()?;
         let http = &config.protocols.http;
         let endpoint = Arc::new(Push {
             intake: Intake::new(Signal::Logs, "http", http.limits(), sink, memory),
             use_incoming_timestamp: config.use_incoming_timestamp,
         });
-        let server =
-            HttpServer::start("loki", http.endpoint(PORT), http.read_timeout.0, endpoint.clone()).await?;
+        let (guard, timeout) = (http.guard(authenticators)?, http.read_timeout.0);
+        let server = HttpServer::start("loki", http.endpoint(PORT), timeout, guard, endpoint.clone()).await?;
         Ok(RunningLoki {
             addr: server.addr,
             push: endpoint,
@@ -128,6 +139,7 @@ impl RunningLoki {
     /// Adds what is counted.
     pub fn collect(&self, samples: &mut Vec<Sample>) {
         self.push.intake.collect(samples);
+        self.server.collect("http", samples);
     }
 }
 

@@ -20,7 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use cupola_export::Sink;
+use cupola_export::{Sample, Sink};
 use cupola_telemetry::memory::MemoryBudget;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -36,15 +36,19 @@ pub(crate) use grpc::fuzz_grpc_message;
 pub use settings::OtlpSettings;
 pub use stats::{ReceiverStats, SignalStats, StatSample, TransportStats};
 
+use crate::auth::Authenticators;
 use crate::receivers::http::connection::Tasks;
+use crate::receivers::http::guard::GuardError;
 use ingest::Ingest;
-use server::{Port, Server};
+use server::{Guards, Port, Server};
 
 /// A receiver that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
     #[error(transparent)]
     Config(#[from] OtlpReceiverConfigError),
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     #[error("cannot listen on {endpoint} for OTLP/{transport}; is another process using the port?")]
     Listen {
         endpoint: SocketAddr,
@@ -65,7 +69,18 @@ impl OtlpReceiver {
         sink: Arc<dyn Sink>,
         memory: MemoryBudget,
     ) -> Result<RunningReceiver, ReceiverError> {
+        OtlpReceiver::start_with(config, sink, memory, &Authenticators::default()).await
+    }
+
+    /// The same, with the authenticators that settings may name.
+    pub async fn start_with(
+        config: OtlpReceiverConfig,
+        sink: Arc<dyn Sink>,
+        memory: MemoryBudget,
+        authenticators: &Authenticators,
+    ) -> Result<RunningReceiver, ReceiverError> {
         config.validate()?;
+        let guards = Guards::new(&config, authenticators)?;
         let grpc = match &config.grpc {
             Some(grpc) => Some(listen(grpc.endpoint, "gRPC").await?),
             None => None,
@@ -83,10 +98,11 @@ impl OtlpReceiver {
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
             shutdown_timeout: config.shutdown_timeout,
+            guards: guards.clone(),
         };
         let ingest = Ingest::new(sink, memory, stats);
         let tasks = Tasks::new(running.tasks.clone(), running.abort.clone());
-        let server = Arc::new(Server::new(config, ingest, running.stop.clone(), tasks));
+        let server = Arc::new(Server::new(config, guards, ingest, running.stop.clone(), tasks));
         let ports = [(grpc, Port::Grpc), (http, Port::Http)];
         for ((listener, address), port) in ports.into_iter().filter_map(|(one, port)| Some((one?, port))) {
             tracing::info!(%address, port = port.as_str(), "otlp receiver listening");
@@ -122,11 +138,18 @@ pub struct RunningReceiver {
     abort: CancellationToken,
     tasks: TaskTracker,
     shutdown_timeout: std::time::Duration,
+    guards: Guards,
 }
 
 impl RunningReceiver {
     pub fn stats(&self) -> &Arc<ReceiverStats> {
         &self.stats
+    }
+
+    /// Adds what is counted of handshakes and credentials.
+    pub fn collect_guards(&self, samples: &mut Vec<Sample>) {
+        self.guards.grpc.collect("grpc", samples);
+        self.guards.http.collect("http", samples);
     }
 
     /// Stops accepting, finishes requests in flight, closes idle connections. Requests that are still not

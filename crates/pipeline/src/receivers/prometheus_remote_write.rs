@@ -34,6 +34,8 @@ use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::ServerTlsSettings;
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::encode::MetricsEncoder;
 use cupola_telemetry::memory::MemoryBudget;
@@ -50,6 +52,7 @@ use super::http::response::ResponseBody;
 use super::http::server::{HttpServer, Service, StartError};
 use super::series::Series;
 use super::series::write::Rules;
+use crate::auth::Authenticators;
 use crate::processors::ConfigError;
 pub use targets::TARGETS_MAX;
 use targets::Targets;
@@ -67,6 +70,9 @@ pub struct RemoteWriteReceiverConfig {
     pub read_timeout: TimeSpan,
     /// Without effect, as in [`HttpServerConfig`].
     pub include_metadata: bool,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may send; anybody without it.
+    pub auth: Option<AuthSettings>,
 }
 
 impl Default for RemoteWriteReceiverConfig {
@@ -77,6 +83,8 @@ impl Default for RemoteWriteReceiverConfig {
             max_request_body_size: ByteSize(10 * 1024 * 1024),
             read_timeout: http.read_timeout,
             include_metadata: false,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -88,6 +96,8 @@ impl RemoteWriteReceiverConfig {
             max_request_body_size: self.max_request_body_size,
             read_timeout: self.read_timeout,
             include_metadata: self.include_metadata,
+            tls: self.tls.clone(),
+            auth: self.auth.clone(),
         }
     }
 
@@ -107,6 +117,16 @@ impl RemoteWriteReceiver {
         sink: Arc<dyn Sink>,
         memory: MemoryBudget,
     ) -> Result<RunningRemoteWrite, StartError> {
+        Self::start_with(config, sink, memory, &Authenticators::default()).await
+    }
+
+    /// The same, with the authenticators that settings may name.
+    pub async fn start_with(
+        config: RemoteWriteReceiverConfig,
+        sink: Arc<dyn Sink>,
+        memory: MemoryBudget,
+        authenticators: &Authenticators,
+    ) -> Result<RunningRemoteWrite, StartError> {
         config.validate()?;
         let http = config.http();
         let write = Arc::new(Write {
@@ -114,8 +134,9 @@ impl RemoteWriteReceiver {
             targets: Arc::default(),
             exemplars_dropped: AtomicU64::new(0),
         });
+        let (guard, timeout) = (http.guard(authenticators)?, http.read_timeout.0);
         let name = "prometheusremotewrite";
-        let server = HttpServer::start(name, config.endpoint, http.read_timeout.0, write.clone()).await?;
+        let server = HttpServer::start(name, config.endpoint, timeout, guard, write.clone()).await?;
         Ok(RunningRemoteWrite {
             addr: server.addr,
             write,
@@ -142,6 +163,7 @@ impl RunningRemoteWrite {
     /// Adds what is counted.
     pub fn collect(&self, samples: &mut Vec<Sample>) {
         self.write.intake.collect(samples);
+        self.server.collect("http", samples);
         samples.push(Sample::count(
             "cupola_receiver_exemplars_dropped_total",
             "Exemplars without a sample of their series in the same request.",

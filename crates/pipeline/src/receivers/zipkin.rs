@@ -31,6 +31,8 @@ use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::ServerTlsSettings;
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Signal, TenantId};
@@ -44,6 +46,7 @@ use super::http::posts::{LeftOut, Posts, post};
 use super::http::refusal::{Refusal, quote};
 use super::http::response::ResponseBody;
 use super::http::server::{HttpServer, Service, StartError};
+use crate::auth::Authenticators;
 use crate::processors::ConfigError;
 use convert::Rules;
 
@@ -62,6 +65,9 @@ pub struct ZipkinReceiverConfig {
     pub read_timeout: TimeSpan,
     /// Without effect, as in [`HttpServerConfig`].
     pub include_metadata: bool,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may send; anybody without it.
+    pub auth: Option<AuthSettings>,
 }
 
 impl Default for ZipkinReceiverConfig {
@@ -73,6 +79,8 @@ impl Default for ZipkinReceiverConfig {
             max_request_body_size: http.max_request_body_size,
             read_timeout: http.read_timeout,
             include_metadata: false,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -84,6 +92,8 @@ impl ZipkinReceiverConfig {
             max_request_body_size: self.max_request_body_size,
             read_timeout: self.read_timeout,
             include_metadata: self.include_metadata,
+            tls: self.tls.clone(),
+            auth: self.auth.clone(),
         }
     }
 
@@ -103,13 +113,24 @@ impl ZipkinReceiver {
         sink: Arc<dyn Sink>,
         memory: MemoryBudget,
     ) -> Result<RunningZipkin, StartError> {
+        Self::start_with(config, sink, memory, &Authenticators::default()).await
+    }
+
+    /// The same, with the authenticators that settings may name.
+    pub async fn start_with(
+        config: ZipkinReceiverConfig,
+        sink: Arc<dyn Sink>,
+        memory: MemoryBudget,
+        authenticators: &Authenticators,
+    ) -> Result<RunningZipkin, StartError> {
         config.validate()?;
         let http = config.http();
         let spans = Arc::new(Spans {
             intake: Intake::new(Signal::Traces, "http", http.limits(), sink, memory),
             parse_string_tags: config.parse_string_tags,
         });
-        let server = HttpServer::start("zipkin", config.endpoint, http.read_timeout.0, spans.clone()).await?;
+        let (guard, timeout) = (http.guard(authenticators)?, http.read_timeout.0);
+        let server = HttpServer::start("zipkin", config.endpoint, timeout, guard, spans.clone()).await?;
         Ok(RunningZipkin {
             addr: server.addr,
             spans,
@@ -136,6 +157,7 @@ impl RunningZipkin {
     /// Adds what is counted.
     pub fn collect(&self, samples: &mut Vec<Sample>) {
         self.spans.intake.collect(samples);
+        self.server.collect("http", samples);
     }
 }
 

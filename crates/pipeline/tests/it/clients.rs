@@ -2,10 +2,10 @@
 //! is compared value by value. Clients in other languages are programs under `tests/clients/`, installed
 //! from their package registry with pinned versions; one that cannot be had is skipped and says why.
 
-mod expected;
+pub(crate) mod expected;
 mod node;
 pub(crate) mod programs;
-mod python;
+pub(crate) mod python;
 mod rust;
 
 use cupola_telemetry::memory::MemoryBudget;

@@ -1,7 +1,7 @@
 //! The component graph: what a configuration says is what runs, mistakes are all told, and changes lose nothing.
 
 mod batching;
-mod bench_components;
+pub(crate) mod bench_components;
 mod passing;
 mod plans;
 mod reloads;

@@ -12,5 +12,6 @@ mod ottl;
 mod payloads;
 mod processors;
 mod receivers;
+mod security;
 mod support;
 mod throughput;

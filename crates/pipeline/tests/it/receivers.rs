@@ -6,7 +6,7 @@ mod metrics;
 mod programs;
 mod prometheus;
 mod prometheus_remote_write;
-mod prometheus_server;
+pub(crate) mod prometheus_server;
 mod zipkin;
 
 use std::sync::Arc;

@@ -6,7 +6,9 @@ use cupola_config::nearest::nearest;
 use cupola_config::{ComponentId, Entry, Node, Place, Problem, Problems};
 use cupola_telemetry::Signal;
 
+use super::extensions::Extensions;
 use super::{Pipeline, Plan, Planned};
+use crate::graph::extensions::Reference;
 use crate::graph::id::PipelineId;
 use crate::graph::kinds::{
     ConnectorSettings, ExporterSettings, Kind, ProcessorSettings, ReceiverSettings, Registry,
@@ -148,8 +150,44 @@ impl Sections {
         }
     }
 
+    /// Authenticators must be there, and for the side of those who name them.
+    pub(super) fn check_references(&self, extensions: &Extensions, problems: &mut Problems) {
+        for (id, planned) in &self.receivers {
+            let references = planned.settings.references();
+            extensions.check(
+                &format!("receivers.{id}"),
+                &planned.written,
+                &references,
+                problems,
+            );
+        }
+        for (id, planned) in &self.exporters {
+            let references = planned.settings.references();
+            extensions.check(
+                &format!("exporters.{id}"),
+                &planned.written,
+                &references,
+                problems,
+            );
+        }
+        extensions.unused(&self.references(), problems);
+    }
+
+    /// All authenticators that are named.
+    fn references(&self) -> Vec<Reference> {
+        let receivers = self
+            .receivers
+            .values()
+            .map(|planned| planned.settings.references());
+        let exporters = self
+            .exporters
+            .values()
+            .map(|planned| planned.settings.references());
+        receivers.chain(exporters).flatten().collect()
+    }
+
     /// A plan of those components that a pipeline has.
-    pub(super) fn into_plan(self, pipelines: BTreeMap<PipelineId, Pipeline>) -> Plan {
+    pub(super) fn into_plan(self, pipelines: BTreeMap<PipelineId, Pipeline>, extensions: Extensions) -> Plan {
         let used: BTreeSet<&ComponentId> = pipelines
             .values()
             .flat_map(|pipeline| pipeline.receivers.iter().chain(&pipeline.exporters))
@@ -158,13 +196,18 @@ impl Sections {
             .values()
             .flat_map(|pipeline| &pipeline.processors)
             .collect();
-        Plan {
+        let mut plan = Plan {
             receivers: only(self.receivers, &used),
             processors: only(self.processors, &processors),
             exporters: only(self.exporters, &used),
             connectors: only(self.connectors, &used),
-            pipelines,
-        }
+            ..Plan::default()
+        };
+        let components = plan.receivers.keys().chain(plan.exporters.keys());
+        let references: Vec<Reference> = components.flat_map(|id| plan.references(id)).collect();
+        plan.extensions = extensions.into_used(&references);
+        plan.pipelines = pipelines;
+        plan
     }
 }
 

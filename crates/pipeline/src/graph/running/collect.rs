@@ -14,6 +14,7 @@ impl Pipelines {
     /// All numbers of all components, each with the label that says which component it is.
     pub fn collect(&self, samples: &mut Vec<Sample>) {
         let running = self.running.read().clone();
+        running.authenticators.collect(samples);
         for (id, receiver) in &running.receivers {
             labelled(samples, "receiver", id, |samples| receiver.collect(samples));
         }

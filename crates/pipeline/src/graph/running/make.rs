@@ -64,6 +64,7 @@ impl Running {
     fn surroundings(&self, id: &ComponentId, context: &Context) -> Context {
         Context {
             one_of_several: self.plan.is_one_of_several(id),
+            authenticators: self.authenticators.clone(),
             ..context.of(id)
         }
     }
@@ -116,7 +117,10 @@ impl Running {
         };
         let of = |signal| self.edges.of(From::Receiver(id.clone(), signal)) as Arc<dyn Sink>;
         let sinks = SignalSinks(Signal::ALL.map(of));
-        let started = planned.settings.start(context.of(id), sinks).await;
+        let started = planned
+            .settings
+            .start(self.surroundings(id, context), sinks)
+            .await;
         let receiver = started.map_err(failed("receiver", id))?;
         self.receivers.insert(id.clone(), receiver);
         Ok(())

@@ -16,6 +16,7 @@ use cupola_telemetry::Batch;
 
 use super::edges::{From, To};
 use super::{Pipelines, Running, StartError};
+use crate::auth::Authenticators;
 use crate::graph::context::Context;
 use crate::graph::edge::{Edge, Held};
 use crate::graph::id::PipelineId;
@@ -93,6 +94,11 @@ impl Pipelines {
             return Err(ReloadError::Ended);
         }
         let old = self.running.read().clone();
+        // Before anything is ended: what cannot be made changes nothing.
+        let authenticators = plan
+            .authenticators(&old.plan, &old.authenticators)
+            .map_err(ReloadError::Refused)?;
+        let authenticators = Arc::new(authenticators);
         let plan = Arc::new(plan);
         let before = places(&old.plan);
         let after = places(&plan);
@@ -111,7 +117,10 @@ impl Pipelines {
         };
         let free = change.end_what_changes(&plan).await;
         let outcome = match free {
-            true => change.begin(plan.clone()).await.map_err(ReloadError::Refused),
+            true => {
+                let begun = change.begin(plan.clone(), authenticators).await;
+                begun.map_err(ReloadError::Refused)
+            }
             false => {
                 // What has not been ended goes on.
                 change.same = before.difference(&change.ended).cloned().collect();
@@ -131,7 +140,8 @@ impl Pipelines {
             }
             Err(refused) => {
                 let plan = change.old.plan.clone();
-                match change.begin(plan).await {
+                let authenticators = change.old.authenticators.clone();
+                match change.begin(plan, authenticators).await {
                     Ok(running) => {
                         *self.running.write() = running;
                         Err(refused)
@@ -302,9 +312,14 @@ impl Change<'_> {
     }
 
     /// Makes what `plan` has and does not run, leads the edges, and lets go on what was held up.
-    async fn begin(&mut self, plan: Arc<Plan>) -> Result<Running, StartError> {
+    async fn begin(
+        &mut self,
+        plan: Arc<Plan>,
+        authenticators: Arc<Authenticators>,
+    ) -> Result<Running, StartError> {
         let mut running = self.what_goes_on();
         running.plan = plan.clone();
+        running.authenticators = authenticators;
         if let Err(error) = self.make(&mut running).await {
             self.unmake(&running).await;
             return Err(error);
@@ -434,9 +449,13 @@ fn same(at: &At, old: &Plan, new: &Plan) -> bool {
         At::Exporter(id) => {
             written(old.exporters.get(id), new.exporters.get(id))
                 && old.is_one_of_several(id) == new.is_one_of_several(id)
+                && new.refers_to_the_same(old, &new.references(id))
         }
         At::Processor(_, id) => written(old.processors.get(id), new.processors.get(id)),
-        At::Receiver(id) => written(old.receivers.get(id), new.receivers.get(id)),
+        At::Receiver(id) => {
+            written(old.receivers.get(id), new.receivers.get(id))
+                && new.refers_to_the_same(old, &new.references(id))
+        }
         // It keeps what it feeds.
         At::Connector(id) => {
             written(old.connectors.get(id), new.connectors.get(id))

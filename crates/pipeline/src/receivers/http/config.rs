@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::ServerTlsSettings;
 use serde::Deserialize;
 
+use super::guard::{Guard, GuardError};
+use crate::auth::Authenticators;
 use crate::processors::ConfigError;
 
-/// Where requests come in and what bounds them. TLS, CORS and authentication are not part of it.
+/// Where requests come in, from whom, and what bounds them. CORS is not part of it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpServerConfig {
@@ -20,6 +24,9 @@ pub struct HttpServerConfig {
     pub read_timeout: TimeSpan,
     /// Without effect: the tenant is always read from `X-Scope-OrgID`, and nothing else is kept of headers.
     pub include_metadata: bool,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may send; anybody without it.
+    pub auth: Option<AuthSettings>,
 }
 
 impl Default for HttpServerConfig {
@@ -29,6 +36,8 @@ impl Default for HttpServerConfig {
             max_request_body_size: ByteSize(20 * 1024 * 1024),
             read_timeout: TimeSpan(Duration::from_secs(60)),
             include_metadata: false,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -46,7 +55,15 @@ impl HttpServerConfig {
                 "must be greater than zero: a client could hold memory for ever",
             ));
         }
+        if let Some(tls) = &self.tls {
+            tls.validate()
+                .map_err(|error| ConfigError::setting(format!("{prefix}tls.{}", error.key), error.problem))?;
+        }
         Ok(())
+    }
+
+    pub(crate) fn guard(&self, authenticators: &Authenticators) -> Result<Guard, GuardError> {
+        Guard::new(self.tls.as_ref(), self.auth.as_ref(), authenticators)
     }
 
     pub(crate) fn endpoint(&self, port: u16) -> Endpoint {

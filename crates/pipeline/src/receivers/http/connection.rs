@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::guard::Guard;
 use super::opening::Opening;
 use super::response::ResponseBody;
 
@@ -100,6 +101,7 @@ pub(crate) async fn serve_connection<F>(
     stream: TcpStream,
     peer: SocketAddr,
     stop: &CancellationToken,
+    guard: &Guard,
     opening_time_max: Duration,
     handle: impl Fn(Request<Incoming>) -> F + Send + 'static,
 ) where
@@ -115,6 +117,11 @@ pub(crate) async fn serve_connection<F>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set nodelay");
     }
+    let stream = tokio::select! {
+        stream = guard.open(stream, peer) => stream,
+        () = stop.cancelled() => return,
+    };
+    let Some(stream) = stream else { return };
     let opening = Opening::default();
     let stream = TokioIo::new(opening.watch(stream));
     let served = opening.clone();

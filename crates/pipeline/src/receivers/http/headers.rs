@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use ::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use ::http::{Request, Version};
 use bytes::Bytes;
@@ -74,6 +75,9 @@ pub(crate) fn advise(refusal: &Refusal, headers: &mut HeaderMap) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     match refusal {
+        Refusal::Unauthenticated { challenge } => {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
         Refusal::NotPost(_) => drop(headers.insert(ALLOW, HeaderValue::from_static("POST"))),
         Refusal::ContentEncoding(_) => {
             headers.insert(

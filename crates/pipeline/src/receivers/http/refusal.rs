@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ::http::StatusCode;
+use ::http::{HeaderValue, StatusCode};
 use bytes::Bytes;
 use cupola_export::SendError;
 use cupola_export::rpc_status::{FieldViolation, RpcStatus};
@@ -44,6 +44,11 @@ pub(crate) enum Refusal {
     GrpcContentType(String),
     #[error("content encoding {0:?} is not supported; send gzip, zstd, deflate or identity")]
     ContentEncoding(String),
+    #[error("credentials are missing or wrong")]
+    Unauthenticated { challenge: HeaderValue },
+    /// Too many passwords are being checked.
+    #[error("too many credentials are being checked")]
+    Busy,
     #[error("origin {0:?} is not allowed")]
     Origin(String),
     #[error("the request is larger than {bytes_max} bytes")]
@@ -71,7 +76,9 @@ impl Refusal {
     /// The wait to ask for, if the same request may succeed later.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Refusal::OverMemory | Refusal::Closing | Refusal::Slow(_) => Some(RETRY_AFTER_DEFAULT),
+            Refusal::OverMemory | Refusal::Closing | Refusal::Slow(_) | Refusal::Busy => {
+                Some(RETRY_AFTER_DEFAULT)
+            }
             Refusal::Sink(SendError::Retryable { retry_after, .. }) => Some(
                 retry_after
                     .filter(|delay| !delay.is_zero())
@@ -88,11 +95,13 @@ impl Refusal {
             Refusal::ContentType { .. } | Refusal::GrpcContentType(_) | Refusal::ContentEncoding(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
+            Refusal::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Refusal::Origin(_) => StatusCode::FORBIDDEN,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Invalid { .. } | Refusal::Sink(SendError::Permanent { .. }) => StatusCode::BAD_REQUEST,
             // 408 would say more about a slow body, but OTLP clients do not come again after it.
             Refusal::Slow(_)
+            | Refusal::Busy
             | Refusal::OverMemory
             | Refusal::Closing
             | Refusal::Sink(SendError::Retryable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
@@ -109,13 +118,15 @@ impl Refusal {
             | Refusal::GrpcContentType(_)
             | Refusal::Invalid { .. }
             | Refusal::Sink(SendError::Permanent { .. }) => Code::InvalidArgument,
+            Refusal::Unauthenticated { .. } => Code::Unauthenticated,
             Refusal::Origin(_) => Code::PermissionDenied,
             // Without RetryInfo, which would promise that the same request fits later.
             Refusal::TooLarge { .. } => Code::ResourceExhausted,
             Refusal::Slow(_) => Code::DeadlineExceeded,
-            Refusal::OverMemory | Refusal::Closing | Refusal::Sink(SendError::Retryable { .. }) => {
-                Code::Unavailable
-            }
+            Refusal::Busy
+            | Refusal::OverMemory
+            | Refusal::Closing
+            | Refusal::Sink(SendError::Retryable { .. }) => Code::Unavailable,
         }
     }
 

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::header::CONTENT_TYPE;
 use ::http::{Request, Response};
 use cupola_config::Endpoint;
+use cupola_export::Sample;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -15,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Tasks, builder, serve_connection};
+use super::guard::{Guard, GuardError};
+use super::headers::finish_body;
+use super::intake;
 use super::response::ResponseBody;
 use crate::processors::ConfigError;
 
@@ -36,6 +41,8 @@ pub enum StartError {
         receiver: &'static str,
         source: io::Error,
     },
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     #[error("{0}")]
     Client(String),
 }
@@ -52,6 +59,7 @@ pub(crate) struct HttpServer {
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
+    guard: Guard,
 }
 
 impl HttpServer {
@@ -60,6 +68,7 @@ impl HttpServer {
         receiver: &'static str,
         endpoint: Endpoint,
         body_timeout: Duration,
+        guard: Guard,
         service: Arc<S>,
     ) -> Result<HttpServer, StartError> {
         let endpoint = endpoint.0;
@@ -75,17 +84,23 @@ impl HttpServer {
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            guard: guard.clone(),
         };
         let tasks = Tasks::new(server.tasks.clone(), server.abort.clone());
         let stop = server.stop.clone();
         tracing::info!(%addr, receiver, "receiver listening");
         server.tasks.spawn(async move {
             tokio::select! {
-                () = accept(listener, service, body_timeout, tasks, stop.clone()) => {}
+                () = accept(listener, Arc::new(Guarded { guard, service }), body_timeout, tasks, stop.clone()) => {}
                 () = stop.cancelled() => {}
             }
         });
         Ok(server)
+    }
+
+    /// Adds what is counted of the listener.
+    pub(crate) fn collect(&self, transport: &'static str, samples: &mut Vec<Sample>) {
+        self.guard.collect(transport, samples);
     }
 
     pub(crate) async fn shutdown(&self) {
@@ -109,9 +124,29 @@ impl Drop for HttpServer {
     }
 }
 
+/// A service behind a guard.
+struct Guarded<S> {
+    guard: Guard,
+    service: Arc<S>,
+}
+
+impl<S: Service> Guarded<S> {
+    async fn serve(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let Err(refusal) = self.guard.admit(request.headers()).await else {
+            return self.service.serve(request).await;
+        };
+        let kind = request.headers().get(CONTENT_TYPE);
+        if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+            return refusal.grpc_status().into_http();
+        }
+        finish_body(request).await;
+        intake::refusal(&refusal)
+    }
+}
+
 async fn accept<S: Service>(
     listener: TcpListener,
-    service: Arc<S>,
+    service: Arc<Guarded<S>>,
     body_timeout: Duration,
     tasks: Tasks,
     stop: CancellationToken,
@@ -134,12 +169,14 @@ async fn accept<S: Service>(
         let (service, builder, stop, ending) =
             (service.clone(), builder.clone(), stop.clone(), tasks.clone());
         tasks.spawn(async move {
+            let guarded = service.clone();
             let handle = move |request| {
-                let service = service.clone();
-                async move { service.serve(request).await }
+                let guarded = guarded.clone();
+                async move { guarded.serve(request).await }
             };
+            let guard = &service.guard;
             tokio::select! {
-                () = serve_connection(&builder, stream, peer, &stop, body_timeout, handle) => {}
+                () = serve_connection(&builder, stream, peer, &stop, guard, body_timeout, handle) => {}
                 () = ending.aborted() => {}
             }
             drop(place);

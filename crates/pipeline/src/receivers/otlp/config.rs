@@ -3,6 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::{ServerTlsSettings, TlsError};
+
 /// Most connections that can be asked for. Each holds some tens of KiB that no budget counts.
 pub const CONNECTIONS_MAX: usize = 65_536;
 
@@ -39,6 +42,9 @@ pub struct GrpcConfig {
     pub endpoint: SocketAddr,
     /// Largest message, before and after decompression.
     pub message_bytes_max: usize,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may send; anybody without it.
+    pub auth: Option<AuthSettings>,
 }
 
 impl Default for GrpcConfig {
@@ -46,6 +52,8 @@ impl Default for GrpcConfig {
         GrpcConfig {
             endpoint: local(4317),
             message_bytes_max: 4 * 1024 * 1024,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -58,6 +66,9 @@ pub struct HttpConfig {
     pub body_bytes_max: usize,
     /// Which web pages may send; none without it.
     pub cors: Option<CorsConfig>,
+    pub tls: Option<ServerTlsSettings>,
+    /// Who may send, gRPC included; anybody without it.
+    pub auth: Option<AuthSettings>,
 }
 
 impl Default for HttpConfig {
@@ -66,6 +77,8 @@ impl Default for HttpConfig {
             endpoint: local(4318),
             body_bytes_max: 20 * 1024 * 1024,
             cors: None,
+            tls: None,
+            auth: None,
         }
     }
 }
@@ -97,6 +110,11 @@ pub enum OtlpReceiverConfigError {
     CorsHeader(String),
     #[error("{0} must be greater than zero")]
     Zero(&'static str),
+    #[error("protocols.{protocol}: {source}")]
+    Tls {
+        protocol: &'static str,
+        source: TlsError,
+    },
     #[error("connections_max is {0}; at most {CONNECTIONS_MAX} can be served")]
     Connections(usize),
 }
@@ -120,6 +138,15 @@ impl OtlpReceiverConfig {
         }
         if self.connections_max > CONNECTIONS_MAX {
             return Err(OtlpReceiverConfigError::Connections(self.connections_max));
+        }
+        let tls = [
+            ("grpc", self.grpc.as_ref().and_then(|grpc| grpc.tls.as_ref())),
+            ("http", self.http.as_ref().and_then(|http| http.tls.as_ref())),
+        ];
+        for (protocol, tls) in tls {
+            if let Some(Err(source)) = tls.map(ServerTlsSettings::validate) {
+                return Err(OtlpReceiverConfigError::Tls { protocol, source });
+            }
         }
         let Some(cors) = self.http.as_ref().and_then(|http| http.cors.as_ref()) else {
             return Ok(());

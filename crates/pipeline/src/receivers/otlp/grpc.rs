@@ -20,6 +20,7 @@ use super::server::Server;
 use super::stats::{SignalStats, count};
 use crate::receivers::http::body::{Buffer, next_chunk};
 use crate::receivers::http::decompress::Compression;
+use crate::receivers::http::guard::Guard;
 use crate::receivers::http::headers::tenant;
 use crate::receivers::http::refusal::{Refusal, quote};
 use crate::receivers::http::response::ResponseBody;
@@ -44,11 +45,19 @@ fn content_type<B>(request: &Request<B>) -> &str {
 }
 
 /// Serves one call. Always answers in gRPC's terms.
-pub(super) async fn serve<B>(server: &Server, bytes_max: usize, request: Request<B>) -> Response<ResponseBody>
+pub(super) async fn serve<B>(
+    server: &Server,
+    guard: &Guard,
+    bytes_max: usize,
+    request: Request<B>,
+) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
+    if let Err(refusal) = guard.admit(request.headers()).await {
+        return failure(&refusal);
+    }
     let transport = &server.ingest().stats().grpc;
     let path = request.uri().path();
     let signal = [Signal::Logs, Signal::Metrics, Signal::Traces]

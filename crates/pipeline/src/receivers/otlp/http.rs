@@ -20,6 +20,7 @@ use super::ingest::{self, Encoding, count_refusal};
 use super::server::Server;
 use super::stats::{SignalStats, count};
 use crate::receivers::http::body::read;
+use crate::receivers::http::guard::Guard;
 use crate::receivers::http::headers::{advise, compression, finish_body, tenant};
 use crate::receivers::http::refusal::{Refusal, quote};
 use crate::receivers::http::response::ResponseBody;
@@ -30,6 +31,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Serves one request.
 pub(super) async fn serve<B>(
     server: &Server,
+    guard: &Guard,
     config: &HttpConfig,
     request: Request<B>,
 ) -> Response<ResponseBody>
@@ -39,7 +41,12 @@ where
 {
     let origin = request.headers().get(ORIGIN).cloned();
     let encoding = encoding(request.headers());
-    let mut answer = match route(config, &request, encoding) {
+    let routed = match route(config, &request, encoding) {
+        // Browsers ask without credentials whether they may send some.
+        Ok(Route::Preflight) => Ok(Route::Preflight),
+        routed => guard.admit(request.headers()).await.and(routed),
+    };
+    let mut answer = match routed {
         Ok(Route::Preflight) => cors::preflight(config.cors.as_ref(), request.headers())
             .unwrap_or_else(|refusal| failure(&refusal, Encoding::Json)),
         Ok(Route::Export(signal, encoding)) => {
@@ -48,7 +55,9 @@ where
             export(server, config, signal, encoding, request, stats).await
         }
         Err(refusal) => {
-            count(&server.ingest().stats().http.requests_unknown, 1);
+            if !matches!(refusal, Refusal::Unauthenticated { .. } | Refusal::Busy) {
+                count(&server.ingest().stats().http.requests_unknown, 1);
+            }
             finish_body(request).await;
             failure(&refusal, encoding.unwrap_or(Encoding::Json))
         }

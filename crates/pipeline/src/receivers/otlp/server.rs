@@ -17,7 +17,9 @@ use super::config::{HttpConfig, OtlpReceiverConfig};
 use super::ingest::Ingest;
 use super::stats::{TransportStats, count};
 use super::{grpc, http};
+use crate::auth::Authenticators;
 use crate::receivers::http::connection::{Tasks, builder, serve_connection};
+use crate::receivers::http::guard::{Guard, GuardError};
 use crate::receivers::http::response::ResponseBody;
 
 /// After a failed accept, mostly for want of file descriptors.
@@ -38,7 +40,39 @@ impl Port {
     }
 }
 
+/// What stands before the requests of each port.
+#[derive(Clone, Debug)]
+pub(super) struct Guards {
+    pub(super) grpc: Guard,
+    pub(super) http: Guard,
+}
+
+impl Guards {
+    pub(super) fn new(
+        config: &OtlpReceiverConfig,
+        authenticators: &Authenticators,
+    ) -> Result<Guards, GuardError> {
+        let grpc = match &config.grpc {
+            Some(grpc) => Guard::new(grpc.tls.as_ref(), grpc.auth.as_ref(), authenticators)?,
+            None => Guard::default(),
+        };
+        let http = match &config.http {
+            Some(http) => Guard::new(http.tls.as_ref(), http.auth.as_ref(), authenticators)?,
+            None => Guard::default(),
+        };
+        Ok(Guards { grpc, http })
+    }
+
+    fn of(&self, port: Port) -> &Guard {
+        match port {
+            Port::Grpc => &self.grpc,
+            Port::Http => &self.http,
+        }
+    }
+}
+
 pub(super) struct Server {
+    guards: Guards,
     ingest: Ingest,
     config: OtlpReceiverConfig,
     /// Largest message of gRPC on either port, and largest body of plain HTTP on the gRPC port.
@@ -52,6 +86,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(
         config: OtlpReceiverConfig,
+        guards: Guards,
         ingest: Ingest,
         stop: CancellationToken,
         tasks: Tasks,
@@ -60,6 +95,7 @@ impl Server {
         let connections = Arc::new(Semaphore::new(config.connections_max));
         let grpc_message_bytes_max = config.grpc.clone().unwrap_or_default().message_bytes_max;
         Server {
+            guards,
             ingest,
             grpc_message_bytes_max,
             connections,
@@ -140,6 +176,7 @@ impl Server {
             stream,
             peer,
             &self.stop,
+            self.guards.of(port),
             self.config.body_timeout,
             handle,
         )
@@ -147,18 +184,19 @@ impl Server {
     }
 
     async fn handle(&self, port: Port, request: Request<Incoming>) -> Response<ResponseBody> {
+        let guard = self.guards.of(port);
         if grpc::is_grpc(&request) {
-            return grpc::serve(self, self.grpc_message_bytes_max, request).await;
+            return grpc::serve(self, guard, self.grpc_message_bytes_max, request).await;
         }
         match (port, &self.config.http) {
-            (Port::Http, Some(config)) => http::serve(self, config, request).await,
+            (Port::Http, Some(config)) => http::serve(self, guard, config, request).await,
             // Plain HTTP on the gRPC port gets the same answers, without CORS.
             _ => {
                 let config = HttpConfig {
                     body_bytes_max: self.grpc_message_bytes_max,
                     ..HttpConfig::default()
                 };
-                http::serve(self, &config, request).await
+                http::serve(self, guard, &config, request).await
             }
         }
     }

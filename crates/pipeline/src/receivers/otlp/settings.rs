@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use cupola_config::Endpoint;
 use cupola_config::units::ByteSize;
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::ServerTlsSettings;
 use serde::{Deserialize, Deserializer};
 
 use super::config::{CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig};
@@ -35,6 +37,8 @@ pub struct GrpcSettings {
     /// Only `tcp` is there.
     pub transport: Option<Transport>,
     pub max_recv_msg_size_mib: Option<u64>,
+    pub tls: Option<ServerTlsSettings>,
+    pub auth: Option<AuthSettings>,
     /// The tenant is always known, other headers never are.
     pub include_metadata: Option<bool>,
     /// Tuned by Cupola itself; read so that files may have them.
@@ -55,6 +59,8 @@ pub struct HttpSettings {
     pub endpoint: Option<Endpoint>,
     pub max_request_body_size: Option<ByteSize>,
     pub cors: Option<CorsSettings>,
+    pub tls: Option<ServerTlsSettings>,
+    pub auth: Option<AuthSettings>,
     /// The tenant is always known, other headers never are.
     pub include_metadata: Option<bool>,
 }
@@ -98,6 +104,8 @@ impl GrpcSettings {
             message_bytes_max: self
                 .max_recv_msg_size_mib
                 .map_or(default.message_bytes_max, bytes),
+            tls: self.tls,
+            auth: self.auth,
         }
     }
 }
@@ -115,6 +123,8 @@ impl HttpSettings {
                 max_age: cors.max_age.map(Duration::from_secs),
                 allow_credentials: false,
             }),
+            tls: self.tls,
+            auth: self.auth,
         }
     }
 }

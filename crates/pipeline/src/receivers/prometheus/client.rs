@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cupola_export::tls::{ClientTls, TlsSettings};
 use cupola_telemetry::memory::Reservation;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
@@ -30,31 +31,21 @@ pub(super) struct Client {
 impl Client {
     /// The reason, if certificates cannot be read.
     pub(super) fn new(config: &ScrapeConfig) -> Result<Client, String> {
-        let tls = &config.tls_config;
+        let files = &config.tls_config;
+        let tls = ClientTls::new(&TlsSettings {
+            insecure_skip_verify: files.insecure_skip_verify,
+            ca_file: files.ca_file.clone(),
+            cert_file: files.cert_file.clone(),
+            key_file: files.key_file.clone(),
+            ..TlsSettings::default()
+        });
+        let tls = tls.map_err(|error| error.to_string())?;
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
-            .danger_accept_invalid_certs(tls.insecure_skip_verify);
+            .use_preconfigured_tls(tls.config());
         if !config.follow_redirects {
             builder = builder.redirect(reqwest::redirect::Policy::none());
-        }
-        let read = |file: &Path| {
-            std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
-        };
-        if let Some(file) = &tls.ca_file {
-            let certificates = reqwest::Certificate::from_pem_bundle(&read(file)?)
-                .map_err(|error| format!("{} holds no certificates: {error}", file.display()))?;
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        if let (Some(certificate), Some(key)) = (&tls.cert_file, &tls.key_file) {
-            let mut both = read(certificate)?;
-            both.push(b'\n');
-            both.extend(read(key)?);
-            let identity = reqwest::Identity::from_pem(&both)
-                .map_err(|error| format!("{} and its key do not fit: {error}", certificate.display()))?;
-            builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|error| error.to_string())?;
         Ok(Client {

@@ -32,7 +32,7 @@ def exporters(protocol: str, endpoint: str, compression: str):
     """Exporters of traces, metrics and logs."""
     if protocol == "grpc":
         kinds = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
-        options = {"endpoint": endpoint, "insecure": True, "compression": kinds[compression]}
+        options = {"endpoint": endpoint, "insecure": endpoint.startswith("http://"), "compression": kinds[compression]}
         return (
             grpc_traces.OTLPSpanExporter(**options),
             grpc_metrics.OTLPMetricExporter(**options),

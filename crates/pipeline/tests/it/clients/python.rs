@@ -34,15 +34,22 @@ fn python(folder: &Path) -> PathBuf {
     folder.join("bin/python")
 }
 
-async fn check(protocol: &str, compression: &str) {
-    let folder = match PROGRAM.install(install).await {
-        Ok(folder) => folder,
-        Err(reason) => return println!("skipped: the Python SDK cannot be installed: {reason}"),
-    };
-    let receiver = start().await;
+/// The program that sends everything once, with its environment still to be given.
+pub(crate) async fn client(protocol: &str, endpoint: &str, compression: &str) -> Result<Command, String> {
+    let folder = PROGRAM.install(install).await;
+    let folder = folder.map_err(|reason| format!("the Python SDK cannot be installed: {reason}"))?;
     let mut command = Command::new(python(&folder));
     command.arg(PROGRAM.sources().join("client.py"));
-    run(command.args([protocol, &endpoint(&receiver, protocol), compression])).await;
+    command.args([protocol, endpoint, compression]);
+    Ok(command)
+}
+
+async fn check(protocol: &str, compression: &str) {
+    let receiver = start().await;
+    match client(protocol, &endpoint(&receiver, protocol), compression).await {
+        Ok(mut command) => run(&mut command).await,
+        Err(reason) => return println!("skipped: {reason}"),
+    }
     expected::check(
         &receiver.sink.batches(),
         &format!("Python over {protocol}, {compression}"),

@@ -33,6 +33,7 @@ async fn far_end() -> (Arc<Capture>, RunningReceiver, u16) {
         grpc: Some(GrpcConfig {
             endpoint: ([127, 0, 0, 1], 0).into(),
             message_bytes_max: 64 << 20,
+            ..GrpcConfig::default()
         }),
         http: None,
         ..OtlpReceiverConfig::default()

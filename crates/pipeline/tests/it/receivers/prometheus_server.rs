@@ -7,15 +7,15 @@ use std::time::Duration;
 use cupola_peers::{Missing, Process, free_port};
 use tempfile::TempDir;
 
-pub(super) struct PrometheusServer {
+pub(crate) struct PrometheusServer {
     process: Process,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     _folder: TempDir,
 }
 
 impl PrometheusServer {
     /// Starts one with `configuration`, in which `PORT` stands for its own port.
-    pub(super) fn start(configuration: &str) -> Result<PrometheusServer, Missing> {
+    pub(crate) fn start(configuration: &str) -> Result<PrometheusServer, Missing> {
         let program = debian("prometheus")?;
         let port = free_port();
         let folder = TempDir::new().map_err(|error| error.to_string())?;
@@ -53,6 +53,6 @@ fn is_ready(port: u16) -> std::io::Result<bool> {
 }
 
 /// A program of the Debian package of its name, installed if it can be.
-pub(super) fn debian(package: &str) -> Result<PathBuf, Missing> {
+pub(crate) fn debian(package: &str) -> Result<PathBuf, Missing> {
     cupola_peers::debian(package, &["/usr/bin", "/usr/local/bin"], package)
 }

@@ -1,0 +1,127 @@
+//! Who may send, and who we are to whom we send to: the two sides of an authenticator, and what clients have of it.
+//!
+//! The Collector calls them extensions: a component says `auth: {authenticator: NAME}`. Owns the client's side. Refuses to
+//! know how a server finds out whether credentials are right: that is of whoever listens.
+
+mod basic;
+mod bearer;
+mod headers;
+mod oauth2;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cupola_config::ComponentId;
+use cupola_telemetry::TenantId;
+use http::{HeaderMap, HeaderValue};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+pub use basic::{BasicClient, ClientCredentials};
+pub use bearer::{BearerClient, BearerSettings, Tokens};
+pub use headers::{HeaderAction, HeaderSetting, HeadersSetter, HeadersSetterSettings};
+pub use oauth2::{OAuth2Client, OAuth2Settings};
+
+use crate::{Sample, SendError};
+
+/// `auth` of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSettings {
+    /// The extension.
+    pub authenticator: ComponentId,
+    /// Of servers over HTTP. Read and of no effect: credentials are in headers.
+    #[serde(default)]
+    pub request_params: Vec<String>,
+}
+
+/// Credentials that cannot be had now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no credentials: {0}")]
+pub struct NoCredentials(pub String);
+
+impl From<NoCredentials> for SendError {
+    /// Nothing of the batch is at fault.
+    fn from(problem: NoCredentials) -> SendError {
+        SendError::retryable(problem.to_string())
+    }
+}
+
+/// Gives requests their credentials.
+#[async_trait]
+pub trait ClientAuth: fmt::Debug + Send + Sync {
+    /// Adds them to the headers of a request for a tenant.
+    async fn authorize(&self, tenant: &TenantId, headers: &mut HeaderMap) -> Result<(), NoCredentials>;
+
+    /// The destination did not know us by these headers. Whether others are to be had, so that asking again makes sense.
+    async fn refused(&self, _headers: &HeaderMap) -> bool {
+        false
+    }
+
+    fn collect(&self, _samples: &mut Vec<Sample>) {}
+}
+
+/// What a listener asks whether a request may be made.
+#[async_trait]
+pub trait ServerAuth: fmt::Debug + Send + Sync {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Denied>;
+
+    fn collect(&self, _samples: &mut Vec<Sample>) {}
+}
+
+/// Why a request may not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It has no credentials, or wrong ones; `WWW-Authenticate` says what is wanted.
+    Unknown { challenge: HeaderValue },
+    /// Too many are being checked; it may come again.
+    Busy,
+}
+
+/// The credentials of an exporter: none, or those of an authenticator.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials(Option<Arc<dyn ClientAuth>>);
+
+impl Credentials {
+    pub fn of(auth: Arc<dyn ClientAuth>) -> Credentials {
+        Credentials(Some(auth))
+    }
+
+    pub(crate) async fn authorize(
+        &self,
+        tenant: &TenantId,
+        headers: &mut HeaderMap,
+    ) -> Result<(), NoCredentials> {
+        match &self.0 {
+            Some(auth) => auth.authorize(tenant, headers).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a request that was refused with these headers is to be repeated at once with others.
+    pub(crate) async fn renewed(&self, headers: &HeaderMap) -> bool {
+        match &self.0 {
+            Some(auth) => auth.refused(headers).await,
+            None => false,
+        }
+    }
+}
+
+/// A value of a header that no log shows.
+pub(crate) fn sensitive(text: &str) -> Result<HeaderValue, NoCredentials> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| NoCredentials("they have characters that a header cannot have".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Whatever stands there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anything;
+
+impl<'de> Deserialize<'de> for Anything {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Anything)
+    }
+}
