@@ -119,6 +119,7 @@ where
         encoding,
         compression,
         body,
+        gzip: None,
         bytes_max,
         memory,
     };

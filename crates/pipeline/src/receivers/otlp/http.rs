@@ -156,6 +156,7 @@ where
         encoding,
         compression,
         body,
+        gzip: None,
         bytes_max,
         memory,
     };
