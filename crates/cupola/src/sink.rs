@@ -27,7 +27,7 @@ impl Sink for StoreSink {
             cupola.items = batch.items() as u64,
             cupola.bytes = batch.payload().len() as u64,
         );
-        match self.store.append(batch).instrument(span).await {
+        match self.store.append(batch.without_gzip()).instrument(span).await {
             Ok(()) => Ok(Accepted::all()),
             Err(error) => {
                 let reason = error.to_string();

@@ -4,6 +4,7 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
+mod call;
 mod compression;
 mod config;
 mod grpc;

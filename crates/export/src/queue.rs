@@ -169,13 +169,13 @@ impl SendingQueue {
             self.counters.dropped.fetch_add(load.items, Ordering::Relaxed);
             return Ok(None);
         };
-        if batch.payload().len() > self.budget.ceiling() {
+        if batch.bytes_held() > self.budget.ceiling() {
             return Err(SendError::permanent(format!(
                 "the batch has {} bytes, more than all the memory for queues",
-                load.bytes
+                batch.bytes_held()
             )));
         }
-        let Some(reservation) = self.budget.try_reserve(batch.payload().len()) else {
+        let Some(reservation) = self.budget.try_reserve(batch.bytes_held()) else {
             return Err(busy("the memory for queues is used up"));
         };
         let (waiter, answer) = match self.config.wait_for_result {

@@ -58,12 +58,13 @@ impl FromStr for Signal {
 /// repeated numbers packed in one chunk, strings valid UTF-8, ids of length 0 or their own, nesting within
 /// [`NESTING_MAX`](crate::NESTING_MAX), unknown fields kept. Readers therefore have no error path.
 /// Concatenated canonical requests are one canonical request.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Batch {
     signal: Signal,
     tenant: TenantId,
     payload: Bytes,
     items: usize,
+    gzip: Option<Bytes>,
 }
 
 impl Batch {
@@ -96,6 +97,7 @@ impl Batch {
             tenant,
             payload: decoded.payload,
             items: decoded.items,
+            gzip: None,
         })
     }
 
@@ -127,6 +129,7 @@ impl Batch {
             tenant,
             payload,
             items,
+            gzip: None,
         })
     }
 
@@ -138,7 +141,35 @@ impl Batch {
             tenant,
             payload,
             items,
+            gzip: None,
         }
+    }
+
+    /// The same with its payload as the sender had compressed it, so that whoever sends it on need not do that again.
+    /// `gzip` is one member, which unfolds to exactly the payload.
+    #[must_use]
+    pub fn with_gzip(self, gzip: Bytes) -> Self {
+        Self {
+            gzip: Some(gzip),
+            ..self
+        }
+    }
+
+    /// The same as bytes of the payload alone, for whoever keeps it for long.
+    #[must_use]
+    pub fn without_gzip(self) -> Self {
+        Self { gzip: None, ..self }
+    }
+
+    /// The payload as one member of gzip, if somebody has made that already. A batch that was changed on its way is
+    /// another one and has none.
+    pub fn gzip(&self) -> Option<&Bytes> {
+        self.gzip.as_ref()
+    }
+
+    /// Bytes of memory: of the payload, in both forms.
+    pub fn bytes_held(&self) -> usize {
+        self.payload.len() + self.gzip.as_ref().map_or(0, Bytes::len)
     }
 
     pub fn signal(&self) -> Signal {
@@ -196,6 +227,7 @@ impl Batch {
             tenant: first.tenant.clone(),
             payload: payload.into(),
             items,
+            gzip: None,
         })
     }
 
@@ -204,6 +236,17 @@ impl Batch {
         json::encode_request(self.signal, &self.payload)
     }
 }
+
+/// What they say is the same, however it came.
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        (self.signal, self.items) == (other.signal, other.items)
+            && self.tenant == other.tenant
+            && self.payload == other.payload
+    }
+}
+
+impl Eq for Batch {}
 
 /// Without the payload, which is long and of no use to a reader.
 impl fmt::Debug for Batch {

@@ -12,6 +12,7 @@
 
 mod canonical;
 mod error;
+mod pair;
 mod validate;
 
 pub use error::{DecodeError, Problem};

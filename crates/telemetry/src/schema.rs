@@ -9,7 +9,7 @@ mod logs;
 mod metrics;
 mod traces;
 
-pub(crate) use common::ANY_VALUE;
+pub(crate) use common::{ANY_VALUE, KEY_VALUE};
 
 use crate::Signal;
 use crate::wire::{FIXED32, FIXED64, LENGTH, VARINT};

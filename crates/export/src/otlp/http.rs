@@ -1,6 +1,7 @@
 //! One HTTP request: a payload out, a response or an error back. Owns the client, the two body formats and
 //! the judgement of HTTP statuses. Refuses to retry or split, and to follow redirects.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use http::{StatusCode, Uri};
 use reqwest::{Client, Response};
 
-use super::compression::compress;
+use super::compression::{INLINE_BYTES_MAX, compress, compressed};
 use super::{Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, chain, http_path, response};
 use crate::auth::Credentials;
 use crate::rpc_status::RpcStatus;
@@ -19,8 +20,6 @@ use crate::{Accepted, SendError};
 
 /// Answers beyond this are not read: they are a few bytes.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// Bodies from this size are compressed (and turned into JSON) off the IO threads.
-const INLINE_BYTES_MAX: usize = 128 * 1024;
 
 #[derive(Debug)]
 pub(in crate::otlp) struct HttpTransport {
@@ -127,28 +126,20 @@ impl HttpTransport {
     }
 
     async fn body(&self, batch: &Batch) -> Result<Bytes, SendError> {
-        let (json, compression) = (self.json, self.compression);
-        if !json && compression == Compression::None {
-            return Ok(batch.payload().clone());
+        let made = match self.json {
+            false => compressed(self.compression, batch).await,
+            true => self.json_body(batch).await,
+        };
+        made.map_err(|error| SendError::retryable(format!("the body cannot be compressed: {error}")))
+    }
+
+    async fn json_body(&self, batch: &Batch) -> io::Result<Bytes> {
+        let (compression, owned) = (self.compression, batch.clone());
+        let make = move || compress(compression, &Bytes::from(owned.to_json()));
+        match batch.payload().len() <= INLINE_BYTES_MAX {
+            true => make(),
+            false => tokio::task::spawn_blocking(make).await?,
         }
-        let batch = batch.clone();
-        let large = batch.payload().len() > INLINE_BYTES_MAX;
-        let make = move || {
-            let bytes = if json {
-                Bytes::from(batch.to_json())
-            } else {
-                batch.payload().clone()
-            };
-            compress(compression, &bytes)
-        };
-        let made = if large {
-            tokio::task::spawn_blocking(make)
-                .await
-                .map_err(|error| SendError::retryable(format!("compression was cut short: {error}")))?
-        } else {
-            make()
-        };
-        made.map_err(|error| SendError::permanent(format!("the body cannot be compressed: {error}")))
     }
 }
 

@@ -207,7 +207,7 @@ impl Shared {
         if !received {
             group.waiting.push((batch.items(), tell));
         }
-        group.batches.push(batch);
+        group.batches.push(batch.without_gzip());
         if group.items >= size {
             if let Some(group) = groups.gathering.remove(&key) {
                 self.stats.by_size.fetch_add(1, Ordering::Relaxed);

@@ -6,3 +6,4 @@ mod passing;
 mod plans;
 mod reloads;
 mod running;
+mod simulation;

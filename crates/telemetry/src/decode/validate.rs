@@ -1,8 +1,11 @@
 //! One pass over an encoded message by its schema: is it valid, is it canonical, how many items has it.
 
+use std::ptr;
+
 use super::NESTING_MAX;
 use super::error::{DecodeError, Problem};
-use crate::schema::{Check, Kind, Message, NUMBER_MAX};
+use super::pair;
+use crate::schema::{Check, KEY_VALUE, Kind, Message, NUMBER_MAX};
 use crate::wire::{self, FIXED32, FIXED64, GROUP_END, GROUP_START, LENGTH, VARINT, VARINT_BYTES_MAX};
 
 /// What a valid message turned out to be.
@@ -74,7 +77,12 @@ impl Validator {
                         return fault(field, Problem::Nesting);
                     }
                     self.items += usize::from(rule.items);
-                    self.message(nested, contents, depth + 1)?;
+                    // The value is one level further down.
+                    let is_plain =
+                        ptr::eq(nested, &KEY_VALUE) && depth + 1 < NESTING_MAX && pair::is_plain(contents);
+                    if !is_plain {
+                        self.message(nested, contents, depth + 1)?;
+                    }
                 }
                 Check::Utf8 => check_utf8(read_bytes(&mut rest, field)?, field)?,
                 Check::Varint => drop(read_varint(&mut rest, field)?),

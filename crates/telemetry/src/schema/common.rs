@@ -17,7 +17,7 @@ static ARRAY_VALUE: Message = Message::new(fields![1 "values" "values" Message(&
 
 static KEY_VALUE_LIST: Message = Message::new(fields![1 "values" "values" Message(&KEY_VALUE) Repeated]);
 
-pub(super) static KEY_VALUE: Message = Message::new(fields![
+pub(crate) static KEY_VALUE: Message = Message::new(fields![
     1 "key" "key" String Singular,
     2 "value" "value" Message(&ANY_VALUE) Singular,
     3 "key_strindex" "keyStrindex" Int32 Singular,

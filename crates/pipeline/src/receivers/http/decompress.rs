@@ -2,6 +2,7 @@
 //! grows step by step, each step reserved first, and stops at the limit.
 
 mod inflate;
+mod whole;
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -13,6 +14,7 @@ use zstd::zstd_safe;
 
 use super::refusal::{Refusal, quote};
 use inflate::{GzipReader, ZlibReader};
+use whole::WholeGzip;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,14 @@ thread_local! {
     /// A zstd context is 150 KiB; most bodies are smaller.
     static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    static WHOLE_GZIP: RefCell<Option<WholeGzip>> = RefCell::new(WholeGzip::new());
+}
+
+/// What a body unfolded to.
+pub(crate) struct Unfolded {
+    pub(crate) bytes: Vec<u8>,
+    /// The body was gzip that every reader takes all of: some stop after the first of several members.
+    pub(crate) is_one_gzip_member: bool,
 }
 
 /// The unfolded bytes, at most `bytes_max` of them. They are reserved in `memory`, beside what it holds.
@@ -79,13 +89,25 @@ pub(crate) fn decompress(
     input: &[u8],
     bytes_max: usize,
     memory: &mut Reservation,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Unfolded, Refusal> {
+    let unfolded = |bytes| Unfolded {
+        bytes,
+        is_one_gzip_member: false,
+    };
     if input.is_empty() {
         // An empty body is an empty message, whatever it claims to be compressed with.
-        return Ok(Vec::new());
+        return Ok(unfolded(Vec::new()));
     }
     let guess = compression.unfolded_bytes(input);
-    let unfolded = match compression {
+    if compression == Compression::Gzip
+        && let Some(bytes) = whole_gzip(input, bytes_max, memory)
+    {
+        return Ok(Unfolded {
+            bytes,
+            is_one_gzip_member: true,
+        });
+    }
+    let bytes = match compression {
         Compression::Gzip => INFLATE.with_borrow_mut(|state| {
             let decoder = GzipReader::new(state, input);
             unfold(decoder, guess, bytes_max, memory)
@@ -97,7 +119,9 @@ pub(crate) fn decompress(
         Compression::Zstd => zstd_body(input, guess, bytes_max, memory),
         Compression::Snappy => snappy_block(input, bytes_max, memory),
     };
-    unfolded.map_err(|failure| failure.into_refusal(compression, bytes_max))
+    bytes
+        .map(unfolded)
+        .map_err(|failure| failure.into_refusal(compression, bytes_max))
 }
 
 enum Failure {
@@ -122,6 +146,23 @@ impl Failure {
             }
         }
     }
+}
+
+/// The usual case in one call and one allocation: a member that says its size. `None`, with nothing reserved, for all
+/// else.
+fn whole_gzip(input: &[u8], bytes_max: usize, memory: &mut Reservation) -> Option<Vec<u8>> {
+    let size = gzip_size(input).filter(|size| *size <= bytes_max && *size / GZIP_RATIO_MAX <= input.len())?;
+    if !memory.try_grow(size) {
+        return None;
+    }
+    let mut out = vec![0; size];
+    let whole =
+        WHOLE_GZIP.with_borrow_mut(|whole| whole.as_mut().is_some_and(|whole| whole.unfold(input, &mut out)));
+    if !whole {
+        memory.shrink(size);
+        return None;
+    }
+    Some(out)
 }
 
 /// The size a gzip file claims in its last four bytes; right for a single member below 4 GiB.
@@ -276,8 +317,8 @@ pub(crate) fn fuzz_decompress(data: &[u8]) {
     let budget = cupola_telemetry::memory::MemoryBudget::new(BUDGET);
     let mut memory = budget.reservation();
     if let Ok(output) = decompress(codecs[usize::from(*first) % 4], input, BYTES_MAX, &mut memory) {
-        assert!(output.len() <= BYTES_MAX);
-        assert!(memory.bytes() >= output.len());
+        assert!(output.bytes.len() <= BYTES_MAX);
+        assert!(memory.bytes() >= output.bytes.len());
     }
     assert!(budget.peak() <= BUDGET);
     drop(memory);

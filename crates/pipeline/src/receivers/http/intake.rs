@@ -169,7 +169,9 @@ impl Intake {
         let inline = unfolded.max(body.len()) <= INLINE_BYTES_MAX;
         let work = move || {
             let body = match compression {
-                Some(compression) => into_bytes(decompress(compression, &body, bytes_max, &mut memory)?),
+                Some(compression) => {
+                    into_bytes(decompress(compression, &body, bytes_max, &mut memory)?.bytes)
+                }
                 None => body,
             };
             let mut room = Room::new(&mut memory, bytes_max.saturating_mul(GROWTH_MAX));

@@ -128,6 +128,7 @@ where
         encoding,
         compression,
         body,
+        gzip: None,
         bytes_max,
         memory,
     };

@@ -165,6 +165,7 @@ where
         encoding,
         compression,
         body,
+        gzip: None,
         bytes_max,
         memory,
     };

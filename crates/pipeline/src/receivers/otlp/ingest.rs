@@ -2,6 +2,7 @@
 //! Owns where the processor time is spent: small bodies inline, large ones on the blocking pool, as many at
 //! a time as there are processors.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use crate::receivers::http::refusal::Refusal;
 /// validated in about a millisecond; JSON takes longer.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
 const INLINE_JSON_BYTES_MAX: usize = 32 * 1024;
+/// A compressed body is kept beside what it unfolds to if it takes at most one part in this many of it.
+const GZIP_PART_MAX: usize = 2;
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(super) struct Request {
     pub(super) encoding: Encoding,
     pub(super) compression: Option<Compression>,
     pub(super) body: Bytes,
+    /// The body as it was before it was unfolded, where that is worth keeping.
+    pub(super) gzip: Option<Bytes>,
     /// Limit after decompression.
     pub(super) bytes_max: usize,
     /// Of `body`; grows with what is made of it and is held until the sink has answered.
@@ -134,15 +139,15 @@ impl Request {
         let Some(compression) = self.compression else {
             return Ok(());
         };
-        let unfolded = decompress(compression, &self.body, bytes_max, &mut self.memory).map(into_bytes);
-        let (kept, unfolded) = match unfolded {
-            Ok(unfolded) => {
-                self.compression = None;
-                self.body = unfolded;
-                (self.body.len(), Ok(()))
-            }
-            Err(refusal) => (self.body.len(), Err(refusal)),
-        };
+        let unfolded = decompress(compression, &self.body, bytes_max, &mut self.memory);
+        let unfolded = unfolded.map(|unfolded| {
+            let can_go_on = unfolded.is_one_gzip_member && self.encoding == Encoding::Protobuf;
+            let body = mem::replace(&mut self.body, into_bytes(unfolded.bytes));
+            let is_small = body.len() <= self.body.len() / GZIP_PART_MAX;
+            self.gzip = (can_go_on && is_small).then_some(body);
+            self.compression = None;
+        });
+        let kept = self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len);
         self.memory.shrink(self.memory.bytes().saturating_sub(kept));
         unfolded
     }
@@ -155,6 +160,7 @@ fn decode(mut request: Request) -> Result<(Batch, Reservation), Refusal> {
         tenant,
         encoding,
         body,
+        gzip,
         bytes_max,
         mut memory,
         ..
@@ -171,8 +177,12 @@ fn decode(mut request: Request) -> Result<(Batch, Reservation), Refusal> {
             if batch.payload().as_ptr() != address {
                 // Rewritten into canonical form; the body is gone.
                 memory.shrink(held);
+                batch
+            } else if let Some(gzip) = gzip {
+                batch.with_gzip(gzip)
+            } else {
+                batch
             }
-            batch
         }
         Encoding::Json if body.is_empty() => Batch::from_canonical(signal, tenant, Bytes::new(), 0),
         Encoding::Json => {
@@ -206,6 +216,8 @@ pub(super) fn count_refusal(stats: &SignalStats, refusal: &Refusal) {
 
 #[cfg(test)]
 mod tests {
+    use cupola_telemetry::encode::LogsEncoder;
+
     use super::*;
 
     /// A request of log records for the store, and the memory it is held in.
@@ -218,6 +230,7 @@ mod tests {
             encoding: Encoding::Protobuf,
             compression,
             body: body.into(),
+            gzip: None,
             bytes_max: 20 * 1024 * 1024,
             memory,
         }
@@ -251,12 +264,45 @@ mod tests {
             (held, Some(Compression::Gzip))
         );
 
+        let gzip = large.body.clone();
         assert!(large.unfold(large.bytes_max).is_ok());
-        assert_eq!(
-            (large.memory.bytes(), large.body.len()),
-            (10 * INLINE_BYTES_MAX, 10 * INLINE_BYTES_MAX)
-        );
+        assert_eq!(large.body.len(), 10 * INLINE_BYTES_MAX);
+        assert_eq!(large.memory.bytes(), 10 * INLINE_BYTES_MAX + gzip.len());
+        assert_eq!(large.gzip, Some(gzip));
         let plain = request(None, vec![0; INLINE_BYTES_MAX]);
         assert_eq!(plain.unfolded_bytes(), plain.inline_bytes_max());
+    }
+
+    #[test]
+    fn a_batch_goes_on_compressed_only_if_every_reader_finds_all_of_it() {
+        let text = |length| vec![b'x'; length];
+        let logs = |body: &[u8]| {
+            let mut logs = LogsEncoder::new();
+            logs.resource_logs()
+                .scope_logs()
+                .record()
+                .body(str::from_utf8(body).unwrap());
+            logs.finish(TenantId::default_tenant()).payload().to_vec()
+        };
+        let decoded = |body: Vec<u8>| decode(request(Some(Compression::Gzip), body)).unwrap();
+
+        let payload = logs(&text(10_000));
+        let whole = gzip(&payload);
+        let (batch, memory) = decoded(whole.clone());
+        assert_eq!(batch.gzip().map(|gzip| &gzip[..]), Some(&whole[..]));
+        assert_eq!(batch.bytes_held(), payload.len() + whole.len());
+        assert_eq!(memory.bytes(), batch.bytes_held());
+
+        let two_members = [gzip(&[]), whole].concat();
+        let incompressible: String = (0..2_000u32)
+            .map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)))
+            .collect();
+        // Not canonical: the schema URL of the resource stands there twice.
+        let twice = [&payload[..], &[0x0a, 6, 0x1a, 1, b'a', 0x1a, 1, b'b']].concat();
+        for body in [two_members, gzip(&logs(incompressible.as_bytes())), gzip(&twice)] {
+            let (batch, memory) = decoded(body);
+            assert_eq!(batch.gzip(), None);
+            assert_eq!(memory.bytes(), batch.payload().len());
+        }
     }
 }

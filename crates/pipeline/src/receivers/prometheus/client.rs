@@ -104,7 +104,7 @@ impl Client {
         if let Some(compression) = Compression::parse(encoding).map_err(|refusal| refusal.to_string())? {
             let unfolded =
                 decompress(compression, &body, bytes_max, memory).map_err(|refusal| refusal.to_string())?;
-            body = into_bytes(unfolded);
+            body = into_bytes(unfolded.bytes);
         }
         let format = match header(answer.headers(), &CONTENT_TYPE).starts_with("application/openmetrics-text")
         {

@@ -82,19 +82,27 @@ impl Bench {
     }
 
     pub(crate) fn plan(&self, text: &str) -> Plan {
+        self.plan_with(text, &self.registry())
+    }
+
+    /// A plan of components of this registry.
+    pub(crate) fn plan_with(&self, text: &str, registry: &Registry) -> Plan {
         let mut problems = Problems::new();
         let root = Node::parse("test.yaml", text).unwrap();
-        let plan = Plan::read(&root, &self.registry(), &mut problems);
-        plan.unwrap_or_else(|| panic!("{:#?}", problems.into_sorted()))
+        let plan = Plan::read(&root, registry, &mut problems);
+        plan.unwrap_or_else(|| panic!("{:#?}\n{text}", problems.into_sorted()))
     }
 
     /// Sends what the receiver of this name would have received.
     pub(crate) async fn push(&self, receiver: &str, batch: Batch) -> Result<Accepted, SendError> {
-        let sinks = self.0.sources.lock().get(receiver).cloned();
-        sinks
-            .unwrap_or_else(|| panic!("{receiver} does not run"))
-            .send(batch)
-            .await
+        let answer = self.try_push(receiver, batch).await;
+        answer.unwrap_or_else(|| panic!("{receiver} does not run"))
+    }
+
+    /// `None` if the receiver does not run.
+    pub(crate) async fn try_push(&self, receiver: &str, batch: Batch) -> Option<Result<Accepted, SendError>> {
+        let sinks = self.0.sources.lock().get(receiver).cloned()?;
+        Some(sinks.send(batch).await)
     }
 
     /// What exporters of this label have taken, in order.
