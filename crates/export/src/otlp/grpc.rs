@@ -66,9 +66,9 @@ impl GrpcTransport {
     /// more.
     pub(super) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
         let sending = async {
-            let message = compressed(self.compression, batch)
-                .await
-                .map_err(|error| SendError::retryable(format!("the message cannot be compressed: {error}")))?;
+            let message = compressed(self.compression, batch).await.map_err(|error| {
+                SendError::retryable(format!("the message cannot be compressed: {error}"))
+            })?;
             let (mut answer, sent) = self.call(batch, message.clone()).await?;
             if matches!(&answer, Answer::Failure(status) if status.code() == Code::Unauthenticated)
                 && self.credentials.renewed(&sent).await
