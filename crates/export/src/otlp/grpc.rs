@@ -75,7 +75,7 @@ impl GrpcTransport {
             {
                 (answer, _) = self.call(batch, message).await?;
             }
-            Ok(answer)
+            Ok::<_, SendError>(answer)
         };
         let answer = tokio::time::timeout(self.timeout, sending)
             .await
