@@ -163,7 +163,7 @@ impl OtlpSettings {
     pub fn config(&self, timeout: Duration) -> OtlpConfig {
         let endpoint = match self.endpoint.contains("://") {
             true => self.endpoint.clone(),
-            false if self.tls.insecure => format!("http://{}", self.endpoint),
+            false if self.tls.is_off() => format!("http://{}", self.endpoint),
             false => format!("https://{}", self.endpoint),
         };
         OtlpConfig {

@@ -15,7 +15,7 @@ use super::material::{Common, check};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
-    /// No TLS at all, where the endpoint is not a URL, which says it by itself.
+    /// No TLS at all, where the endpoint is not a URL, which says it by itself, and no authority is named.
     pub insecure: bool,
     /// Takes any certificate.
     pub insecure_skip_verify: bool,
@@ -117,6 +117,11 @@ impl TlsSettings {
             super::client::server_name(&self.server_name_override)?;
         }
         check(&self.common())
+    }
+
+    /// Whether an endpoint that is no URL is spoken to in the clear. As in the Collector, not if an authority is named.
+    pub fn is_off(&self) -> bool {
+        self.insecure && self.ca_file.is_none() && self.ca_pem.is_none()
     }
 
     pub(super) fn common(&self) -> Common<'_> {

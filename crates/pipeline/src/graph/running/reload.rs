@@ -95,10 +95,8 @@ impl Pipelines {
         }
         let old = self.running.read().clone();
         // Before anything is ended: what cannot be made changes nothing.
-        let authenticators = plan
-            .authenticators(&old.plan, &old.authenticators)
-            .map_err(ReloadError::Refused)?;
-        let authenticators = Arc::new(authenticators);
+        let authenticators = plan.authenticators(&old.plan, &old.authenticators);
+        let authenticators = Arc::new(authenticators.map_err(ReloadError::Refused)?);
         let plan = Arc::new(plan);
         let before = places(&old.plan);
         let after = places(&plan);

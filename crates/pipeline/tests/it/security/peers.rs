@@ -1,10 +1,11 @@
 //! Real peers over TLS with credentials, in both directions: the Python SDK, the Collector, Prometheus.
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use cupola_peers::collector::Collector;
-use cupola_peers::{free_port, peer_or_skip, wait_until};
-use cupola_telemetry::Signal;
+use cupola_peers::{Missing, Process, debian, free_port, peer_or_skip, wait_until};
+use cupola_telemetry::{Batch, Signal, TenantId};
 
 use super::{BCRYPT, Secured, address, start};
 use crate::clients::programs::run;
@@ -139,5 +140,73 @@ async fn prometheus_writes_with_a_password() {
     let some = tokio::task::block_in_place(|| wait_until(PATIENCE, || !arrived().is_empty()));
     assert!(some, "nothing came");
     assert_eq!(arrived()[0].signal(), Signal::Metrics);
+    pipelines.shutdown().await;
+}
+
+/// Prometheus over TLS, for whoever knows the password, and where it listens.
+fn guarded_prometheus(secured: &Secured) -> Result<(Process, u16), Missing> {
+    let program = debian("prometheus", &["/usr/bin"], "prometheus")?;
+    let (user, hash) = BCRYPT.split_once(':').unwrap();
+    let web = format!(
+        "tls_server_config: {}\nbasic_auth_users: {{{user}: '{hash}'}}\n",
+        secured.server()
+    );
+    let (settings, log) = (secured.path("web.yml"), secured.path("log"));
+    std::fs::write(&settings, web).unwrap();
+    std::fs::write(secured.path("prometheus.yml"), "{}\n").unwrap();
+    let port = free_port();
+    let mut command = Command::new(program);
+    command
+        .arg(format!(
+            "--config.file={}",
+            secured.path("prometheus.yml").display()
+        ))
+        .arg(format!("--web.config.file={}", settings.display()))
+        .arg(format!("--storage.tsdb.path={}", secured.path("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--web.enable-remote-write-receiver");
+    let mut process = Process::start(command, log.clone())?;
+    let is_ready = || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("Server is ready"));
+    process.wait_until(PATIENCE, is_ready)?;
+    Ok((process, port))
+}
+
+fn gauge() -> Batch {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let point = format!("{{\"timeUnixNano\":\"{}\",\"asDouble\":42}}", since.as_nanos());
+    let json = format!(
+        "{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{{\"name\":\"guarded\",\
+         \"gauge\":{{\"dataPoints\":[{point}]}}}}]}}]}}]}}"
+    );
+    Batch::decode_json(Signal::Metrics, TenantId::default_tenant(), json.as_bytes()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_knows_us_by_our_password_and_not_by_another() {
+    let (secured, bench) = (Secured::new(), Bench::default());
+    let started = tokio::task::block_in_place(|| guarded_prometheus(&secured));
+    let (_process, port) = peer_or_skip!(started);
+    let configuration = |password: &str| {
+        format!(
+            "receivers: {{push: }}\nexporters:\n  prometheusremotewrite: {{endpoint: 'https://localhost:{port}/api/v1/write', \
+             tls: {}, auth: {{authenticator: basicauth}}, sending_queue: {{enabled: false}}, \
+             retry_on_failure: {{enabled: false}}}}\n\
+             extensions: {{basicauth: {{client_auth: {{username: agent, password: {password}}}}}}}\n\
+             service: {{pipelines: {{metrics: {{receivers: [push], exporters: [prometheusremotewrite]}}}}}}\n",
+            secured.client()
+        )
+    };
+    let pipelines = start(&bench, &configuration("wrong")).await;
+    let refused = bench.push("push", gauge()).await.unwrap_err();
+    assert!(refused.reason().contains("401"), "{refused}");
+    pipelines
+        .reload(bench.plan(&configuration("password")))
+        .await
+        .unwrap();
+    bench.push("push", gauge()).await.unwrap();
+    let url = format!("https://localhost:{port}/api/v1/query?query=guarded");
+    let answer = secured.https().get(url).basic_auth("agent", Some("password"));
+    let text = answer.send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("\"42\""), "{text}");
     pipelines.shutdown().await;
 }
