@@ -194,8 +194,14 @@ impl<'c> Connection<'c> {
             .set("client.id", self.client_id)
             .set("client.rack", self.rack_id)
             .set("client.dns.lookup", lookup)
-            .set("socket.connection.setup.timeout.ms", millis(self.dial_timeout))
-            .set("connections.max.idle.ms", millis(self.conn_idle_timeout))
+            .set(
+                "socket.connection.setup.timeout.ms",
+                bounded_millis(self.dial_timeout, 1_000, LONGEST_MILLIS),
+            )
+            .set(
+                "connections.max.idle.ms",
+                bounded_millis(self.conn_idle_timeout, 1_000, LONGEST_MILLIS),
+            )
             .set(
                 "retry.backoff.ms",
                 bounded_millis(self.metadata.retry.backoff, 1, 300_000),
@@ -229,8 +235,11 @@ pub fn millis(span: TimeSpan) -> String {
     span.0.as_millis().to_string()
 }
 
+/// The longest span of librdkafka.
+const LONGEST_MILLIS: u128 = i32::MAX as u128;
+
 /// The same, moved to what librdkafka takes.
-fn bounded_millis(span: TimeSpan, least: u128, most: u128) -> String {
+pub fn bounded_millis(span: TimeSpan, least: u128, most: u128) -> String {
     span.0.as_millis().clamp(least, most).to_string()
 }
 

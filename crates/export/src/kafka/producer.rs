@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Error, Visitor};
 
 use super::SettingError;
-use super::connection::millis;
+use super::connection::bounded_millis;
 
 /// Memory that messages not yet acknowledged may take.
 const BUFFER_KIBIBYTES_MAX: &str = "65536";
@@ -182,7 +182,7 @@ impl ProducerSettings {
             .set("enable.idempotence", all.to_string())
             .set("compression.type", compression)
             .set("compression.level", self.compression_params.level.to_string())
-            .set("linger.ms", millis(self.linger))
+            .set("linger.ms", bounded_millis(self.linger, 0, 900_000))
             .set("queue.buffering.max.kbytes", BUFFER_KIBIBYTES_MAX);
         if !all {
             client.set(

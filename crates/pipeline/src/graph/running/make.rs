@@ -116,7 +116,11 @@ impl Running {
         };
         let of = |signal| self.edges.of(From::Receiver(id.clone(), signal)) as Arc<dyn Sink>;
         let sinks = SignalSinks(Signal::ALL.map(of));
-        let started = planned.settings.start(context.of(id), sinks).await;
+        let context = Context {
+            signals: self.plan.taken_from(id),
+            ..context.of(id)
+        };
+        let started = planned.settings.start(context, sinks).await;
         let receiver = started.map_err(failed("receiver", id))?;
         self.receivers.insert(id.clone(), receiver);
         Ok(())

@@ -19,6 +19,7 @@ use super::{Pipelines, Running, StartError};
 use crate::graph::context::Context;
 use crate::graph::edge::{Edge, Held};
 use crate::graph::id::PipelineId;
+use crate::graph::kinds::ReceiverSettings;
 use crate::graph::plan::{Plan, Planned};
 
 /// How long batches on their way into a component may take before it is told to end.
@@ -436,7 +437,10 @@ fn same(at: &At, old: &Plan, new: &Plan) -> bool {
                 && old.is_one_of_several(id) == new.is_one_of_several(id)
         }
         At::Processor(_, id) => written(old.processors.get(id), new.processors.get(id)),
-        At::Receiver(id) => written(old.receivers.get(id), new.receivers.get(id)),
+        At::Receiver(id) => {
+            written(old.receivers.get(id), new.receivers.get(id))
+                && (old.taken_from(id) == new.taken_from(id) || !asks_for_signals(new.receivers.get(id)))
+        }
         // It keeps what it feeds.
         At::Connector(id) => {
             written(old.connectors.get(id), new.connectors.get(id))
@@ -444,4 +448,9 @@ fn same(at: &At, old: &Plan, new: &Plan) -> bool {
                 && old.inputs(id) == new.inputs(id)
         }
     }
+}
+
+/// Whether a receiver fetches what pipelines take, and has to know of a change in that.
+fn asks_for_signals(planned: Option<&Planned<dyn ReceiverSettings>>) -> bool {
+    planned.is_some_and(|planned| planned.settings.asks_for_signals())
 }
