@@ -1,7 +1,5 @@
 //! What needs no broker: settings, and the end of a producer.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
-
 use std::ffi::CString;
 use std::time::Duration;
 

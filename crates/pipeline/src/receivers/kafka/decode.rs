@@ -16,6 +16,8 @@ use crate::receivers::{jaeger, zipkin};
 const GROWTH_MAX: usize = 8;
 /// A message may come to as much whatever its size.
 const UNFOLDED_BYTES_MIN: usize = 1 << 20;
+/// And to no more than this part of the memory for ingest.
+const MEMORY_SHARE: usize = 8;
 /// What a parsed JSON value takes over its text.
 const PARSED_GROWTH: usize = 8;
 
@@ -106,8 +108,9 @@ pub(super) fn decode(
     memory: &mut Reservation,
 ) -> Result<Decoded, Refusal> {
     let bytes_max = payload.len().saturating_mul(GROWTH_MAX).max(UNFOLDED_BYTES_MIN);
-    // What can never fit is refused for good, and not for now.
-    let bytes_max = bytes_max.min(memory.budget().ceiling() / 2);
+    // What might never fit is refused for good, and not for now: as much again is held while it grows, and what waits
+    // elsewhere has its part.
+    let bytes_max = bytes_max.min(memory.budget().ceiling() / MEMORY_SHARE);
     let limits = |memory| DecodeLimits { bytes_max, memory };
     match encoding {
         Encoding::OtlpProto => {
@@ -131,7 +134,7 @@ pub(super) fn decode(
             Ok(Decoded { batch, left_out })
         }
         Encoding::Text(charset) => {
-            Room::new(memory, bytes_max).hold(payload.len().saturating_mul(2))?;
+            Room::new(memory, bytes_max).hold(payload.len())?;
             let (text, _) = charset.decode_without_bom_handling(&payload);
             Ok(record(tenant, AnyValue::String(&text)).into())
         }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use cupola_export::dead_letter::DeadLetters;
 use cupola_export::retry::RetryConfig;
@@ -16,11 +17,12 @@ use cupola_telemetry::memory::MemoryBudget;
 use parking_lot::Mutex;
 use rdkafka::Offset;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::runtime::Handle;
+use rdkafka::types::RDKafkaRespErr;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,9 +30,13 @@ use tokio_util::task::TaskTracker;
 use super::config::KafkaReceiverConfig;
 use super::decode::Encoding;
 use super::partition::Partition;
+use super::settings::InitialOffset;
 use super::topics::Topics;
 use super::worker::Worker;
 use crate::receivers::http::stats::{SignalStats, StatSample};
+
+/// How long the broker may take to say where partitions end.
+const QUERY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Counts since the start beside those of the signals.
 #[derive(Debug, Default)]
@@ -216,14 +222,18 @@ pub(super) fn tell<C: Consumer<Group>>(consumer: &C, partitions: &[Arc<Partition
             debug_assert!(added.is_ok(), "an offset is a number");
         }
     }
-    if offsets.count() == 0 {
-        return;
+    if offsets.count() > 0 {
+        note(consumer, &offsets, autocommit);
     }
+}
+
+/// Has offsets committed.
+fn note<C: Consumer<Group>>(consumer: &C, offsets: &TopicPartitionList, autocommit: bool) {
     // Refused for partitions that are ours no more, which is as it should be.
-    if let Err(error) = consumer.store_offsets(&offsets) {
+    if let Err(error) = consumer.store_offsets(offsets) {
         tracing::debug!(%error, "offsets were not noted");
     }
-    if !autocommit && let Err(error) = consumer.commit(&offsets, rdkafka::consumer::CommitMode::Async) {
+    if !autocommit && let Err(error) = consumer.commit(offsets, CommitMode::Async) {
         tracing::warn!(%error, "offsets were not committed");
     }
 }
@@ -247,32 +257,87 @@ impl ClientContext for Group {
 }
 
 impl ConsumerContext for Group {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let ended = match rebalance {
-            Rebalance::Assign(_) => return,
-            Rebalance::Revoke(list) => self.0.end(Some(list)),
-            Rebalance::Error(error) => {
-                tracing::warn!(%error, "the group could not be divided");
-                self.0.end(None)
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let changed = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.gain(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.lose(consumer, Some(list)),
+            _ => {
+                tracing::warn!(error = %RDKafkaErrorCode::from(code), "the group could not be divided");
+                self.lose(consumer, None)
             }
         };
-        if !consumer.assignment_lost() {
-            tell(consumer, &ended, self.0.config.autocommit.enable);
+        if let Err(error) = changed {
+            tracing::error!(%error, group = self.0.config.group_id, "the division of the group was not followed");
         }
     }
+}
 
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Assign(list) = rebalance else {
-            return;
+impl Group {
+    fn gain(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+        let begun = match self.0.config.initial_offset {
+            InitialOffset::Latest => blocking(|| begin_here(consumer, list)),
+            InitialOffset::Earliest => TopicPartitionList::new(),
         };
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
+            _ => consumer.assign(list)?,
+        }
         for of in list.elements() {
             self.0.begin(of.topic(), of.partition());
         }
-        // A pause outlives the loss of a partition.
-        if list.count() > 0
-            && let Err(error) = consumer.resume(list)
-        {
-            tracing::warn!(%error, "partitions could not be resumed");
+        if begun.count() > 0 {
+            note(consumer, &begun, self.0.config.autocommit.enable);
         }
+        // A pause outlives the loss of a partition.
+        match list.count() {
+            0 => Ok(()),
+            _ => consumer.resume(list),
+        }
+    }
+
+    fn lose(&self, consumer: &BaseConsumer<Self>, list: Option<&TopicPartitionList>) -> KafkaResult<()> {
+        let ended = self.0.end(list);
+        if !consumer.assignment_lost() {
+            tell(consumer, &ended, self.0.config.autocommit.enable);
+        }
+        match (consumer.rebalance_protocol(), list) {
+            (RebalanceProtocol::Cooperative, Some(list)) => consumer.incremental_unassign(list),
+            _ => consumer.unassign(),
+        }
+    }
+}
+
+/// Has partitions of which the group has read nothing yet begin at their end, as it is now; gives where that is. It is
+/// committed at once: otherwise a member that comes after this one would begin at a later end, and what was written
+/// between them would be read by nobody.
+fn begin_here(consumer: &BaseConsumer<Group>, list: &mut TopicPartitionList) -> TopicPartitionList {
+    let mut begun = TopicPartitionList::new();
+    let asked = Instant::now();
+    let left = || QUERY_LIMIT.saturating_sub(asked.elapsed());
+    let find = |list: &mut TopicPartitionList, begun: &mut TopicPartitionList| -> KafkaResult<()> {
+        let committed = consumer.committed_offsets(list.clone(), left())?;
+        for of in committed.elements() {
+            if of.offset() != Offset::Invalid {
+                continue;
+            }
+            let (_, end) = consumer.fetch_watermarks(of.topic(), of.partition(), left())?;
+            let end = Offset::Offset(end);
+            list.set_partition_offset(of.topic(), of.partition(), end)?;
+            begun.add_partition_offset(of.topic(), of.partition(), end)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = find(list, &mut begun) {
+        tracing::warn!(%error, "where partitions end is not known: what is written to them now may be passed over");
+    }
+    begun
+}
+
+/// Runs what waits for a broker where that holds up no other task.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

@@ -40,13 +40,11 @@ impl Message {
     }
 }
 
-/// Messages that are worked on together, and the memory they are held in.
+/// Messages that are worked on together, and the memory they are held in, but for one that there was none for.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) messages: Vec<Message>,
     pub(super) memory: Reservation,
-    /// What of them has no memory yet.
-    pub(super) unheld: usize,
 }
 
 #[derive(Debug)]
@@ -125,14 +123,14 @@ impl Partition {
 
     fn try_take(&self) -> Option<Group> {
         let mut queue = self.queue.lock();
-        let (mut messages, mut bytes, mut unheld) = (Vec::new(), 0, 0);
+        let (mut messages, mut bytes, mut reserved) = (Vec::new(), 0, 0);
         while let Some((next, held)) = queue.messages.front() {
             let more = next.bytes();
             let fits = bytes + more <= GROUP_BYTES_MAX && messages.len() < GROUP_MESSAGES_MAX;
             if !messages.is_empty() && !fits {
                 break;
             }
-            unheld += if *held { 0 } else { more };
+            reserved += if *held { more } else { 0 };
             bytes += more;
             messages.extend(queue.messages.pop_front().map(|(message, _)| message));
         }
@@ -140,12 +138,8 @@ impl Partition {
             return None;
         }
         queue.bytes -= bytes;
-        let memory = queue.memory.split(bytes - unheld);
-        Some(Group {
-            messages,
-            memory,
-            unheld,
-        })
+        let memory = queue.memory.split(reserved);
+        Some(Group { messages, memory })
     }
 
     /// Whether it was paused and is to be fetched again.
@@ -247,10 +241,7 @@ mod tests {
         assert!(!partition.push(message(0, 9_000)));
         assert!(partition.push(message(1, 9_000)));
         let group = partition.take().await;
-        assert_eq!(
-            (group.messages.len(), group.unheld),
-            (2, message(1, 9_000).bytes())
-        );
+        assert_eq!(group.messages.len(), 2);
         assert_eq!(group.memory.bytes(), message(0, 9_000).bytes());
         assert!(partition.resumes(), "nothing waits");
         assert!(partition.push(message(2, 9_000)), "there is no memory for it");

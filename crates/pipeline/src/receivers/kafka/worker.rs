@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cupola_export::{Accepted, SendError};
 use cupola_telemetry::memory::Reservation;
 use cupola_telemetry::{Batch, Signal, TenantId};
@@ -37,6 +38,19 @@ enum End {
 struct Piece {
     offset: i64,
     batch: Batch,
+}
+
+/// What was made of a message.
+enum Read {
+    Batch {
+        batch: Batch,
+        memory: Reservation,
+        /// The message, where a part of it was left out.
+        left_out: Option<Unreadable>,
+    },
+    Unreadable(Unreadable),
+    /// Nothing now.
+    OverMemory,
 }
 
 /// What became of a batch.
@@ -95,38 +109,51 @@ impl Worker {
         let Group {
             messages,
             memory: _memory,
-            unheld,
         } = group;
         let mut made = self.shared.memory.reservation();
-        // What there can never be memory for is bounded by what the broker lets pass.
-        while unheld > 0 && unheld <= self.shared.memory.ceiling() && !made.try_grow(unheld) {
-            self.wait_for_memory().await?;
-        }
         let mut run: Vec<Piece> = Vec::new();
         for message in messages {
             let offset = message.offset;
-            let batch = match self.read(message, &mut made).await? {
-                Ok(batch) => batch,
-                Err(evidence) => {
-                    self.hand_over(std::mem::take(&mut run)).await?;
-                    self.keep_unreadable(evidence).await?;
-                    self.done(offset);
-                    continue;
+            let read = self.read(&message);
+            let (batch, memory, evidence) = loop {
+                match self.decoded(&message, &read) {
+                    Read::Unreadable(evidence) => break (None, None, Some(evidence)),
+                    Read::Batch {
+                        batch,
+                        memory,
+                        left_out,
+                    } => break (Some(batch), Some(memory), left_out),
+                    // Nobody waits for memory while holding what others wait for.
+                    Read::OverMemory if !run.is_empty() => {
+                        self.hand_over(std::mem::take(&mut run)).await?;
+                        made.shrink(made.bytes());
+                    }
+                    Read::OverMemory => self.wait_for_memory().await?,
                 }
             };
-            let joins = run.last().is_none_or(|last| {
+            let joins = run.last().zip(batch.as_ref()).is_none_or(|(last, batch)| {
                 last.batch.signal() == batch.signal() && last.batch.tenant() == batch.tenant()
             });
-            if !joins {
+            if evidence.is_some() || !joins {
                 self.hand_over(std::mem::take(&mut run)).await?;
+                made.shrink(made.bytes());
             }
-            run.push(Piece { offset, batch });
+            if let Some(evidence) = evidence {
+                self.keep_unreadable(evidence).await?;
+            }
+            match batch {
+                Some(batch) => run.push(Piece { offset, batch }),
+                None => self.done(offset),
+            }
+            if let Some(memory) = memory {
+                made.absorb(memory);
+            }
         }
         self.hand_over(run).await
     }
 
-    /// What a message says, or what is to be kept of one that cannot be read.
-    async fn read(&self, message: Message, made: &mut Reservation) -> Result<Result<Batch, Unreadable>, End> {
+    /// What a message is about and whose it is, and its bytes; or why that cannot be said.
+    fn read(&self, message: &Message) -> Result<(Signal, TenantId, Bytes), (Signal, String)> {
         let topic = &self.partition.topic;
         let Some(signal) = self.shared.topics.signal(topic, message.signal) else {
             let reason = match message.signal {
@@ -135,61 +162,59 @@ impl Worker {
                     format!("the topic {topic} has several signals, and the message does not say which it is")
                 }
             };
-            return Ok(Err(Unreadable::new(
-                &self.partition,
-                &message,
-                Signal::Logs,
-                reason,
-            )));
+            return Err((Signal::Logs, reason));
         };
         let stats = &self.shared.stats[signal as usize];
         count(&stats.requests, 1);
-        let Some(payload) = message.payload.clone() else {
-            let tenant = message.tenant.unwrap_or_else(|_| TenantId::default_tenant());
-            return Ok(Ok(Batch::from_canonical(signal, tenant, Default::default(), 0)));
-        };
+        // A null says nothing.
+        let payload = message.payload.clone().unwrap_or_default();
         count(&stats.wire_bytes, payload.len() as u64);
-        let tenant = match &message.tenant {
-            Ok(tenant) => tenant.clone(),
-            Err(problem) => {
-                return Ok(Err(Unreadable::new(
-                    &self.partition,
-                    &message,
-                    signal,
-                    problem.clone(),
-                )));
-            }
+        match &message.tenant {
+            Ok(tenant) => Ok((signal, tenant.clone(), payload)),
+            Err(problem) => Err((signal, problem.clone())),
+        }
+    }
+
+    fn decoded(&self, message: &Message, read: &Result<(Signal, TenantId, Bytes), (Signal, String)>) -> Read {
+        let unreadable = |signal, reason| Unreadable::new(&self.partition, message, signal, reason);
+        let (signal, tenant, payload) = match read {
+            Ok((signal, tenant, payload)) => (*signal, tenant.clone(), payload.clone()),
+            Err((signal, reason)) => return Read::Unreadable(unreadable(*signal, reason.clone())),
         };
-        let encoding = self.shared.encodings[signal as usize];
-        loop {
-            let mut memory = self.shared.memory.reservation();
-            let decoded = decode(encoding, signal, tenant.clone(), payload.clone(), &mut memory);
-            let refusal = match decoded {
-                Ok(Decoded { batch, left_out }) => {
-                    if let Some((items, problem)) = left_out {
-                        count(&stats.failed_items, items);
-                        // The others are handed over; this keeps the message that those stand in.
-                        let problem = format!("{items} items were left out: {problem}");
-                        self.keep_unreadable(Unreadable::new(&self.partition, &message, signal, problem))
-                            .await?;
-                    }
-                    made.absorb(memory);
-                    return Ok(Ok(headers::add(batch, &message.headers)));
-                }
-                Err(refusal) => refusal,
+        let stats = &self.shared.stats[signal as usize];
+        let mut memory = self.shared.memory.reservation();
+        if message.payload.is_none() {
+            let batch = Batch::from_canonical(signal, tenant, payload, 0);
+            return Read::Batch {
+                batch,
+                memory,
+                left_out: None,
             };
-            drop(memory);
-            if !matches!(refusal, Refusal::OverMemory) {
-                count_unreadable(stats, &refusal);
-                return Ok(Err(Unreadable::new(
-                    &self.partition,
-                    &message,
-                    signal,
-                    refusal.to_string(),
-                )));
+        }
+        let encoding = self.shared.encodings[signal as usize];
+        match decode(encoding, signal, tenant, payload, &mut memory) {
+            Ok(Decoded { batch, left_out }) => {
+                // The others are handed over; the message that they stand in is kept.
+                let left_out = left_out.map(|(items, problem)| {
+                    count(&stats.failed_items, items);
+                    unreadable(signal, format!("{items} items were left out: {problem}"))
+                });
+                let batch = headers::add(batch, &message.headers);
+                memory.shrink(memory.bytes().saturating_sub(batch.payload().len()));
+                Read::Batch {
+                    batch,
+                    memory,
+                    left_out,
+                }
             }
-            count(&stats.requests_over_memory, 1);
-            self.wait_for_memory().await?;
+            Err(Refusal::OverMemory) => {
+                count(&stats.requests_over_memory, 1);
+                Read::OverMemory
+            }
+            Err(refusal) => {
+                count_unreadable(stats, &refusal);
+                Read::Unreadable(unreadable(signal, refusal.to_string()))
+            }
         }
     }
 

@@ -168,9 +168,10 @@ impl Reader {
 }
 
 pub(super) fn config(broker: &str, yaml: &str) -> KafkaReceiverConfig {
-    let mut whole = format!("brokers: ['{broker}']\ninitial_offset: earliest\n{yaml}");
+    let mut whole = format!("brokers: ['{broker}']\n{yaml}");
     // Sooner than otherwise, unless it is said.
     for (key, value) in [
+        ("initial_offset", "earliest"),
         ("autocommit", "{interval: 100ms}"),
         ("metadata", "{refresh_interval: 2s}"),
     ] {
@@ -231,6 +232,7 @@ async fn a_real_broker_is_read() {
     encodings::headers_are_the_tenant_the_signal_and_attributes(&peer).await;
     groups::the_order_of_a_partition_is_kept_and_what_was_taken_is_committed(&peer).await;
     groups::another_member_takes_over_while_messages_come(&peer).await;
+    groups::from_the_latest_on_nothing_is_passed_over(&peer).await;
     groups::topics_by_pattern_are_read_and_those_left_out_are_not(&peer).await;
     refusals::nothing_is_committed_that_was_not_taken(&peer).await;
     refusals::a_sink_that_refuses_for_long_costs_neither_memory_nor_the_membership(&peer).await;

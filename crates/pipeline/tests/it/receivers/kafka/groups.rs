@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cupola_peers::kafka::RunningKafka;
 use cupola_telemetry::Signal;
@@ -105,5 +106,31 @@ pub(super) async fn topics_by_pattern_are_read_and_those_left_out_are_not(peer: 
     assert_eq!(
         found.into_iter().collect::<Vec<_>>(),
         ["many-a", "many-b", "many-c"]
+    );
+}
+
+pub(super) async fn from_the_latest_on_nothing_is_passed_over(peer: &RunningKafka) {
+    peer.make_topic("late", 3).unwrap();
+    peer.produce("late", &numbered(3, 5)).unwrap();
+    let yaml = text_of("late") + "initial_offset: latest\nerror_backoff: {initial_interval: 20ms}";
+    let memory = MemoryBudget::new(64 << 20);
+    let sink: Arc<Choosy> = Arc::default();
+    *sink.busy.lock() = true;
+    let reader = Reader::with(peer, &[Signal::Logs], &yaml, sink, memory).await;
+    // It has read nothing, and where it will begin is known.
+    until_committed(peer, "late", &[5, 5, 5]);
+    peer.produce("late", &[message(0, "while it refuses")]).unwrap();
+    let refused = |sink: &Choosy| sink.refusals.load(Ordering::Relaxed) > 0;
+    reader.sink.until("a refusal", refused).await;
+    reader.running.shutdown().await;
+    peer.produce("late", &[message(1, "while nobody reads")]).unwrap();
+    let reader = Reader::start(peer, &[Signal::Logs], &yaml).await;
+    reader.sink.until_taken(2).await;
+    until_committed(peer, "late", &[6, 6, 5]);
+    reader.running.shutdown().await;
+    let found: BTreeSet<String> = reader.sink.bodies().into_iter().collect();
+    assert_eq!(
+        found.into_iter().collect::<Vec<_>>(),
+        ["while it refuses", "while nobody reads"]
     );
 }
