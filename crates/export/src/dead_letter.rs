@@ -86,17 +86,17 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DeadLe
 
 /// Counts since the start.
 #[derive(Debug, Default)]
-pub(crate) struct DeadLetterCounters {
-    pub(crate) written_items: AtomicU64,
+pub struct DeadLetterCounters {
+    pub written_items: AtomicU64,
     /// Lost because of the bound.
-    pub(crate) dropped_items: AtomicU64,
-    pub(crate) dropped_requests: AtomicU64,
-    pub(crate) write_failures: AtomicU64,
+    pub dropped_items: AtomicU64,
+    pub dropped_requests: AtomicU64,
+    pub write_failures: AtomicU64,
 }
 
-/// Where an exporter puts what it cannot deliver.
+/// Where an exporter puts what it cannot deliver, or a receiver what nobody takes.
 #[derive(Debug, Clone)]
-pub(crate) struct DeadLetters(Arc<Shared>);
+pub struct DeadLetters(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -136,7 +136,18 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    pub(crate) fn counters(&self) -> &DeadLetterCounters {
+    /// Those of `from` in a directory of this machine, which is made.
+    pub async fn open_on_disk(
+        directory: PathBuf,
+        from: &str,
+        config: &DeadLetterConfig,
+    ) -> Result<DeadLetters, DeadLetterError> {
+        let (from, config, path) = (from.to_owned(), config.clone(), directory.clone());
+        let opened = blocking(move || DeadLetters::open(directory, &from, &config, Arc::new(Disk))).await;
+        opened.unwrap_or_else(|error| Err(failed("open", &path)(error)))
+    }
+
+    pub fn counters(&self) -> &DeadLetterCounters {
         &self.0.counters
     }
 
@@ -145,7 +156,7 @@ impl DeadLetters {
     }
 
     /// Returns when the letter is durable, or was counted as dropped because it does not fit at all.
-    pub(crate) async fn put(&self, batch: Batch, reason: &str, attempts: u32) -> io::Result<()> {
+    pub async fn put(&self, batch: Batch, reason: &str, attempts: u32) -> io::Result<()> {
         let (shared, reason) = (self.0.clone(), reason.to_owned());
         let put = blocking(move || shared.put(batch, reason, attempts)).await;
         let put = put.and_then(|put| put);

@@ -8,32 +8,43 @@
 //!
 //! An item that is too large for a message even alone is refused by itself.
 //!
-//! The client is librdkafka without OpenSSL, so TLS and SCRAM are not available; settings that ask for them are refused.
+//! The tenant of a batch travels as the header `X-Scope-OrgID` of its messages. The client is librdkafka with OpenSSL.
 
 mod config;
+pub mod connection;
 mod partition;
+mod producer;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cupola_telemetry::{Batch, Signal};
+use cupola_telemetry::Batch;
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 pub use config::{
-    Auth, Encoding, KafkaCompression, KafkaConfig, KafkaConfigError, Metadata, MetadataRetry, PartitionBy,
-    PlainText, ProducerSettings, RequiredAcks, Sasl, SignalSettings,
+    Encoding, Hasher, KafkaConfig, KafkaConfigError, NoSettings, PartitionBy, RecordPartitioner,
+    SettingError, SignalSettings, StickyKey,
 };
+pub use producer::{CompressionParams, KafkaCompression, ProducerSettings, RequiredAcks};
 
+use crate::otlp::TENANT_HEADER;
 use crate::otlp::split::Pieces;
 use crate::{Accepted, Component, Sample, SendError, Sink};
 
-/// What a message takes at most beside its key and its value.
+/// The header that says what a message is about, `logs`, `metrics` or `traces`, where a topic has several.
+pub const SIGNAL_HEADER: &str = "otelcol.signal";
+/// What a message takes at most beside its key, its value and its headers.
 const MESSAGE_OVERHEAD: usize = 128;
+/// What a header takes beside its name and its value.
+const HEADER_OVERHEAD: usize = 10;
 /// Messages of one batch under way at the same time.
 const IN_FLIGHT_MAX: usize = 64;
 
@@ -46,18 +57,28 @@ pub struct KafkaStats {
     pub failed: AtomicU64,
     /// Items too large for a message.
     pub oversized: AtomicU64,
+    /// Producers made in place of one that could not recover.
+    pub renewed: AtomicU64,
 }
 
 /// The exporter.
 pub struct KafkaSink {
     config: KafkaConfig,
-    /// Made anew after an error that it cannot recover from.
-    producer: Mutex<Arc<FutureProducer>>,
+    current: Mutex<Current>,
     stats: KafkaStats,
+}
+
+/// The producer in use, made anew after an error that it cannot recover from.
+#[derive(Clone)]
+struct Current {
+    producer: Arc<FutureProducer>,
+    /// How many there were before: of all who meet the same error, one renews.
+    generation: u64,
 }
 
 /// One message to be.
 struct Message {
+    topic: Option<String>,
     key: Option<Vec<u8>>,
     value: Bytes,
     batch: Batch,
@@ -70,7 +91,10 @@ impl KafkaSink {
         let producer = config.producer()?;
         Ok(KafkaSink {
             config,
-            producer: Mutex::new(Arc::new(producer)),
+            current: Mutex::new(Current {
+                producer: Arc::new(producer),
+                generation: 0,
+            }),
             stats: KafkaStats::default(),
         })
     }
@@ -80,8 +104,12 @@ impl KafkaSink {
     }
 
     /// The messages of a batch, and what has none.
-    fn messages(&self, batch: &Batch) -> (Vec<Message>, Accepted) {
-        let json = self.config.signal(batch.signal()).encoding == Encoding::OtlpJson;
+    fn messages(&self, batch: &Batch, headers: &[(&str, &str)]) -> (Vec<Message>, Accepted) {
+        let json = self.config.encoding(batch.signal()) == Encoding::OtlpJson;
+        let headers: usize = headers
+            .iter()
+            .map(|(name, value)| HEADER_OVERHEAD + name.len() + value.len())
+            .sum();
         let (mut messages, mut accepted) = (Vec::new(), Accepted::all());
         for part in partition::parts(batch, &self.config) {
             let key_bytes = part.key.as_ref().map_or(0, Vec::len);
@@ -89,7 +117,7 @@ impl KafkaSink {
                 .config
                 .producer
                 .max_message_bytes
-                .saturating_sub(MESSAGE_OVERHEAD + key_bytes);
+                .saturating_sub(MESSAGE_OVERHEAD + headers + key_bytes);
             let mut pieces = Pieces::new(&part.batch, room, json);
             while let Some(piece) = pieces.next() {
                 let value = if json {
@@ -98,6 +126,7 @@ impl KafkaSink {
                     piece.payload().clone()
                 };
                 messages.push(Message {
+                    topic: part.topic.clone(),
                     key: part.key.clone(),
                     value,
                     batch: piece,
@@ -109,23 +138,68 @@ impl KafkaSink {
         (messages, accepted)
     }
 
+    /// Names and values of the headers of each message of a batch.
+    fn headers<'h>(&'h self, batch: &'h Batch) -> Vec<(&'h str, &'h str)> {
+        let mut headers: Vec<(&str, &str)> = self
+            .config
+            .record_headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.expose()))
+            .collect();
+        if self.config.tenant_header {
+            headers.push((TENANT_HEADER, batch.tenant().as_str()));
+        }
+        if self.config.signal_header {
+            headers.push((SIGNAL_HEADER, batch.signal().as_str()));
+        }
+        headers
+    }
+
     /// Hands a message to the producer, which answers once the broker has.
-    fn produce(&self, topic: &str, message: &Message) -> Result<DeliveryFuture, KafkaError> {
-        let producer = self.producer.lock().clone();
+    fn produce(
+        &self,
+        current: &Current,
+        topic: &str,
+        headers: &[(&str, &str)],
+        message: &Message,
+    ) -> Result<DeliveryFuture, KafkaError> {
         let mut record = FutureRecord::<[u8], [u8]>::to(topic).payload(&message.value);
         if let Some(key) = &message.key {
             record = record.key(key);
         }
-        producer.send_result(record).map_err(|(error, _)| error)
+        if !headers.is_empty() {
+            let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+            for (key, value) in headers {
+                let value = Some(value.as_bytes());
+                owned = owned.insert(Header { key, value });
+            }
+            record = record.headers(owned);
+        }
+        current.producer.send_result(record).map_err(|(error, _)| error)
     }
 
-    /// A producer after a fatal error refuses everything.
-    fn renew(&self, error: &KafkaError) {
+    /// A producer after a fatal error refuses everything. `failed` is the generation that met it.
+    fn renew(&self, error: &KafkaError, failed: u64) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::Fatal) {
             return;
         }
+        let mut current = self.current.lock();
+        if current.generation != failed {
+            return;
+        }
         match self.config.producer() {
-            Ok(producer) => *self.producer.lock() = Arc::new(producer),
+            Ok(producer) => {
+                let new = Current {
+                    producer: Arc::new(producer),
+                    generation: failed + 1,
+                };
+                let old = std::mem::replace(&mut *current, new);
+                // Its end waits for a thread of its own.
+                drop(current);
+                drop(old);
+                self.stats.renewed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "the producer could not recover, another one took its place");
+            }
             Err(error) => tracing::error!(%error, "no new producer after a fatal error"),
         }
     }
@@ -159,15 +233,19 @@ impl Sink for KafkaSink {
         if batch.items() == 0 {
             return Ok(Accepted::all());
         }
-        let topic = self.config.signal(batch.signal()).topic.as_str();
-        let (messages, mut accepted) = self.messages(&batch);
+        let default_topic = self.config.topic(batch.signal());
+        let headers = self.headers(&batch);
+        let (messages, mut accepted) = self.messages(&batch, &headers);
         self.stats
             .oversized
             .fetch_add(accepted.rejected, Ordering::Relaxed);
         for messages in messages.chunks(IN_FLIGHT_MAX) {
+            let current = self.current.lock().clone();
+            let topic =
+                |message: &'_ Message| message.topic.clone().unwrap_or_else(|| default_topic.to_owned());
             let sent: Vec<_> = messages
                 .iter()
-                .map(|message| self.produce(topic, message))
+                .map(|message| self.produce(&current, &topic(message), &headers, message))
                 .collect();
             let mut retryable = None;
             for (message, sent) in messages.iter().zip(sent) {
@@ -176,7 +254,7 @@ impl Sink for KafkaSink {
                     continue;
                 };
                 self.stats.failed.fetch_add(1, Ordering::Relaxed);
-                self.renew(&error);
+                self.renew(&error, current.generation);
                 if is_final(&error) {
                     accepted.merge(Accepted {
                         rejected: message.batch.items() as u64,
@@ -184,7 +262,7 @@ impl Sink for KafkaSink {
                         refused: vec![message.batch.clone()],
                     });
                 } else {
-                    retryable = Some(SendError::retryable(format!("topic {topic}: {error}")));
+                    retryable = Some(SendError::retryable(format!("topic {}: {error}", topic(message))));
                 }
             }
             if let Some(error) = retryable {
@@ -218,20 +296,14 @@ impl Component for KafkaSink {
                 "Items too large for a message",
                 &stats.oversized,
             ),
+            (
+                "cupola_exporter_kafka_renewed_producers",
+                "Producers made in place of one that could not recover",
+                &stats.renewed,
+            ),
         ];
         for (name, help, count) in counts {
             samples.push(Sample::count(name, help, count.load(Ordering::Relaxed)));
-        }
-    }
-}
-
-/// The settings of a signal.
-impl KafkaConfig {
-    fn signal(&self, signal: Signal) -> &SignalSettings {
-        match signal {
-            Signal::Logs => &self.logs,
-            Signal::Metrics => &self.metrics,
-            Signal::Traces => &self.traces,
         }
     }
 }

@@ -15,10 +15,20 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The program, built if it is not there.
 pub fn binary() -> Result<PathBuf, Missing> {
+    built("collector")
+}
+
+/// Another one, with the receiver and the exporter `kafka` beside those of OTLP, of a later release.
+pub fn with_kafka() -> Result<PathBuf, Missing> {
+    built("collector-kafka")
+}
+
+/// The program of the Go module in this folder of the crate.
+fn built(module: &str) -> Result<PathBuf, Missing> {
     let go = found("go", &["/usr/local/go/bin"])
         .ok_or("there is no Go to build the OpenTelemetry Collector with")?;
-    let folder = once("collector", |folder| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("collector");
+    let folder = once(module, |folder| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
         let built = Command::new(&go)
             .args(["build", "-o"])
             .arg(folder.join("collector"))
@@ -49,7 +59,11 @@ pub struct Collector {
 impl Collector {
     /// Starts it with `configuration`, and waits until it says that everything is ready.
     pub fn start(configuration: &str) -> Result<Collector, Missing> {
-        let binary = binary()?;
+        Collector::start_of(&binary()?, configuration)
+    }
+
+    /// The same of the program `binary`.
+    pub fn start_of(binary: &Path, configuration: &str) -> Result<Collector, Missing> {
         let directory = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
         let file = directory.path().join("collector.yaml");
         std::fs::write(&file, configuration)

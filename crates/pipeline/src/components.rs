@@ -30,7 +30,7 @@ pub fn registry() -> Registry {
     if !cfg!(feature = "kafka") {
         registry.absent.push((
             "kafka",
-            "this program was built without it: build with `--features kafka`",
+            "this program was built without it: build it with the feature `kafka`, which is among the defaults",
         ));
     }
     registry

@@ -2,6 +2,8 @@
 
 mod http;
 pub mod jaeger;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod loki;
 pub mod otlp;
 pub mod prometheus;

@@ -1,17 +1,21 @@
 //! Settings of the Kafka exporter, under the Collector's names, and the producer they make.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
-use rdkafka::ClientConfig;
+use cupola_telemetry::Signal;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::FutureProducer;
 use serde::Deserialize;
-use serde::de::Error as _;
 
-/// Memory that messages not yet acknowledged may take.
-const BUFFER_KIBIBYTES_MAX: &str = "65536";
+use super::SIGNAL_HEADER;
+use super::connection::{
+    Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, KafkaTls, Metadata, millis, present,
+};
+use super::producer::ProducerSettings;
+use crate::otlp::TENANT_HEADER;
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -42,126 +46,38 @@ pub enum PartitionBy {
     Tenant,
 }
 
-/// Who has to have a message before it counts as written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RequiredAcks {
-    /// The leader of the partition: a message is lost if the leader is before it was copied.
-    Leader,
-    #[default]
-    All,
-}
-
-impl<'de> Deserialize<'de> for RequiredAcks {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match i64::deserialize(deserializer)? {
-            -1 => Ok(RequiredAcks::All),
-            1 => Ok(RequiredAcks::Leader),
-            other => Err(D::Error::custom(format!(
-                "{other} cannot be: write -1 for all replicas or 1 for the leader; without any, messages get lost unseen"
-            ))),
-        }
-    }
-}
-
-/// How sets of messages are compressed.
+/// How the partition follows from the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KafkaCompression {
+#[serde(rename_all = "snake_case")]
+pub enum Hasher {
+    /// As the Collector does it.
     #[default]
-    None,
-    Snappy,
-    Lz4,
+    SaramaCompat,
+    /// As Java clients do it.
+    Murmur2,
 }
 
-/// Settings of the producer.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// By key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ProducerSettings {
-    /// Largest message; a batch beyond it becomes several.
-    pub max_message_bytes: usize,
-    pub required_acks: RequiredAcks,
-    pub compression: KafkaCompression,
-    /// Messages sent together at most; 0 leaves it to the client.
-    pub flush_max_messages: u32,
-    /// How long a message waits for others.
-    pub linger: TimeSpan,
+pub struct StickyKey {
+    pub hasher: Hasher,
 }
 
-impl Default for ProducerSettings {
-    fn default() -> Self {
-        ProducerSettings {
-            max_message_bytes: 1_000_000,
-            required_acks: RequiredAcks::default(),
-            compression: KafkaCompression::default(),
-            flush_max_messages: 0,
-            linger: TimeSpan(Duration::from_millis(10)),
-        }
-    }
-}
-
-/// A name and a password.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PlainText {
-    pub username: String,
-    pub password: Secret,
-}
+pub struct NoSettings {}
 
-/// SASL. Of its mechanisms, PLAIN is available.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// How a message gets its partition; the default is by key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Sasl {
-    pub username: String,
-    pub password: Secret,
-    pub mechanism: String,
-    /// Read and of no effect: the client agrees on it with the broker.
-    pub version: i64,
-}
-
-/// Who we are to the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Auth {
-    pub plain_text: Option<PlainText>,
-    pub sasl: Option<Sasl>,
-}
-
-/// How what is known of brokers and topics is kept fresh.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Metadata {
-    /// Read and of no effect: only the topics that are written are asked for.
-    pub full: bool,
-    pub refresh_interval: TimeSpan,
-    /// Read and of no effect: messages wait for `timeout` instead.
-    pub retry: MetadataRetry,
-}
-
-impl Default for Metadata {
-    fn default() -> Self {
-        Metadata {
-            full: true,
-            refresh_interval: TimeSpan(Duration::from_secs(600)),
-            retry: MetadataRetry::default(),
-        }
-    }
-}
-
-/// Attempts and pauses of asking for metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetadataRetry {
-    pub max: u32,
-    pub backoff: TimeSpan,
-}
-
-impl Default for MetadataRetry {
-    fn default() -> Self {
-        MetadataRetry {
-            max: 3,
-            backoff: TimeSpan(Duration::from_millis(250)),
-        }
-    }
+pub struct RecordPartitioner {
+    #[serde(deserialize_with = "present")]
+    pub sticky_key: Option<StickyKey>,
+    /// Whatever the key: any of them, each as often.
+    #[serde(deserialize_with = "present")]
+    pub round_robin: Option<NoSettings>,
 }
 
 /// Settings of the exporter.
@@ -170,19 +86,43 @@ impl Default for MetadataRetry {
 pub struct KafkaConfig {
     pub brokers: Vec<String>,
     pub client_id: String,
+    pub rack_id: String,
     /// Read and of no effect: the client agrees on it with the broker.
     pub protocol_version: String,
+    pub resolve_canonical_bootstrap_servers_only: bool,
+    /// Read and of no effect: the client does so where the broker can.
+    pub use_leader_epoch: bool,
+    pub dial_timeout: TimeSpan,
+    pub conn_idle_timeout: TimeSpan,
+    /// The older form: of every signal, before what the signals say.
+    pub topic: Option<String>,
+    pub encoding: Option<Encoding>,
     pub logs: SignalSettings,
     pub metrics: SignalSettings,
     pub traces: SignalSettings,
+    /// An attribute of the resource that names the topic.
+    pub topic_from_attribute: String,
     /// Every message is of one trace, whose id in hex is its key.
     pub partition_traces_by_id: bool,
+    pub partition_logs_by_trace_id: bool,
     /// Every message is of one resource, a hash of whose attributes is its key.
     pub partition_metrics_by_resource_attributes: bool,
+    pub partition_logs_by_resource_attributes: bool,
     /// Ours.
     pub partition_by: PartitionBy,
+    pub record_partitioner: RecordPartitioner,
+    /// Written with every message.
+    pub record_headers: BTreeMap<String, Secret>,
+    /// Writes the header `otelcol.signal`.
+    pub signal_header: bool,
+    /// Of what came with a request the tenant alone is known, and it travels by `tenant_header`.
+    pub include_metadata_keys: Vec<String>,
+    /// Ours: writes the tenant of a batch as the header `X-Scope-OrgID`.
+    pub tenant_header: bool,
     pub producer: ProducerSettings,
     pub auth: Auth,
+    #[serde(deserialize_with = "present")]
+    pub tls: Option<KafkaTls>,
     pub metadata: Metadata,
     /// Within this a message is acknowledged, or goes back to whoever sent it.
     pub timeout: TimeSpan,
@@ -196,18 +136,51 @@ impl Default for KafkaConfig {
         };
         KafkaConfig {
             brokers: vec!["localhost:9092".to_owned()],
-            client_id: "cupola".to_owned(),
+            client_id: CLIENT_ID.to_owned(),
+            rack_id: String::new(),
             protocol_version: String::new(),
+            resolve_canonical_bootstrap_servers_only: false,
+            use_leader_epoch: true,
+            dial_timeout: DIAL_TIMEOUT,
+            conn_idle_timeout: CONN_IDLE_TIMEOUT,
+            topic: None,
+            encoding: None,
             logs: topic("otlp_logs"),
             metrics: topic("otlp_metrics"),
             traces: topic("otlp_spans"),
+            topic_from_attribute: String::new(),
             partition_traces_by_id: false,
+            partition_logs_by_trace_id: false,
             partition_metrics_by_resource_attributes: false,
+            partition_logs_by_resource_attributes: false,
             partition_by: PartitionBy::default(),
+            record_partitioner: RecordPartitioner::default(),
+            record_headers: BTreeMap::new(),
+            signal_header: false,
+            include_metadata_keys: Vec::new(),
+            tenant_header: true,
             producer: ProducerSettings::default(),
             auth: Auth::default(),
+            tls: None,
             metadata: Metadata::default(),
             timeout: TimeSpan(Duration::from_secs(5)),
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` {problem}")]
+pub struct SettingError {
+    pub key: String,
+    pub problem: String,
+}
+
+impl SettingError {
+    pub fn new(key: impl Into<String>, problem: impl Into<String>) -> SettingError {
+        SettingError {
+            key: key.into(),
+            problem: problem.into(),
         }
     }
 }
@@ -215,111 +188,109 @@ impl Default for KafkaConfig {
 /// An exporter that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaConfigError {
-    #[error("`{key}` {problem}")]
-    Setting { key: &'static str, problem: String },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     #[error("no producer for {brokers}")]
     Producer { brokers: String, source: KafkaError },
 }
 
-/// Smallest useful message.
-const MESSAGE_BYTES_MIN: usize = 1_000;
-/// Largest message that the client can make.
-const MESSAGE_BYTES_MAX: usize = 1_000_000_000;
-
 impl KafkaConfig {
     /// Refuses what cannot work.
-    pub fn validate(&self) -> Result<(), KafkaConfigError> {
-        let refuse = |key, problem: &str| {
-            let problem = problem.to_owned();
-            Err(KafkaConfigError::Setting { key, problem })
-        };
-        if self.brokers.is_empty() || self.brokers.iter().any(String::is_empty) {
-            return refuse("brokers", "needs at least one host:port");
-        }
-        for (key, signal) in [
-            ("logs.topic", &self.logs),
-            ("metrics.topic", &self.metrics),
-            ("traces.topic", &self.traces),
-        ] {
-            if signal.topic.is_empty() {
-                return refuse(key, "must not be empty");
+    pub fn validate(&self) -> Result<(), SettingError> {
+        self.connection().validate()?;
+        for signal in Signal::ALL {
+            if self.topic(signal).is_empty() {
+                return Err(SettingError::new(format!("{signal}.topic"), "must not be empty"));
             }
         }
-        if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&self.producer.max_message_bytes) {
-            return refuse(
-                "producer.max_message_bytes",
-                "must be between 1000 and 1000000000",
-            );
-        }
+        self.producer.validate()?;
         if self.timeout.0 <= self.producer.linger.0 {
-            return refuse("timeout", "must be longer than producer.linger");
+            return Err(SettingError::new(
+                "timeout",
+                "must be longer than producer.linger",
+            ));
         }
-        if let Some(sasl) = &self.auth.sasl {
-            if sasl.mechanism != "PLAIN" {
-                return refuse(
-                    "auth.sasl.mechanism",
-                    "can be PLAIN only: the client is built without OpenSSL",
-                );
-            }
-            if self.auth.plain_text.is_some() {
-                return refuse("auth.plain_text", "cannot stand beside auth.sasl; leave one out");
-            }
+        if self.partition_logs_by_trace_id && self.partition_logs_by_resource_attributes {
+            let problem = "cannot stand beside partition_logs_by_resource_attributes; leave one out";
+            return Err(SettingError::new("partition_logs_by_trace_id", problem));
+        }
+        let partitioner = &self.record_partitioner;
+        if partitioner.sticky_key.is_some() && partitioner.round_robin.is_some() {
+            let problem = "can have one of sticky_key and round_robin";
+            return Err(SettingError::new("record_partitioner", problem));
+        }
+        if let Some(key) = self
+            .include_metadata_keys
+            .iter()
+            .find(|key| !key.eq_ignore_ascii_case(TENANT_HEADER))
+        {
+            let problem =
+                format!("{key:?} is not known: of what came with a request, X-Scope-OrgID alone is");
+            return Err(SettingError::new("include_metadata_keys", problem));
+        }
+        let reserved = |name: &str| {
+            (self.signal_header && name == SIGNAL_HEADER)
+                || (self.tenant_header && name.eq_ignore_ascii_case(TENANT_HEADER))
+        };
+        if let Some(name) = self.record_headers.keys().find(|name| reserved(name)) {
+            let problem = "is written by signal_header or tenant_header; leave one out";
+            return Err(SettingError::new(format!("record_headers.{name}"), problem));
         }
         Ok(())
     }
 
-    pub(super) fn producer(&self) -> Result<FutureProducer, KafkaConfigError> {
-        let brokers = self.brokers.join(",");
-        let made = self.client(&brokers).create();
-        made.map_err(|source| KafkaConfigError::Producer { brokers, source })
+    pub(super) fn topic(&self, signal: Signal) -> &str {
+        self.topic.as_ref().unwrap_or(&self.signal(signal).topic)
     }
 
-    fn client(&self, brokers: &str) -> ClientConfig {
-        let producer = &self.producer;
-        let all = producer.required_acks == RequiredAcks::All;
-        let millis = |span: TimeSpan| span.0.as_millis().to_string();
-        let compression = match producer.compression {
-            KafkaCompression::None => "none",
-            KafkaCompression::Snappy => "snappy",
-            KafkaCompression::Lz4 => "lz4",
+    pub(super) fn encoding(&self, signal: Signal) -> Encoding {
+        self.encoding.unwrap_or(self.signal(signal).encoding)
+    }
+
+    fn signal(&self, signal: Signal) -> &SignalSettings {
+        match signal {
+            Signal::Logs => &self.logs,
+            Signal::Metrics => &self.metrics,
+            Signal::Traces => &self.traces,
+        }
+    }
+
+    pub(super) fn producer(&self) -> Result<FutureProducer, KafkaConfigError> {
+        let partitioner = match (
+            self.record_partitioner.round_robin,
+            self.record_partitioner.sticky_key,
+        ) {
+            (Some(_), _) => "random",
+            (
+                None,
+                Some(StickyKey {
+                    hasher: Hasher::Murmur2,
+                }),
+            ) => "murmur2_random",
+            (None, _) => "fnv1a_random",
         };
-        let mut client = ClientConfig::new();
+        let mut client = self.connection().client();
         client
-            .set("bootstrap.servers", brokers)
-            .set("client.id", &self.client_id)
-            .set("message.max.bytes", producer.max_message_bytes.to_string())
-            .set("acks", if all { "all" } else { "1" })
-            .set("enable.idempotence", all.to_string())
-            .set("compression.type", compression)
-            .set("linger.ms", millis(producer.linger))
             .set("message.timeout.ms", millis(self.timeout))
-            .set(
-                "topic.metadata.refresh.interval.ms",
-                millis(self.metadata.refresh_interval),
-            )
-            .set("queue.buffering.max.kbytes", BUFFER_KIBIBYTES_MAX)
-            // As Java clients do it, so that equal keys meet whoever wrote them.
-            .set("partitioner", "murmur2_random");
-        if producer.flush_max_messages > 0 {
-            client.set("batch.num.messages", producer.flush_max_messages.to_string());
+            .set("partitioner", partitioner);
+        self.producer.set(&mut client);
+        client.create().map_err(|source| KafkaConfigError::Producer {
+            brokers: self.brokers.join(","),
+            source,
+        })
+    }
+
+    fn connection(&self) -> Connection<'_> {
+        Connection {
+            brokers: &self.brokers,
+            client_id: &self.client_id,
+            rack_id: &self.rack_id,
+            resolve_canonical_bootstrap_servers_only: self.resolve_canonical_bootstrap_servers_only,
+            dial_timeout: self.dial_timeout,
+            conn_idle_timeout: self.conn_idle_timeout,
+            auth: &self.auth,
+            tls: self.tls.as_ref(),
+            metadata: &self.metadata,
         }
-        let sasl = self
-            .auth
-            .sasl
-            .as_ref()
-            .map(|sasl| (&sasl.username, &sasl.password));
-        let plain = self
-            .auth
-            .plain_text
-            .as_ref()
-            .map(|plain| (&plain.username, &plain.password));
-        if let Some((username, password)) = sasl.or(plain) {
-            client
-                .set("security.protocol", "sasl_plaintext")
-                .set("sasl.mechanisms", "PLAIN")
-                .set("sasl.username", username)
-                .set("sasl.password", password.expose());
-        }
-        client
     }
 }

@@ -1,35 +1,72 @@
-//! Parts of a batch that go to partitions of their own, each with its key.
+//! Parts of a batch that go to topics and partitions of their own, each with its key.
 
 use std::collections::BTreeMap;
 
 use cupola_telemetry::encode::{LogsEncoder, TracesEncoder};
-use cupola_telemetry::view::{MetricData, ResourceMetrics};
+use cupola_telemetry::view::{AnyValue, Attributes, MetricData, ResourceMetrics};
 use cupola_telemetry::wire::write_bytes;
 use cupola_telemetry::{Batch, Signal};
 
 use super::{KafkaConfig, PartitionBy};
 
-/// Items with one key.
+/// Longest name of a topic that a broker takes.
+const TOPIC_BYTES_MAX: usize = 249;
+
+/// Items with one topic and one key.
 pub(super) struct Part {
+    /// Where it is not that of the signal.
+    pub(super) topic: Option<String>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) batch: Batch,
 }
 
 pub(super) fn parts(batch: &Batch, config: &KafkaConfig) -> Vec<Part> {
-    let by_trace = config.partition_by == PartitionBy::Trace;
-    match batch.signal() {
-        Signal::Traces if by_trace || config.partition_traces_by_id => spans_by_trace(batch),
-        Signal::Logs if by_trace => logs_by_trace(batch),
-        Signal::Metrics if config.partition_metrics_by_resource_attributes => points_by_resource(batch),
-        _ => {
-            let tenant = config.partition_by == PartitionBy::Tenant;
-            let key = tenant.then(|| batch.tenant().as_str().as_bytes().to_vec());
-            vec![Part {
-                key,
-                batch: batch.clone(),
-            }]
-        }
+    if config.topic_from_attribute.is_empty() {
+        return by_key(batch, config);
     }
+    let named = |attributes: Attributes<'_>| topic(attributes.get(&config.topic_from_attribute));
+    let mut parts = Vec::new();
+    for (topic, batch) in by_resource(batch, named) {
+        parts.extend(by_key(&batch, config).into_iter().map(|part| Part {
+            topic: topic.clone(),
+            ..part
+        }));
+    }
+    parts
+}
+
+fn by_key(batch: &Batch, config: &KafkaConfig) -> Vec<Part> {
+    let by_trace = config.partition_by == PartitionBy::Trace;
+    let resources = match batch.signal() {
+        Signal::Traces if by_trace || config.partition_traces_by_id => return spans_by_trace(batch),
+        Signal::Logs if by_trace || config.partition_logs_by_trace_id => return logs_by_trace(batch),
+        Signal::Logs => config.partition_logs_by_resource_attributes,
+        Signal::Metrics => config.partition_metrics_by_resource_attributes,
+        Signal::Traces => false,
+    };
+    if resources {
+        let part = |(hash, batch)| Part {
+            topic: None,
+            key: Some(format!("{hash:016x}").into_bytes()),
+            batch,
+        };
+        return by_resource(batch, hash).into_iter().map(part).collect();
+    }
+    let tenant = config.partition_by == PartitionBy::Tenant;
+    let key = tenant.then(|| batch.tenant().as_str().as_bytes().to_vec());
+    vec![Part {
+        topic: None,
+        key,
+        batch: batch.clone(),
+    }]
+}
+
+/// The topic that an attribute names; none where it cannot be the name of one.
+fn topic(value: Option<AnyValue<'_>>) -> Option<String> {
+    let name = value?.as_str()?;
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let possible = !matches!(name, "" | "." | "..") && name.len() <= TOPIC_BYTES_MAX;
+    (possible && name.bytes().all(letter)).then(|| name.to_owned())
 }
 
 /// The key of a trace, as the Collector writes it: the id in hex. None without a trace.
@@ -76,6 +113,7 @@ macro_rules! by_trace {
                 }
             }
             let part = |(trace_id, encoder): (&[u8], $encoder)| Part {
+                topic: None,
                 key: trace_key(trace_id),
                 batch: encoder.finish(batch.tenant().clone()),
             };
@@ -102,23 +140,40 @@ by_trace!(
     record_raw
 );
 
-fn points_by_resource(batch: &Batch) -> Vec<Part> {
-    let mut parts: BTreeMap<u64, (Vec<u8>, usize)> = BTreeMap::new();
-    for resource in batch.metrics().resources() {
-        let (payload, items) = parts.entry(hash(resource)).or_default();
-        write_bytes(payload, 1, resource.raw());
-        *items += points(resource);
-    }
-    let part = |(hash, (payload, items)): (u64, (Vec<u8>, usize))| Part {
-        key: Some(format!("{hash:016x}").into_bytes()),
-        batch: Batch::from_canonical(Signal::Metrics, batch.tenant().clone(), payload.into(), items),
+/// The resources of a batch whose attributes give the same.
+fn by_resource<K: Ord>(batch: &Batch, of: impl Fn(Attributes<'_>) -> K) -> BTreeMap<K, Batch> {
+    let mut groups: BTreeMap<K, (Vec<u8>, usize)> = BTreeMap::new();
+    let mut add = |attributes: Attributes<'_>, raw: &[u8], more: usize| {
+        let (payload, items) = groups.entry(of(attributes)).or_default();
+        write_bytes(payload, 1, raw);
+        *items += more;
     };
-    parts.into_iter().map(part).collect()
+    match batch.signal() {
+        Signal::Logs => batch.logs().resources().for_each(|resource| {
+            let items = resource.scopes().map(|scope| scope.records().count()).sum();
+            add(resource.resource().attributes, resource.raw(), items);
+        }),
+        Signal::Traces => batch.traces().resources().for_each(|resource| {
+            let items = resource.scopes().map(|scope| scope.spans().count()).sum();
+            add(resource.resource().attributes, resource.raw(), items);
+        }),
+        Signal::Metrics => batch.metrics().resources().for_each(|resource| {
+            add(resource.resource().attributes, resource.raw(), points(resource));
+        }),
+    }
+    let group = |(key, (payload, items)): (K, (Vec<u8>, usize))| {
+        let tenant = batch.tenant().clone();
+        (
+            key,
+            Batch::from_canonical(batch.signal(), tenant, payload.into(), items),
+        )
+    };
+    groups.into_iter().map(group).collect()
 }
 
 /// FNV-1a over the attributes in the order of their bytes: the same in every process and version.
-fn hash(resource: ResourceMetrics<'_>) -> u64 {
-    let mut attributes: Vec<&[u8]> = resource.resource().attributes.raw_messages().collect();
+fn hash(attributes: Attributes<'_>) -> u64 {
+    let mut attributes: Vec<&[u8]> = attributes.raw_messages().collect();
     attributes.sort_unstable();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in attributes.into_iter().flatten() {

@@ -67,7 +67,7 @@ pub struct OtlpHttpSettings {
     pub idle_conn_timeout: Option<TimeSpan>,
 }
 
-/// Anything.
+/// Anything: a setting that is read and has no effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed;
 

@@ -83,7 +83,13 @@ pub(super) fn register(registry: &mut Registry) {
     exporters.push(delivered(
         "kafka",
         ALL,
-        |config: &cupola_export::kafka::KafkaConfig| whole(config.validate()),
+        |config: &cupola_export::kafka::KafkaConfig| {
+            let error = config.validate().err();
+            error
+                .map(|error| (error.key, error.problem))
+                .into_iter()
+                .collect()
+        },
         |config, _| {
             Ok(Arc::new(
                 cupola_export::kafka::KafkaSink::new(config.clone()).map_err(BuildError::of)?,
@@ -440,9 +446,14 @@ fn storage(name: &str, context: &Context) -> Result<std::path::PathBuf, BuildErr
 
 /// The name of a component as that of a directory.
 pub fn folder(id: &ComponentId) -> String {
+    folder_of(&id.to_string())
+}
+
+/// The same of any name.
+pub(super) fn folder_of(name: &str) -> String {
     let letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     let mut folder = String::new();
-    for byte in id.to_string().bytes() {
+    for byte in name.bytes() {
         match char::from(byte) {
             plain if letter(plain) => folder.push(plain),
             // So that no two names are one directory.

@@ -11,6 +11,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "kafka")]
+use super::exporters::{DEAD_LETTERS, folder_of};
 use super::{ALL, LOGS, METRICS, TRACES, findings};
 use crate::graph::Context;
 use crate::graph::extensions::{Reference, Side};
@@ -18,6 +20,8 @@ use crate::graph::kinds::{BuildError, Kind, Receiver, ReceiverSettings, Registry
 use crate::processors::ConfigError;
 use crate::receivers::StartError as HttpStartError;
 use crate::receivers::jaeger::{JaegerReceiver, JaegerReceiverConfig, RunningJaeger};
+#[cfg(feature = "kafka")]
+use crate::receivers::kafka::{KafkaReceiver, KafkaReceiverConfig, RunningKafka};
 use crate::receivers::loki::{LokiReceiver, LokiReceiverConfig, RunningLoki};
 use crate::receivers::otlp::{OtlpReceiver, OtlpSettings, ReceiverError, RunningReceiver};
 use crate::receivers::prometheus::{PrometheusReceiver, PrometheusReceiverConfig, RunningPrometheus};
@@ -157,6 +161,13 @@ pub(super) fn register(registry: &mut Registry) {
     registry
         .receivers
         .push(http("prometheus", METRICS, PrometheusReceiverConfig::validate));
+    #[cfg(feature = "kafka")]
+    registry.receivers.push(Kind::new(
+        "kafka",
+        ALL,
+        |config: &KafkaReceiverConfig| findings(config.validate()),
+        |config| Arc::new(Kafka(config)) as Arc<dyn ReceiverSettings>,
+    ));
     registry
         .receivers
         .push(http("jaeger", TRACES, JaegerReceiverConfig::validate));
@@ -258,6 +269,48 @@ impl ReceiverSettings for Otlp {
                 config.http.as_ref().and_then(|http| http.auth.as_ref()),
             ),
         ])
+    }
+}
+
+#[cfg(feature = "kafka")]
+struct Kafka(KafkaReceiverConfig);
+
+#[cfg(feature = "kafka")]
+impl ReceiverSettings for Kafka {
+    fn start(
+        &self,
+        context: Context,
+        sinks: SignalSinks,
+    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
+        async move {
+            let name = format!("receivers/{}", context.id);
+            let letters = context.directory.join(DEAD_LETTERS).join(folder_of(&name));
+            let started = KafkaReceiver::start(
+                self.0.clone(),
+                (&name, &letters),
+                &context.signals,
+                Arc::new(sinks),
+                context.ingest,
+            );
+            Ok(Arc::new(started.await.map_err(BuildError::of)?) as Arc<dyn Receiver>)
+        }
+        .boxed()
+    }
+
+    fn asks_for_signals(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(feature = "kafka")]
+#[async_trait]
+impl Receiver for RunningKafka {
+    async fn shutdown(&self) {
+        RunningKafka::shutdown(self).await;
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        RunningKafka::collect(self, samples);
     }
 }
 

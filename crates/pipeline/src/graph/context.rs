@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cupola_config::ComponentId;
+use cupola_telemetry::Signal;
 use cupola_telemetry::memory::MemoryBudget;
 
 use crate::auth::Authenticators;
@@ -27,6 +28,8 @@ pub struct Context {
     pub authenticators: Arc<Authenticators>,
     /// The environment of the process.
     pub variables: Arc<BTreeMap<String, String>>,
+    /// Of a receiver: what pipelines take from it.
+    pub signals: Vec<Signal>,
     /// Of an exporter: a pipeline hands its batches to others as well.
     pub one_of_several: bool,
     /// Where what must survive the process is kept unless settings say otherwise: dead letters, fall-back files.
@@ -45,6 +48,7 @@ impl Context {
             extensions: Arc::default(),
             authenticators: Arc::default(),
             variables: Arc::default(),
+            signals: Signal::ALL.to_vec(),
             one_of_several: false,
             directory: directory.to_owned(),
         }

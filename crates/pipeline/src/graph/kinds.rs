@@ -88,6 +88,11 @@ pub trait ReceiverSettings: Send + Sync {
         sinks: SignalSinks,
     ) -> BoxFuture<'a, Result<Arc<dyn Receiver>, BuildError>>;
 
+    /// Whether it goes and fetches what pipelines take, so that it is started anew when that changes.
+    fn asks_for_signals(&self) -> bool {
+        false
+    }
+
     /// Where it will listen, by protocol.
     fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
         Vec::new()

@@ -101,6 +101,12 @@ impl Plan {
             .map(|(id, _)| id)
     }
 
+    /// Signals of the pipelines that take from a receiver.
+    pub fn taken_from(&self, receiver: &ComponentId) -> Vec<Signal> {
+        let signals: BTreeSet<Signal> = self.fed_by(receiver).map(|pipeline| pipeline.signal).collect();
+        signals.into_iter().collect()
+    }
+
     /// Whether a pipeline hands its batches to this exporter and to others.
     pub fn is_one_of_several(&self, exporter: &ComponentId) -> bool {
         self.pipelines

@@ -233,6 +233,20 @@ struct Outcome {
 
 const REFUSED: &str = "spans without a trace id and a span id were refused";
 
+/// A span as protobuf that came by itself, and whether it was left out, with the reason.
+#[cfg(feature = "kafka")]
+pub(crate) fn read_span(
+    bytes: &[u8],
+    tenant: cupola_telemetry::TenantId,
+    room: &mut super::http::intake::Room<'_>,
+) -> Result<(cupola_telemetry::Batch, Option<(u64, String)>), super::http::refusal::Refusal> {
+    use cupola_telemetry::Batch;
+    let empty = Batch::from_canonical(Signal::Traces, tenant.clone(), bytes::Bytes::new(), 0);
+    let (batches, outcome) = proto::convert_span(bytes, tenant, room)?;
+    let left_out = (outcome.refused > 0).then(|| (outcome.refused, REFUSED.to_owned()));
+    Ok((Batch::concat(&batches).unwrap_or(empty), left_out))
+}
+
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(data: &[u8], room: &mut super::http::intake::Room<'_>) {
     let _ = proto::convert(data, cupola_telemetry::TenantId::default_tenant(), room);

@@ -35,7 +35,7 @@ use cupola_export::auth::AuthSettings;
 use cupola_export::tls::ServerTlsSettings;
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::memory::MemoryBudget;
-use cupola_telemetry::{Signal, TenantId};
+use cupola_telemetry::{Batch, Signal, TenantId};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
@@ -196,11 +196,52 @@ impl Posts for Spans {
         let compression = compression(request.headers())?;
         let rules = Rules {
             parse_string_tags: self.parse_string_tags,
-            arrived_unix_nano: now_unix_nano(),
+            ..Rules::now()
         };
         let convert = move |body: Bytes, tenant, room: &mut Room<'_>| read(&body, tenant, room, rules);
         let (accepted, left_out) = self.intake.take(request, compression, convert).await?;
         Ok(left_out.answer(&self.intake, &accepted, StatusCode::ACCEPTED, "spans"))
+    }
+}
+
+/// Spans as JSON that came in another way than over HTTP, and how many of them were left out, with the reason.
+#[cfg(feature = "kafka")]
+pub(crate) fn read_json(
+    bytes: &[u8],
+    tenant: TenantId,
+    room: &mut Room<'_>,
+) -> Result<(Batch, Option<(u64, String)>), Refusal> {
+    let empty = Batch::from_canonical(Signal::Traces, tenant.clone(), Bytes::new(), 0);
+    Ok(whole(json::convert(bytes, tenant, room, Rules::now())?, empty))
+}
+
+/// The same as protobuf.
+#[cfg(feature = "kafka")]
+pub(crate) fn read_protobuf(
+    bytes: &[u8],
+    tenant: TenantId,
+    room: &mut Room<'_>,
+) -> Result<(Batch, Option<(u64, String)>), Refusal> {
+    let empty = Batch::from_canonical(Signal::Traces, tenant.clone(), Bytes::new(), 0);
+    Ok(whole(
+        protobuf::convert(bytes, tenant, room, Rules::now())?,
+        empty,
+    ))
+}
+
+#[cfg(feature = "kafka")]
+fn whole((batches, left_out): (Vec<Batch>, LeftOut), empty: Batch) -> (Batch, Option<(u64, String)>) {
+    let batch = Batch::concat(&batches).unwrap_or(empty);
+    let left_out = (left_out.items > 0).then(|| (left_out.items, left_out.problem.trim().to_owned()));
+    (batch, left_out)
+}
+
+impl Rules {
+    fn now() -> Rules {
+        Rules {
+            parse_string_tags: false,
+            arrived_unix_nano: now_unix_nano(),
+        }
     }
 }
 

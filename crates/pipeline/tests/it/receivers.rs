@@ -1,6 +1,8 @@
 //! Receivers of protocols other than OTLP: item for item, refusals, and real clients.
 
 mod jaeger;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod loki;
 mod metrics;
 mod programs;

@@ -117,10 +117,11 @@ impl Running {
         };
         let of = |signal| self.edges.of(From::Receiver(id.clone(), signal)) as Arc<dyn Sink>;
         let sinks = SignalSinks(Signal::ALL.map(of));
-        let started = planned
-            .settings
-            .start(self.surroundings(id, context), sinks)
-            .await;
+        let context = Context {
+            signals: self.plan.taken_from(id),
+            ..self.surroundings(id, context)
+        };
+        let started = planned.settings.start(context, sinks).await;
         let receiver = started.map_err(failed("receiver", id))?;
         self.receivers.insert(id.clone(), receiver);
         Ok(())

@@ -20,6 +20,7 @@ use crate::auth::Authenticators;
 use crate::graph::context::Context;
 use crate::graph::edge::{Edge, Held};
 use crate::graph::id::PipelineId;
+use crate::graph::kinds::ReceiverSettings;
 use crate::graph::plan::{Plan, Planned};
 
 /// How long batches on their way into a component may take before it is told to end.
@@ -453,6 +454,7 @@ fn same(at: &At, old: &Plan, new: &Plan) -> bool {
         At::Receiver(id) => {
             written(old.receivers.get(id), new.receivers.get(id))
                 && new.refers_to_the_same(old, &new.references(id))
+                && (old.taken_from(id) == new.taken_from(id) || !asks_for_signals(new.receivers.get(id)))
         }
         // It keeps what it feeds.
         At::Connector(id) => {
@@ -461,4 +463,9 @@ fn same(at: &At, old: &Plan, new: &Plan) -> bool {
                 && old.inputs(id) == new.inputs(id)
         }
     }
+}
+
+/// Whether a receiver fetches what pipelines take, and has to know of a change in that.
+fn asks_for_signals(planned: Option<&Planned<dyn ReceiverSettings>>) -> bool {
+    planned.is_some_and(|planned| planned.settings.asks_for_signals())
 }

@@ -47,6 +47,16 @@ pub(super) fn convert(message: &[u8], tenant: TenantId, room: &mut Room<'_>) -> 
     finish(&process, spans, tenant, room)
 }
 
+/// A span with its process, not in a request.
+#[cfg(feature = "kafka")]
+pub(super) fn convert_span(message: &[u8], tenant: TenantId, room: &mut Room<'_>) -> Converted<Outcome> {
+    let invalid =
+        |error: ProtobufError| Refusal::invalid("body", format!("not a jaeger.api_v2.Span: {error}"));
+    let span = span(message).map_err(invalid)?;
+    room.hold(span.bytes())?;
+    finish(&Process::default(), vec![span], tenant, room)
+}
+
 fn process<'a>(message: &'a [u8], parts: &mut Parts) -> Result<Process<'a>, ProtobufError> {
     let mut process = Process::default();
     for field in Fields::new(message) {

@@ -143,6 +143,11 @@ fn text(key: &str, text: &str) -> KeyValue {
     }
 }
 
+/// A span with a process of its own, as it comes by itself.
+pub(super) fn lone_span() -> Vec<u8> {
+    request().batch.unwrap().spans[0].encode_to_vec()
+}
+
 fn request() -> PostSpansRequest {
     let time = |nanos| {
         Some(Time {
