@@ -15,6 +15,7 @@ use crate::graph::Context;
 use crate::graph::kinds::{BuildError, Kind, Receiver, ReceiverSettings, Registry, SignalSinks};
 use crate::processors::ConfigError;
 use crate::receivers::StartError as HttpStartError;
+use crate::receivers::hostmetrics::{HostMetricsConfig, HostMetricsReceiver, RunningHostMetrics};
 use crate::receivers::jaeger::{JaegerReceiver, JaegerReceiverConfig, RunningJaeger};
 use crate::receivers::loki::{LokiReceiver, LokiReceiverConfig, RunningLoki};
 use crate::receivers::otlp::{OtlpReceiver, OtlpSettings, ReceiverError, RunningReceiver};
@@ -101,6 +102,13 @@ http_receiver!(
     |_| Vec::new()
 );
 http_receiver!(
+    HostMetricsConfig,
+    HostMetricsReceiver,
+    RunningHostMetrics,
+    |_| Vec::new(),
+    |_| Vec::new()
+);
+http_receiver!(
     JaegerReceiverConfig,
     JaegerReceiver,
     RunningJaeger,
@@ -137,6 +145,12 @@ pub(super) fn register(registry: &mut Registry) {
     registry
         .receivers
         .push(http("prometheus", METRICS, PrometheusReceiverConfig::validate));
+    // The Collector's older name, and its newer one.
+    for name in ["hostmetrics", "host_metrics"] {
+        registry
+            .receivers
+            .push(http(name, METRICS, HostMetricsConfig::validate));
+    }
     registry
         .receivers
         .push(http("jaeger", TRACES, JaegerReceiverConfig::validate));

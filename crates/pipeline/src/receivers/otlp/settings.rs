@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use cupola_config::Endpoint;
 use cupola_config::units::ByteSize;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::config::{CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig};
+use crate::receivers::present;
 
 /// The section `receivers.otlp`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -66,11 +67,6 @@ pub struct CorsSettings {
     pub allowed_headers: Vec<String>,
     /// Seconds.
     pub max_age: Option<u64>,
-}
-
-/// A key that is there counts, even without a value.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl OtlpSettings {
