@@ -1,6 +1,7 @@
 //! The OpenTelemetry Collector, built from Go modules with the components that are compared.
 
 mod hostmetrics;
+mod k8sattributes;
 mod spanmetrics;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 pub use hostmetrics::HostMetrics;
+pub use k8sattributes::K8sAttributes;
 pub use spanmetrics::SpanMetrics;
 
 use crate::{Missing, Process, found, once};
