@@ -182,36 +182,26 @@ impl Component for K8sAttributes {
             (cluster.pods(), cluster.counts)
         };
         samples.push(Sample::level(
-            "otelcol_otelsvc_k8s_pod_table_size",
+            "otelcol_k8s_watcher_pod_cache_size",
             "Pods that are known.",
             pods as f64,
         ));
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         for (name, help, value) in [
             (
-                "otelcol_otelsvc_k8s_pod_added",
+                "otelcol_k8s_watcher_pod_added",
                 "Pods that became known.",
                 counts.added,
             ),
             (
-                "otelcol_otelsvc_k8s_pod_updated",
+                "otelcol_k8s_watcher_pod_updated",
                 "Changes of pods.",
                 counts.updated,
             ),
             (
-                "otelcol_otelsvc_k8s_pod_deleted",
+                "otelcol_k8s_watcher_pod_deleted",
                 "Pods that were deleted.",
                 counts.deleted,
-            ),
-            (
-                "otelcol_otelsvc_k8s_ip_lookup_miss",
-                "Resources of which no pod is known.",
-                load(&self.missed),
-            ),
-            (
-                "cupola_processor_k8sattributes_found_total",
-                "Resources of which the pod is known.",
-                load(&self.found),
             ),
             (
                 "cupola_processor_k8sattributes_refused_total",
@@ -225,6 +215,11 @@ impl Component for K8sAttributes {
             ),
         ] {
             samples.push(Sample::count(name, help, value));
+        }
+        for (status, count) in [("success", &self.found), ("error", &self.missed)] {
+            let name = "otelcol_k8s_pod_association";
+            let sample = Sample::count(name, "Resources of which the pod is known, or not.", load(count));
+            samples.push(sample.with("status", status));
         }
     }
 }

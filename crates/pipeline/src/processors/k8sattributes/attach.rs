@@ -91,8 +91,8 @@ impl Attaching<'_> {
                 _ => resource.add(key, &value),
             }
         }
-        if let Some(digest) = told.digest {
-            resource.add_list("container.image.repo_digests", digest);
+        for (key, only) in told.lists {
+            resource.add_list(key, only);
         }
     }
 

@@ -84,7 +84,7 @@ impl Default for ExtractConfig {
         Self {
             metadata: vec![
                 Metadata::ImageName,
-                Metadata::ImageTag,
+                Metadata::ImageTags,
                 Metadata::DeploymentName,
                 Metadata::NamespaceName,
                 Metadata::NodeName,
@@ -149,9 +149,9 @@ pub enum Metadata {
     ContainerId,
     #[serde(rename = "container.image.name")]
     ImageName,
+    /// Without effect, as in the Collector: the attribute is now called `container.image.tags`.
     #[serde(rename = "container.image.tag")]
     ImageTag,
-    /// Without effect, as in the Collector without its feature gate.
     #[serde(rename = "container.image.tags")]
     ImageTags,
     #[serde(rename = "container.image.repo_digests")]
@@ -320,14 +320,20 @@ impl K8sAttributesConfig {
 
     /// What works less well than whoever wrote it may think: keys and remarks.
     pub fn remarks(&self) -> Vec<(String, String)> {
-        let idle = self.pod_association.iter().enumerate();
-        idle.filter(|(_, association)| association.is_idle())
-            .map(|(number, _)| {
-                let remark = "`from: connection` finds no pod: the address of a sender does not travel with its \
-                              data here; have it sent as the resource attribute `k8s.pod.ip` or `k8s.pod.uid`";
-                (format!("pod_association[{number}]"), remark.to_owned())
-            })
-            .collect()
+        let mut remarks = Vec::new();
+        for (number, association) in self.pod_association.iter().enumerate() {
+            if association.is_idle() {
+                let remark = "`from: connection` finds no pod: the address of a sender does not travel with its data \
+                              here; have it sent as the resource attribute `k8s.pod.ip` or `k8s.pod.uid`";
+                remarks.push((format!("pod_association[{number}]"), remark.to_owned()));
+            }
+        }
+        if self.extract.metadata.contains(&Metadata::ImageTag) {
+            let remark =
+                "`container.image.tag` is not given any more: name `container.image.tags`, which is a list";
+            remarks.push(("extract.metadata".to_owned(), remark.to_owned()));
+        }
+        remarks
     }
 }
 

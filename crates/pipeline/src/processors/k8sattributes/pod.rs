@@ -265,11 +265,6 @@ impl Pod {
             "container.image.name",
             image.map(|image| image.name.to_owned()),
         );
-        put(
-            Metadata::ImageTag,
-            "container.image.tag",
-            image.map(|image| image.tag().to_owned()),
-        );
         let instance = status(format!("{}.{}.{name}", self.namespace, self.name));
         put(Metadata::ServiceInstanceId, "service.instance.id", instance);
         put(
@@ -284,10 +279,15 @@ impl Pod {
         };
         if let Some(run) = run {
             put(Metadata::ContainerId, "container.id", Some(run.id.clone()));
-            if rules.wants(Metadata::ImageRepoDigests) {
-                told.digest = canonical(&run.image_id);
-            }
         }
+        let mut put = |metadata: Metadata, key: &'static str, value: Option<String>| {
+            told.lists
+                .extend(value.filter(|_| rules.wants(metadata)).map(|value| (key, value)));
+        };
+        let tag = image.map(|image| image.tag().to_owned());
+        put(Metadata::ImageTags, "container.image.tags", tag);
+        let digest = run.and_then(|run| canonical(&run.image_id));
+        put(Metadata::ImageRepoDigests, "container.image.repo_digests", digest);
         told
     }
 }
@@ -306,6 +306,6 @@ pub(super) enum Restarts {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Told {
     pub(super) texts: Vec<(&'static str, String)>,
-    /// The only element of `container.image.repo_digests`.
-    pub(super) digest: Option<String>,
+    /// Lists of one element.
+    pub(super) lists: Vec<(&'static str, String)>,
 }

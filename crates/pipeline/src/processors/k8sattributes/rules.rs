@@ -106,19 +106,20 @@ impl Rules {
     }
 }
 
-/// Of attributes that have no name of their own. The older kinds have the plural, as in the Collector.
+/// Of attributes that have no name of their own.
 fn prefix(kind: Kind, what: &str) -> String {
-    match kind {
-        Kind::Pod => format!("k8s.pod.{what}s."),
-        Kind::Namespace => format!("k8s.namespace.{what}s."),
-        Kind::Node => format!("k8s.node.{what}s."),
-        Kind::Deployment => format!("k8s.deployment.{what}."),
-        Kind::ReplicaSet => format!("k8s.replicaset.{what}."),
-        Kind::StatefulSet => format!("k8s.statefulset.{what}."),
-        Kind::DaemonSet => format!("k8s.daemonset.{what}."),
-        Kind::Job => format!("k8s.job.{what}."),
-        Kind::CronJob => format!("k8s.cronjob.{what}."),
-    }
+    let kind = match kind {
+        Kind::Pod => "pod",
+        Kind::Namespace => "namespace",
+        Kind::Node => "node",
+        Kind::Deployment => "deployment",
+        Kind::ReplicaSet => "replicaset",
+        Kind::StatefulSet => "statefulset",
+        Kind::DaemonSet => "daemonset",
+        Kind::Job => "job",
+        Kind::CronJob => "cronjob",
+    };
+    format!("k8s.{kind}.{what}.")
 }
 
 /// One label or annotation, or those whose keys match.

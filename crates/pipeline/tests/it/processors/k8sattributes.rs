@@ -136,17 +136,11 @@ impl Running {
         self.processor.send(batch(attributes)).await.unwrap();
         let batches = self.sink.drain();
         assert_eq!((batches.len(), batches[0].items()), (1, 1));
-        let resource = batches[0].logs().resources().next().unwrap();
-        let text = |value: AnyValue<'_>| match value {
-            AnyValue::String(text) => text.to_owned(),
-            AnyValue::Array(array) => array.map(|one| format!("{one:?}")).collect::<Vec<_>>().join(","),
-            other => format!("{other:?}"),
-        };
-        resource
-            .resource()
-            .attributes
-            .map(|pair| (pair.key.to_owned(), text(pair.value)))
-            .collect()
+        attributes_of(&batches[0])
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
     }
 
     /// Waits until the attribute of such a resource has this value.
@@ -224,8 +218,8 @@ async fn a_resource_gets_what_is_known_of_its_pod_by_default() {
     }
     let unknown = [("host.name", "laptop")];
     assert_eq!(running.process(&unknown).await, expected(&unknown));
-    assert_eq!(running.count("otelcol_otelsvc_k8s_pod_table_size"), 6.0);
-    assert_eq!(running.count("otelcol_otelsvc_k8s_ip_lookup_miss"), 1.0);
+    assert_eq!(running.count("otelcol_k8s_watcher_pod_cache_size"), 6.0);
+    assert_eq!(running.count("otelcol_k8s_pod_association"), 3.0);
     assert!(
         server
             .requests()
@@ -273,7 +267,7 @@ async fn everything_can_be_told() {
         "wait_for_metadata: true\n\
          extract:\n  otel_annotations: true\n  metadata: [k8s.pod.name, k8s.pod.hostname, k8s.deployment.name, k8s.deployment.uid, \
          k8s.replicaset.name, k8s.node.uid, k8s.cluster.uid, k8s.container.name, container.id, container.image.name, \
-         container.image.tag, container.image.repo_digests, service.name, service.namespace, service.version, service.instance.id]\n  \
+         container.image.tags, container.image.repo_digests, service.name, service.namespace, service.version, service.instance.id]\n  \
          labels: [{key_regex: 'team\\.test/(.*)', tag_name: 'team.$1'}, {key: tier, from: namespace}, {key: chart, from: deployment}]\n  \
          annotations: [{key: zone, from: node, tag_name: zone}, {key_regex: 'no.*'}]\n\
          pod_association: [{sources: [{from: resource_attribute, name: container.id}, {from: resource_attribute, name: k8s.namespace.name}]}]\n",
@@ -289,7 +283,7 @@ async fn everything_can_be_told() {
         running.until(&attributes, key, Some(value)).await;
     }
     running
-        .until(&attributes, "k8s.namespace.labels.tier", Some("gold"))
+        .until(&attributes, "k8s.namespace.label.tier", Some("gold"))
         .await;
     let found = running
         .until(&attributes, "k8s.deployment.label.chart", Some("9"))
@@ -302,16 +296,16 @@ async fn everything_can_be_told() {
             ("container.id", "aaa"),
             ("container.image.name", "registry.test:5000/trade/shop"),
             ("container.image.repo_digests", &digest),
-            ("container.image.tag", "1.2.3"),
+            ("container.image.tags", "String(\"1.2.3\")"),
             ("k8s.cluster.uid", "uid-cluster"),
             ("k8s.container.name", "app"),
             ("k8s.deployment.label.chart", "9"),
             ("k8s.deployment.name", "the-shop"),
             ("k8s.deployment.uid", "uid-d"),
-            ("k8s.namespace.labels.tier", "gold"),
+            ("k8s.namespace.label.tier", "gold"),
             ("k8s.namespace.name", "trade"),
             ("k8s.node.uid", "uid-node"),
-            ("k8s.pod.annotations.note", "x"),
+            ("k8s.pod.annotation.note", "x"),
             ("k8s.pod.hostname", "shop-host"),
             ("k8s.pod.name", "shop-5d4f8c7b9-x2x4z"),
             ("k8s.replicaset.name", "shop-5d4f8c7b9"),
@@ -408,7 +402,7 @@ async fn pods_stay_known_for_a_while_after_they_are_deleted() {
     running
         .until(&[("k8s.pod.ip", "10.0.0.2")], "k8s.pod.name", Some("two"))
         .await;
-    assert_eq!(running.count("otelcol_otelsvc_k8s_pod_deleted"), 1.0);
+    assert_eq!(running.count("otelcol_k8s_watcher_pod_deleted"), 1.0);
     assert_eq!(
         running.process(&[("k8s.pod.ip", "10.0.0.1")]).await["k8s.pod.name"],
         "one"

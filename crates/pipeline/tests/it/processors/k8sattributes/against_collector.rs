@@ -99,7 +99,7 @@ async fn resources_get_what_the_collector_gives_them() {
         "k8s.container.name",
         "container.id",
         "container.image.name",
-        "container.image.tag",
+        "container.image.tags",
         "container.image.repo_digests",
         "k8s.cluster.uid",
         "service.namespace",
@@ -113,7 +113,7 @@ async fn resources_get_what_the_collector_gives_them() {
         json!({ "extract": { "metadata": all } }),
         json!({
             "extract": {
-                "metadata": ["k8s.pod.name", "k8s.deployment.uid"], "otel_annotations": true,
+                "metadata": ["k8s.pod.name", "k8s.deployment.uid", "k8s.node.name"], "otel_annotations": true,
                 "labels": [
                     { "key_regex": "(.*)/(.*)", "tag_name": "$1.$2" }, { "key_regex": "app.*", "tag_name": "not.used" },
                     { "key": "a/b", "from": "namespace" }, { "key_regex": "a.*", "from": "node" },

@@ -61,6 +61,8 @@ impl ApiServer {
         let mut state = self.state.lock();
         state.version += 1;
         object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        let (kind, version) = type_of(path);
+        (object["kind"], object["apiVersion"]) = (json!(kind), json!(version));
         let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
         let before = state.objects.insert((path.to_owned(), uid), object.clone());
         let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
@@ -126,8 +128,7 @@ impl ApiServer {
             state.refuses
         };
         if refuses {
-            let status =
-                json!({ "kind": "Status", "status": "Failure", "code": 403, "message": "pods is forbidden" });
+            let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "message": "pods is forbidden" });
             return answer(&mut stream, 403, &status).await;
         }
         match query.contains_key("watch") {
@@ -151,15 +152,15 @@ impl ApiServer {
         } else {
             String::new()
         };
-        json!({ "kind": "List", "apiVersion": "v1", "items": page,
+        let (kind, version) = type_of(path);
+        json!({ "kind": format!("{kind}List"), "apiVersion": version, "items": page,
                 "metadata": { "resourceVersion": state.version.to_string(), "continue": more } })
     }
 
     async fn watch(&self, stream: &mut TcpStream, path: &str, query: &BTreeMap<String, String>) {
         // Later versions of the protocol send the list with the watch; a server that cannot says so.
         if query.contains_key("sendInitialEvents") {
-            let status =
-                json!({ "kind": "Status", "status": "Failure", "code": 400, "message": "not known" });
+            let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 400, "message": "not known" });
             return answer(stream, 400, &status).await;
         }
         let mut seen: u64 = query["resourceVersion"].parse().unwrap();
@@ -170,7 +171,7 @@ impl ApiServer {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
         let _ = stream.write_all(head.as_bytes()).await;
         if is_expired {
-            let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "message": "too old" });
+            let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "message": "too old" });
             chunk(stream, &json!({ "type": "ERROR", "object": status })).await;
             let _ = stream.write_all(b"0\r\n\r\n").await;
             return;
@@ -200,6 +201,14 @@ impl ApiServer {
             }
             changed.await;
         }
+    }
+}
+
+/// Clients ask for the metadata alone of all but pods.
+fn type_of(path: &str) -> (&'static str, &'static str) {
+    match path.ends_with("/pods") {
+        true => ("Pod", "v1"),
+        false => ("PartialObjectMetadata", "meta.k8s.io/v1"),
     }
 }
 
