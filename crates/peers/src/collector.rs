@@ -1,11 +1,15 @@
 //! The OpenTelemetry Collector, built from Go modules with the components that are compared.
 
+mod hostmetrics;
+mod k8sattributes;
 mod spanmetrics;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+pub use hostmetrics::HostMetrics;
+pub use k8sattributes::K8sAttributes;
 pub use spanmetrics::SpanMetrics;
 
 use crate::{Missing, Process, found, once};
@@ -83,5 +87,24 @@ impl Collector {
     /// What it said.
     pub fn output(&self) -> String {
         self.process.output()
+    }
+}
+
+/// Builds the program that `files` are, as `program` in `folder`.
+fn build(folder: &Path, files: &[(&str, &str)]) -> Result<(), Missing> {
+    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).map_err(|error| format!("cannot write {name}: {error}"))?;
+    }
+    let output = Command::new(go)
+        .args(["build", "-o", "program", "."])
+        .current_dir(folder)
+        // Otherwise `cargo clean` could not remove what was fetched.
+        .env("GOFLAGS", "-modcacherw")
+        .output()
+        .map_err(|error| format!("cannot run go: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }

@@ -12,6 +12,7 @@ pub mod deltatocumulative;
 pub mod filter;
 pub mod groupbyattrs;
 mod histogram;
+pub mod k8sattributes;
 mod lru;
 mod matching;
 pub mod memory_limiter;

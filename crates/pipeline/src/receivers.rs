@@ -1,5 +1,7 @@
 //! Receivers: servers that turn a protocol into batches.
 
+mod handover;
+pub mod hostmetrics;
 mod http;
 pub mod jaeger;
 #[cfg(feature = "kafka")]
@@ -12,8 +14,15 @@ mod protobuf;
 mod series;
 pub mod zipkin;
 
+use serde::{Deserialize, Deserializer};
+
 pub use http::config::HttpServerConfig;
 pub use http::server::StartError;
+
+/// A key that is there counts, even without a value.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
 
 /// Whatever the bytes are, a decoder reads or refuses them within its budget; for fuzzing.
 #[cfg(fuzzing)]

@@ -263,6 +263,7 @@ async fn the_schema_knows_every_component() {
     let schema: serde_json::Value = serde_json::from_str(&succeed(&["config", "schema"]).await).unwrap();
     for (section, kind, key) in [
         ("receivers", "otlp", "protocols"),
+        ("receivers", "hostmetrics", "scrapers"),
         ("processors", "batch", "send_batch_size"),
         ("exporters", "otlp", "sending_queue"),
         ("exporters", "postgres", "retry_on_failure"),

@@ -18,6 +18,7 @@ use crate::processors::cumulativetodelta::{CumulativeToDelta, CumulativeToDeltaC
 use crate::processors::deltatocumulative::{DeltaToCumulative, DeltaToCumulativeConfig};
 use crate::processors::filter::{Filter, FilterConfig};
 use crate::processors::groupbyattrs::{GroupByAttrs, GroupByAttrsConfig};
+use crate::processors::k8sattributes::{self, K8sAttributes, K8sAttributesConfig};
 use crate::processors::memory_limiter::{MemoryLimiter, MemoryLimiterConfig};
 use crate::processors::probabilistic_sampler::{ProbabilisticSampler, ProbabilisticSamplerConfig};
 use crate::processors::redaction::{Redaction, RedactionConfig};
@@ -115,12 +116,24 @@ pub(super) fn register(registry: &mut Registry) {
         RedactionConfig::validate,
         |config, _, next| Ok(Arc::new(Redaction::new(config, next)?)),
     ));
-    processors.push(Kind::new(
-        "resourcedetection",
-        ALL,
-        |config: &ResourceDetectionConfig| findings(config.validate()),
-        |config| Arc::new(Detecting(config)) as Arc<dyn ProcessorSettings>,
-    ));
+    // The Collector's older names, and its newer ones.
+    for name in ["resourcedetection", "resource_detection"] {
+        processors.push(Kind::new(
+            name,
+            ALL,
+            |config: &ResourceDetectionConfig| findings(config.validate()),
+            |config| Arc::new(Detecting(config)) as Arc<dyn ProcessorSettings>,
+        ));
+    }
+    for name in ["k8sattributes", "k8s_attributes"] {
+        processors.push(Kind::with_remarks(
+            name,
+            ALL,
+            |config: &K8sAttributesConfig| findings(config.validate()),
+            K8sAttributesConfig::remarks,
+            |config| Arc::new(Knowing(config)) as Arc<dyn ProcessorSettings>,
+        ));
+    }
 }
 
 const LOGS_AND_TRACES: &[Signal] = &[Signal::Logs, Signal::Traces];
@@ -176,6 +189,27 @@ impl ProcessorSettings for Detecting {
                 root: "/".into(),
             };
             let started = ResourceDetection::start(&self.0, next, surroundings).await;
+            Ok(Arc::new(started.map_err(BuildError::of)?) as Arc<dyn Component>)
+        }
+        .boxed()
+    }
+}
+
+/// Asks the API server of a cluster before it is ready.
+struct Knowing(K8sAttributesConfig);
+
+impl ProcessorSettings for Knowing {
+    fn build(
+        &self,
+        context: Context,
+        next: Arc<dyn Sink>,
+    ) -> BoxFuture<'_, Result<Arc<dyn Component>, BuildError>> {
+        async move {
+            let surroundings = k8sattributes::Surroundings {
+                variables: (*context.variables).clone(),
+                root: "/".into(),
+            };
+            let started = K8sAttributes::start(&self.0, next, surroundings).await;
             Ok(Arc::new(started.map_err(BuildError::of)?) as Arc<dyn Component>)
         }
         .boxed()

@@ -19,6 +19,7 @@ use crate::graph::extensions::{Reference, Side};
 use crate::graph::kinds::{BuildError, Kind, Receiver, ReceiverSettings, Registry, SignalSinks};
 use crate::processors::ConfigError;
 use crate::receivers::StartError as HttpStartError;
+use crate::receivers::hostmetrics::{HostMetricsConfig, HostMetricsReceiver, RunningHostMetrics};
 use crate::receivers::jaeger::{JaegerReceiver, JaegerReceiverConfig, RunningJaeger};
 #[cfg(feature = "kafka")]
 use crate::receivers::kafka::{KafkaReceiver, KafkaReceiverConfig, RunningKafka};
@@ -119,6 +120,13 @@ http_receiver!(
     |config| vec![("", config.auth.as_ref())]
 );
 http_receiver!(
+    HostMetricsConfig,
+    HostMetricsReceiver,
+    RunningHostMetrics,
+    |_| Vec::new(),
+    |_| Vec::new()
+);
+http_receiver!(
     JaegerReceiverConfig,
     JaegerReceiver,
     RunningJaeger,
@@ -168,6 +176,12 @@ pub(super) fn register(registry: &mut Registry) {
         |config: &KafkaReceiverConfig| findings(config.validate()),
         |config| Arc::new(Kafka(config)) as Arc<dyn ReceiverSettings>,
     ));
+    // The Collector's older name, and its newer one.
+    for name in ["hostmetrics", "host_metrics"] {
+        registry
+            .receivers
+            .push(http(name, METRICS, HostMetricsConfig::validate));
+    }
     registry
         .receivers
         .push(http("jaeger", TRACES, JaegerReceiverConfig::validate));

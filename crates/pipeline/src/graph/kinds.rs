@@ -171,6 +171,17 @@ impl<S: ?Sized> Kind<S> {
         check: impl Fn(&C) -> Vec<(String, String)> + Send + Sync + 'static,
         settings: impl Fn(C) -> Arc<S> + Send + Sync + 'static,
     ) -> Kind<S> {
+        Self::with_remarks(name, signals, check, |_| Vec::new(), settings)
+    }
+
+    /// The same, with `remarks` on settings that can work, and not as whoever wrote them may think: warnings.
+    pub fn with_remarks<C: DeserializeOwned + 'static>(
+        name: &'static str,
+        signals: &'static [Signal],
+        check: impl Fn(&C) -> Vec<(String, String)> + Send + Sync + 'static,
+        remarks: impl Fn(&C) -> Vec<(String, String)> + Send + Sync + 'static,
+        settings: impl Fn(C) -> Arc<S> + Send + Sync + 'static,
+    ) -> Kind<S> {
         let read = move |node: &Node, at: &str, problems: &mut Problems| {
             let before = problems.errors();
             let config: C = cupola_config::read_at(node, at, problems)?;
@@ -181,6 +192,13 @@ impl<S: ?Sized> Kind<S> {
             if !wrong.is_empty() {
                 tell(node, at, wrong, problems);
                 return None;
+            }
+            for (key, message) in remarks(&config) {
+                problems.push(Problem::warning(
+                    place_of(node, &key),
+                    format!("{at}.{key}"),
+                    message,
+                ));
             }
             Some(settings(config))
         };

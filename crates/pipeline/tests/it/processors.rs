@@ -3,6 +3,7 @@
 mod actions;
 mod filter;
 mod groupbyattrs;
+mod k8sattributes;
 mod probabilistic_sampler;
 mod redaction;
 mod resourcedetection;

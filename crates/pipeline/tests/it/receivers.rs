@@ -1,5 +1,7 @@
 //! Receivers of protocols other than OTLP: item for item, refusals, and real clients.
 
+#[cfg(target_os = "linux")]
+mod hostmetrics;
 mod jaeger;
 #[cfg(feature = "kafka")]
 mod kafka;

@@ -9,9 +9,10 @@ use cupola_config::Endpoint;
 use cupola_config::units::ByteSize;
 use cupola_export::auth::AuthSettings;
 use cupola_export::tls::ServerTlsSettings;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::config::{CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig};
+use crate::receivers::present;
 
 /// The section `receivers.otlp`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -72,11 +73,6 @@ pub struct CorsSettings {
     pub allowed_headers: Vec<String>,
     /// Seconds.
     pub max_age: Option<u64>,
-}
-
-/// A key that is there counts, even without a value.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl OtlpSettings {

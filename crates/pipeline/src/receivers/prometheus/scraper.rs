@@ -3,10 +3,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use cupola_export::{SendError, Sink};
+use cupola_export::Sink;
 use cupola_telemetry::encode::{MetricsEncoder, Resource};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use cupola_telemetry::{Batch, TenantId};
@@ -19,6 +19,7 @@ use super::discovery::Target;
 use super::exposition;
 use super::memory::Memory;
 use super::relabel::Labels;
+use crate::receivers::handover::Handover;
 use crate::receivers::http::intake::now_unix_nano;
 use crate::receivers::http::stats::{SignalStats, count};
 use crate::receivers::series::write::Rules;
@@ -26,8 +27,6 @@ use crate::receivers::series::{Family, Kind, PointValue};
 
 /// Memory that is reserved while a page is worked on, for each of its bytes: samples with their labels, and OTLP.
 const WORK_GROWTH: usize = 12;
-/// First wait before a scrape is offered again; it doubles.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// What all targets of a receiver share.
 #[derive(Debug, Default)]
@@ -232,36 +231,13 @@ impl Scraper {
 
     /// Offers a batch until it is taken or refused for good, or `until`. Whether it was taken.
     async fn deliver(&self, batch: Batch, until: Instant) -> bool {
-        let (items, stats) = (batch.items() as u64, &self.counters.items);
-        count(&stats.payload_bytes, batch.payload().len() as u64);
-        let mut wait = RETRY_FIRST;
-        loop {
-            let error = match self.sink.send(batch.clone()).await {
-                Ok(accepted) => {
-                    let rejected = accepted.rejected.min(items);
-                    count(&stats.accepted_items, items - rejected);
-                    count(&stats.failed_items, rejected);
-                    return true;
-                }
-                Err(error) => error,
-            };
-            let SendError::Retryable { retry_after, .. } = &error else {
-                count(&stats.failed_items, items);
-                tracing::error!(url = %self.target.url, items, %error, "scrape lost");
-                return false;
-            };
-            count(&stats.refused_items, items);
-            let next = Instant::now() + retry_after.unwrap_or(wait).max(wait);
-            wait = wait.saturating_mul(2);
-            let ended = tokio::select! {
-                () = tokio::time::sleep_until(next.min(until)) => next >= until,
-                () = self.stop.cancelled() => true,
-            };
-            if ended {
-                self.counters.points_lost.fetch_add(items, Ordering::Relaxed);
-                tracing::error!(url = %self.target.url, items, %error, "scrape lost: it was not taken in time");
-                return false;
-            }
-        }
+        let handover = Handover {
+            source: self.target.url.as_str(),
+            sink: &*self.sink,
+            items: &self.counters.items,
+            points_lost: &self.counters.points_lost,
+            stop: &self.stop,
+        };
+        handover.offer(batch, until).await
     }
 }

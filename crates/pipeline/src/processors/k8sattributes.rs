@@ -1,0 +1,225 @@
+//! The processor that says which pod a resource is of: its name, namespace, node, owners, containers, labels.
+//!
+//! `watching` keeps `cluster` as the API server says it, with `api` over reqwest: a list and a watch of JSON need no
+//! client of their own. `rules` are the settings, `pod` what is told of one. A resource says which pod it is of by
+//! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed.
+//!
+//! The address of a sender does not travel with its data here, so that `from: connection` finds no pod; `cupola config
+//! check` says so. Data is never held up: what is of a pod that is not known goes on as it is. Stateless towards senders:
+//! they have the answer of the next sink. Refuses to read the environment itself: it is given its [`Surroundings`].
+//! <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/processor/k8sattributesprocessor>
+
+mod access;
+mod api;
+mod attach;
+mod cluster;
+mod config;
+mod image;
+mod objects;
+mod pod;
+mod rules;
+mod watching;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_telemetry::Batch;
+use cupola_telemetry::edit::edit;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::ConfigError;
+pub use access::Surroundings;
+pub use config::{
+    AssociationConfig, AuthType, ExcludeConfig, ExcludePod, ExtractConfig, FieldConfig, FieldFilter, FieldOp,
+    FilterConfig, From, K8sAttributesConfig, Kind, LabelFilter, LabelOp, Metadata, SourceConfig,
+};
+
+use access::Access;
+use api::{Api, Resource};
+use attach::Attaching;
+use cluster::Cluster;
+use rules::Rules;
+use watching::Watcher;
+
+/// How often pods that have been deleted for long enough are forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the processor cannot start without.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot reach the API server of Kubernetes: {0}")]
+    Access(String),
+    #[error("the API server of Kubernetes did not list its pods within {0:?} (`wait_for_metadata_timeout`)")]
+    NotKnown(Duration),
+}
+
+/// Pods in front of a sink.
+pub struct K8sAttributes {
+    config: K8sAttributesConfig,
+    rules: Arc<Rules>,
+    cluster: Arc<RwLock<Cluster>>,
+    next: Arc<dyn Sink>,
+    tasks: Mutex<JoinSet<()>>,
+    /// Failed attempts to list or watch.
+    failures: Arc<AtomicU64>,
+    found: AtomicU64,
+    missed: AtomicU64,
+}
+
+impl K8sAttributes {
+    /// Begins to watch; waits for the pods to be known if the settings say so.
+    pub async fn start(
+        config: &K8sAttributesConfig,
+        next: Arc<dyn Sink>,
+        surroundings: Surroundings,
+    ) -> Result<Self, StartError> {
+        config.validate()?;
+        for (key, remark) in config.remarks() {
+            tracing::warn!(key, "{remark}");
+        }
+        let rules = Arc::new(Rules::new(config)?);
+        let cluster = Arc::new(RwLock::new(Cluster::new(config, rules.clone())));
+        let processor = Self {
+            config: config.clone(),
+            rules,
+            cluster,
+            next,
+            tasks: Mutex::default(),
+            failures: Arc::default(),
+            found: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+        };
+        if !config.passthrough {
+            processor.watch(&surroundings).await?;
+        }
+        Ok(processor)
+    }
+
+    async fn watch(&self, surroundings: &Surroundings) -> Result<(), StartError> {
+        let filter = &self.config.filter;
+        let node = match filter.node_from_env_var.as_str() {
+            "" => filter.node.clone(),
+            name => surroundings.variables.get(name).cloned().ok_or_else(|| {
+                let problem = format!("the variable `{name}` is not set");
+                ConfigError::setting("filter.node_from_env_var", problem)
+            })?,
+        };
+        let access = Access::new(&self.config, surroundings).map_err(StartError::Access)?;
+        let api = Arc::new(Api::new(access).map_err(StartError::Access)?);
+        let is_only_system = !self.rules.reads(Kind::Namespace);
+        let mut pods_known = None;
+        for kind in [Kind::Pod].into_iter().chain(self.rules.kinds()) {
+            let (is_known, known) = watch::channel(false);
+            pods_known.get_or_insert(known);
+            let watcher = Watcher {
+                api: api.clone(),
+                resource: Resource::new(kind, filter, &node, is_only_system),
+                cluster: self.cluster.clone(),
+                failures: self.failures.clone(),
+                is_known,
+            };
+            self.tasks.lock().spawn(watcher.run());
+        }
+        let cluster = self.cluster.clone();
+        self.tasks.lock().spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP_INTERVAL).await;
+                cluster.write().sweep(Instant::now());
+            }
+        });
+        let limit = self.config.wait_for_metadata_timeout.0;
+        if let Some(mut known) = pods_known.filter(|_| self.config.wait_for_metadata) {
+            let waited = tokio::time::timeout(limit, known.wait_for(|known| *known)).await;
+            if !matches!(waited, Ok(Ok(_))) {
+                return Err(StartError::NotKnown(limit));
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch with what is known of its pods; it loses no item.
+    pub fn process(&self, batch: Batch) -> Batch {
+        let cluster = self.cluster.read();
+        let mut attaching = Attaching {
+            config: &self.config,
+            rules: &self.rules,
+            cluster: &cluster,
+            found: 0,
+            missed: 0,
+        };
+        let Ok(edited) = edit(&batch, &mut attaching);
+        self.found.fetch_add(attaching.found, Ordering::Relaxed);
+        self.missed.fetch_add(attaching.missed, Ordering::Relaxed);
+        // Nothing is dropped, so that something is always left.
+        edited.unwrap_or(batch)
+    }
+}
+
+#[async_trait]
+impl Sink for K8sAttributes {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        self.next.send(self.process(batch)).await
+    }
+}
+
+#[async_trait]
+impl Component for K8sAttributes {
+    async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        let (pods, counts) = {
+            let cluster = self.cluster.read();
+            (cluster.pods(), cluster.counts)
+        };
+        samples.push(Sample::level(
+            "otelcol_k8s_watcher_pod_cache_size",
+            "Pods that are known.",
+            pods as f64,
+        ));
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            (
+                "otelcol_k8s_watcher_pod_added",
+                "Pods that became known.",
+                counts.added,
+            ),
+            (
+                "otelcol_k8s_watcher_pod_updated",
+                "Changes of pods.",
+                counts.updated,
+            ),
+            (
+                "otelcol_k8s_watcher_pod_deleted",
+                "Pods that were deleted.",
+                counts.deleted,
+            ),
+            (
+                "cupola_processor_k8sattributes_refused_total",
+                "Objects of the cluster for which there was no room.",
+                counts.refused,
+            ),
+            (
+                "cupola_processor_k8sattributes_api_failures_total",
+                "Requests to the API server that failed.",
+                load(&self.failures),
+            ),
+        ] {
+            samples.push(Sample::count(name, help, value));
+        }
+        for (status, count) in [("success", &self.found), ("error", &self.missed)] {
+            let name = "otelcol_k8s_pod_association";
+            let sample = Sample::count(name, "Resources of which the pod is known, or not.", load(count));
+            samples.push(sample.with("status", status));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Keeps what is known of a cluster as the API server says it: one task a kind, which lists, then watches from there.
+//!
+//! A watch that ends goes on from the last version that it told; a version that the API server no longer has (410) is a new
+//! list. Failures are tried again after a while that doubles, and what is known meanwhile stays.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::api::{Api, ApiError, Resource};
+use super::cluster::Cluster;
+use super::objects::{Failure, Object};
+
+/// Waits between attempts.
+const BACKOFF_FIRST: Duration = Duration::from_millis(800);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A watch that held for this long failed by chance.
+const HELD: Duration = Duration::from_secs(60);
+
+pub(super) struct Watcher {
+    pub(super) api: Arc<Api>,
+    pub(super) resource: Resource,
+    pub(super) cluster: Arc<RwLock<Cluster>>,
+    pub(super) failures: Arc<AtomicU64>,
+    /// Whether a list has been read.
+    pub(super) is_known: watch::Sender<bool>,
+}
+
+impl Watcher {
+    pub(super) async fn run(self) {
+        let mut backoff = BACKOFF_FIRST;
+        let mut version: Option<String> = None;
+        loop {
+            let begun = Instant::now();
+            let error = match self.follow(&mut version).await {
+                Ok(()) => {
+                    backoff = BACKOFF_FIRST;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if matches!(error, ApiError::Expired) {
+                version = None;
+            } else {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(kind = ?self.resource.kind, %error, "cannot watch the cluster; what is known stays");
+            }
+            if begun.elapsed() >= HELD {
+                backoff = BACKOFF_FIRST;
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Lists if no version is known, and watches until the watch ends.
+    async fn follow(&self, version: &mut Option<String>) -> Result<(), ApiError> {
+        let from = match version {
+            Some(from) => from,
+            None => version.insert(self.list().await?),
+        };
+        let mut watch = self.api.watch(&self.resource, from).await?;
+        while let Some(event) = watch.next().await? {
+            if event.kind == "ERROR" {
+                let failure: Failure = serde_json::from_value(event.object).unwrap_or_default();
+                return Err(match failure.code {
+                    410 => ApiError::Expired,
+                    code => ApiError::Refused {
+                        code,
+                        message: failure.message,
+                    },
+                });
+            }
+            let object: Object = serde_json::from_value(event.object)
+                .map_err(|error| ApiError::Request(format!("an object that cannot be read: {error}")))?;
+            if !object.metadata.resource_version.is_empty() {
+                from.clone_from(&object.metadata.resource_version);
+            }
+            let mut cluster = self.cluster.write();
+            match event.kind.as_str() {
+                "ADDED" | "MODIFIED" => cluster.put(self.resource.kind, object),
+                "DELETED" => cluster.delete(self.resource.kind, &object),
+                // BOOKMARK: the version alone.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<String, ApiError> {
+        let mut all = Vec::new();
+        let version = self
+            .api
+            .list(&self.resource, |page| all.extend(page.items))
+            .await?;
+        self.cluster.write().replace(self.resource.kind, all);
+        self.is_known.send_replace(true);
+        Ok(version)
+    }
+}
