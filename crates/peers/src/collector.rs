@@ -1,11 +1,13 @@
 //! The OpenTelemetry Collector, built from Go modules with the components that are compared.
 
+mod processors;
 mod spanmetrics;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+pub use processors::Processors;
 pub use spanmetrics::SpanMetrics;
 
 use crate::{Missing, Process, found, once};
@@ -69,5 +71,21 @@ impl Collector {
     /// What it said.
     pub fn output(&self) -> String {
         self.process.output()
+    }
+}
+
+/// Builds the Go module in `folder` as `program`.
+fn build(folder: &Path) -> Result<(), Missing> {
+    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
+    let output = Command::new(go)
+        .args(["build", "-o", "program", "."])
+        .current_dir(folder)
+        // Otherwise `cargo clean` could not remove what was fetched.
+        .env("GOFLAGS", "-modcacherw")
+        .output()
+        .map_err(|error| format!("cannot run go: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }

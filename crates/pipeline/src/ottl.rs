@@ -24,6 +24,7 @@ mod infer;
 mod lexer;
 mod parser;
 mod path;
+pub(crate) mod pattern;
 mod run;
 mod value;
 

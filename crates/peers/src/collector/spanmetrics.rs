@@ -1,10 +1,10 @@
 //! The spanmetrics connector of the Collector as a program of its own.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{Missing, found, once, slow};
+use crate::{Missing, once, slow};
 
 /// The spanmetrics connector, over one batch of traces.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl SpanMetrics {
                 std::fs::write(folder.join(name), text)
                     .map_err(|error| format!("cannot write {name}: {error}"))?;
             }
-            build(folder)
+            super::build(folder)
         })?;
         Ok(Self {
             program: folder.join("program"),
@@ -52,20 +52,5 @@ impl SpanMetrics {
             true => Ok(output.stdout),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
-    }
-}
-
-fn build(folder: &Path) -> Result<(), Missing> {
-    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
-    let output = Command::new(go)
-        .args(["build", "-o", "program", "."])
-        .current_dir(folder)
-        // Otherwise `cargo clean` could not remove what was fetched.
-        .env("GOFLAGS", "-modcacherw")
-        .output()
-        .map_err(|error| format!("cannot run go: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }

@@ -1,7 +1,5 @@
 //! From the tree to what runs: names are looked up, literals checked, patterns compiled. Once, before any telemetry.
 
-use regex::Regex;
-
 use super::ast::{self, Call as CallTree, Expression, Node};
 use super::context::Context;
 use super::editors::{self, Editor};
@@ -11,6 +9,7 @@ use super::eval::{Call, Condition, Evaluator};
 use super::functions::{self, Body, Constant, Constants, Kind, Parameter, Pure};
 use super::lexer::Failure;
 use super::path::Path;
+use super::pattern::Source;
 
 /// Compiles statements of one context.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +117,7 @@ impl Compiler {
         for (index, parameter) in converter.parameters.iter().enumerate() {
             arguments.push(match parameter.kind {
                 Kind::Value | Kind::Values => bound.value(index)?,
+                Kind::Pattern if bound.text(index).is_none() => bound.value(index)?,
                 // The body was made with it.
                 _ => Evaluator::Nil,
             });
@@ -257,6 +257,8 @@ fn constant(
         (Kind::Value | Kind::Values, _) => return Ok(None),
         (Kind::Text, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
         (Kind::Text, _) => "a text in quotes",
+        (Kind::Pattern, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
+        (Kind::Pattern, _) => return Ok(None),
         (Kind::Int, Node::Int(value)) => return Ok(Some(Constant::Int(*value))),
         (Kind::Int, _) => "a whole number",
         (Kind::Bool, Node::Bool(value)) => return Ok(Some(Constant::Bool(*value))),
@@ -367,8 +369,14 @@ impl Bound<'_> {
         usize::try_from(value).map_err(|_| self.refuse(index, "it cannot be negative".to_owned()))
     }
 
-    pub(super) fn regex(&self, index: usize) -> Result<Regex, Failure> {
-        functions::regex(self.text(index).unwrap_or_default()).map_err(|problem| self.refuse(index, problem))
+    /// What a pattern is made into, and the expression that it is.
+    pub(super) fn pattern<T>(
+        &self,
+        index: usize,
+        make: fn(&str) -> Result<T, String>,
+    ) -> Result<(Source<T>, Evaluator), Failure> {
+        let source = Source::new(self.text(index), make).map_err(|problem| self.refuse(index, problem))?;
+        Ok((source, self.value(index)?))
     }
 
     /// A converter of one argument that is named and not called.

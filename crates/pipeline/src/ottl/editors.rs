@@ -33,6 +33,7 @@ pub(super) enum Editor {
         value: Evaluator,
         values: Evaluator,
     },
+    Clear(Path),
     DeleteIndex {
         target: Path,
         start: Evaluator,
@@ -79,6 +80,7 @@ const TABLE: &[Definition] = &[
             value: bound.value(1)?,
         })
     }),
+    editor("clear", &[TARGET], |bound| Ok(Editor::Clear(bound.target(0)?))),
     editor(
         "append",
         &[
@@ -129,11 +131,14 @@ impl Editor {
     #[inline]
     pub(super) fn run<'a>(&'a self, run: &mut Run<'_, 'a>) -> Result<(), Fault> {
         match self {
-            Self::Set { target, value } => match value.value(run)? {
-                // Nothing to set is nothing to do.
-                Value::Nil => Ok(()),
-                value => target.set(run, value),
-            },
+            Self::Set { target, value } => {
+                let value = value.value(run)?;
+                target.set(run, value)
+            }
+            Self::Clear(target) => {
+                let zero = target.get(run)?.zero();
+                target.set(run, zero)
+            }
             Self::Map { target, editor } => editor.run(target, run),
             Self::Replace { target, replace } => replace.run(target, run),
             Self::Append {

@@ -4,10 +4,15 @@
 
 mod collections;
 mod format;
+mod grok;
 mod hash;
 mod ids;
+mod log_formats;
+mod murmur3;
+mod network;
 mod parse;
 mod parse_csv;
+mod severity;
 mod strings;
 pub(super) mod time;
 mod time_layout;
@@ -70,6 +75,8 @@ pub(super) enum Kind {
     Value,
     /// A text in quotes.
     Text,
+    /// A text in quotes, which is made ready once, or any expression.
+    Pattern,
     /// A whole number.
     Int,
     /// `true` or `false`.
@@ -196,11 +203,15 @@ fn made(
     Ok(Body::Pure(Box::new(body)))
 }
 
-const TABLES: [&[Converter]; 7] = [
+const TABLES: [&[Converter]; 11] = [
     types::TABLE,
     strings::TABLE,
     collections::TABLE,
     parse::TABLE,
+    severity::TABLE,
+    log_formats::TABLE,
+    grok::TABLE,
+    network::TABLE,
     hash::TABLE,
     time::TABLE,
     ids::TABLE,
@@ -213,16 +224,4 @@ pub(super) fn all() -> impl Iterator<Item = &'static Converter> {
 
 pub(super) fn find(name: &str) -> Option<&'static Converter> {
     all().find(|converter| converter.name == name)
-}
-
-/// A pattern of RE2's kind, compiled.
-pub(super) fn regex(pattern: &str) -> Result<regex::Regex, String> {
-    regex::Regex::new(pattern).map_err(|error| match error {
-        regex::Error::Syntax(text) => {
-            // The last line says what is wrong; those before draw it.
-            let reason = text.lines().last().unwrap_or_default();
-            reason.trim_start_matches("error: ").to_owned()
-        }
-        other => other.to_string(),
-    })
 }

@@ -70,6 +70,22 @@ impl<'a> Value<'a> {
         })
     }
 
+    /// What a value of this type is when it is nothing yet.
+    pub(super) fn zero(&self) -> Self {
+        match self {
+            Value::Nil | Value::Other(_) => Value::Nil,
+            Value::Bool(_) => Value::Bool(false),
+            Value::Int(_) => Value::Int(0),
+            Value::Double(_) => Value::Double(0.0),
+            Value::String(_) => Value::text(""),
+            Value::Bytes(bytes) => Value::Bytes(vec![0; bytes.len()].into()),
+            Value::List(_) => Value::List(Array::new()),
+            Value::Map(_) => Value::Map(Map::new()),
+            Value::Time(_) => Value::Time(0),
+            Value::Duration(_) => Value::Duration(0),
+        }
+    }
+
     /// How a person would call its type.
     pub(super) fn kind(&self) -> &'static str {
         match self {

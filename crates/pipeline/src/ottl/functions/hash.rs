@@ -5,7 +5,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{Arguments, Converter, VALUE, converter, plain};
+use super::murmur3::{murmur3_32, murmur3_128};
+use super::{Arguments, Converter, VALUE, converter, plain, value};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
@@ -30,6 +31,21 @@ pub(super) const TABLE: &[Converter] = &[
             Ok(Value::text(format!(
                 "{:032x}",
                 xxh3_128(a.get(0).as_str()?.as_bytes())
+            )))
+        })
+    }),
+    // Bytes in the order of small machines, as other programs print them.
+    converter("Murmur3Hash", &[value("target")], |_| {
+        plain(|a| {
+            let hash = murmur3_32(a.get(0).as_str()?.as_bytes());
+            Ok(Value::text(hex::encode(hash.to_le_bytes())))
+        })
+    }),
+    converter("Murmur3Hash128", &[value("target")], |_| {
+        plain(|a| {
+            let (low, high) = murmur3_128(a.get(0).as_str()?.as_bytes());
+            Ok(Value::text(hex::encode(
+                [low.to_le_bytes(), high.to_le_bytes()].concat(),
             )))
         })
     }),

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
 use cupola_telemetry::edit::{Map, VALUE_NESTING_MAX, Value as Telemetry};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -10,8 +9,7 @@ use serde::{Deserialize, de};
 
 use super::parse_csv::parse_csv;
 use super::{
-    Arguments, Constants, Converter, Kind, Made, TARGET, VALUE, converter, made, optional, plain, required,
-    value,
+    Arguments, Constants, Converter, Kind, Made, TARGET, VALUE, converter, made, optional, plain, value,
 };
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
@@ -42,11 +40,6 @@ pub(super) const TABLE: &[Converter] = &[
         plain(parse_int)
     }),
     converter("URL", &[value("url_string")], |_| plain(url)),
-    converter(
-        "IsInCIDR",
-        &[value("target"), required("networks", Kind::Texts)],
-        is_in_cidr,
-    ),
     converter("IsValidLuhn", VALUE, |_| plain(is_valid_luhn)),
 ];
 
@@ -275,43 +268,6 @@ fn port_of(after_scheme: &str) -> Option<i64> {
     let authority = after_scheme.split('/').next()?;
     let host = authority.rsplit('@').next()?;
     host.rsplit_once(':')?.1.parse().ok()
-}
-
-fn is_in_cidr(constants: &Constants) -> Made {
-    let mut networks = Vec::new();
-    for network in constants.texts(1).unwrap_or_default() {
-        let parsed = network.split_once('/').and_then(|(address, length)| {
-            let address: IpAddr = address.parse().ok()?;
-            let length: u32 = length.parse().ok()?;
-            (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
-        });
-        networks.push(parsed.ok_or_else(|| (1, format!("{network:?} is no network, as in `10.0.0.0/8`")))?);
-    }
-    made(move |arguments| {
-        let text = arguments.get(0).as_str()?;
-        let address: IpAddr = text
-            .parse()
-            .map_err(|_| Fault::of(format_args!("{text:?} is no IP address")))?;
-        Ok(Value::Bool(
-            networks
-                .iter()
-                .any(|(network, length)| contains(*network, *length, address)),
-        ))
-    })
-}
-
-fn contains(network: IpAddr, length: u32, address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let differing = network.to_bits() ^ address.to_bits();
-            differing.checked_shr(32 - length).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let differing = network.to_bits() ^ address.to_bits();
-            differing.checked_shr(128 - length).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
 }
 
 fn is_valid_luhn<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

@@ -7,10 +7,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use cupola_telemetry::edit::{Map, Value as Telemetry};
 
 use super::format::format;
-use super::{
-    Arguments, Constants, Converter, Kind, Made, converter, made, optional, plain, regex, required, value,
-};
+use super::{Arguments, Constants, Converter, Kind, Made, converter, made, optional, plain, required, value};
 use crate::ottl::error::Fault;
+use crate::ottl::pattern::{self, Source};
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
@@ -22,7 +21,7 @@ pub(super) const TABLE: &[Converter] = &[
     }),
     converter(
         "IsMatch",
-        &[value("target"), required("pattern", Kind::Text)],
+        &[value("target"), required("pattern", Kind::Pattern)],
         is_match,
     ),
     converter(
@@ -74,7 +73,7 @@ pub(super) const TABLE: &[Converter] = &[
     ),
     converter(
         "ExtractPatterns",
-        &[value("target"), required("pattern", Kind::Text)],
+        &[value("target"), required("pattern", Kind::Pattern)],
         extract_patterns,
     ),
     converter("Base64Decode", &[value("value")], |_| {
@@ -100,12 +99,14 @@ pub(super) const TABLE: &[Converter] = &[
 ];
 
 fn is_match(constants: &Constants) -> Made {
-    let pattern = regex(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
+    let source = Source::new(constants.text(1), pattern::compile).map_err(|problem| (1, problem))?;
     made(move |arguments| {
-        Ok(Value::Bool(match arguments.get(0) {
+        let target = arguments.get(0);
+        let matches = source.with(arguments.get(1), |pattern| match target {
             Value::String(text) => pattern.is_match(text),
             other => other.to_text().is_some_and(|text| pattern.is_match(&text)),
-        }))
+        })?;
+        Ok(Value::Bool(matches))
     })
 }
 
@@ -263,23 +264,29 @@ fn convert_case(constants: &Constants) -> Made {
 }
 
 fn extract_patterns(constants: &Constants) -> Made {
-    let pattern = regex(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
-    if pattern.capture_names().flatten().next().is_none() {
-        return Err((
-            1,
-            "at least one group needs a name, as in `(?P<name>…)`".to_owned(),
-        ));
-    }
+    let named = |pattern: &str| {
+        let named = pattern::compile_named(pattern)?;
+        match named.names.iter().any(Option::is_some) {
+            true => Ok(named),
+            false => Err("at least one group needs a name, as in `(?P<name>…)`".to_owned()),
+        }
+    };
+    let source = Source::new(constants.text(1), named).map_err(|problem| (1, problem))?;
     made(move |arguments| {
         let text = arguments.get(0).as_str()?;
-        let mut map = Map::new();
-        if let Some(captures) = pattern.captures(text) {
-            for name in pattern.capture_names().flatten() {
-                let found = captures.name(name).map_or("", |found| found.as_str());
-                map.set(Cow::Owned(name.to_owned()), Telemetry::from(found.to_owned()));
+        source.with(arguments.get(1), |named| {
+            let mut map = Map::new();
+            let Some(captures) = named.regex.captures(text) else {
+                return Value::Map(map);
+            };
+            for (index, name) in named.names.iter().enumerate() {
+                if let Some(name) = name {
+                    let found = captures.get(index + 1).map_or("", |found| found.as_str());
+                    map.set(Cow::Owned(name.clone()), Telemetry::from(found.to_owned()));
+                }
             }
-        }
-        Ok(Value::Map(map))
+            Value::Map(map)
+        })
     })
 }
 

@@ -79,7 +79,7 @@ fn double<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Double(value) => Value::Double(*value),
         Value::Int(value) => Value::Double(*value as f64),
         Value::Bool(value) => Value::Double(f64::from(u8::from(*value))),
-        Value::String(text) => text.parse().map_or(Value::Nil, Value::Double),
+        Value::String(text) => parse_double(text).map_or(Value::Nil, Value::Double),
         _ => Value::Nil,
     })
 }
@@ -89,13 +89,23 @@ fn bool<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Bool(value) => Value::Bool(*value),
         Value::Double(value) => Value::Bool(*value != 0.0),
         Value::Int(value) => Value::Bool(*value != 0),
-        Value::String(text) => match &**text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Value::Bool(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Value::Bool(false),
-            _ => Value::Nil,
-        },
+        Value::String(text) => parse_bool(text).map_or(Value::Nil, Value::Bool),
         _ => Value::Nil,
     })
+}
+
+/// Like Go's `strconv.ParseBool`.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Like Go's `strconv.ParseFloat`, but for hexadecimal digits.
+pub(super) fn parse_double(text: &str) -> Option<f64> {
+    text.parse().ok()
 }
 
 fn len<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

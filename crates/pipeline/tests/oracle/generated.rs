@@ -1,0 +1,1 @@
+//! Generated statements over generated telemetry, run here and by the Collector.
