@@ -32,4 +32,4 @@ pub use context::{Context, ErrorMode};
 pub use env::{Env, SystemEnv};
 pub use error::{Fault, OttlError, Problem, RunError, Span};
 pub use infer::{infer_condition, infer_group, infer_statement};
-pub use run::{Conditions, Marks, Outcome, Split, Statements, drop_matching};
+pub use run::{Conditions, Marks, Outcome, SharedCaches, Split, Statements, drop_matching};

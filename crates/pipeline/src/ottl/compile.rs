@@ -247,6 +247,15 @@ fn named_place(
     })
 }
 
+/// A literal number.
+fn number(node: &Node) -> Option<f64> {
+    match node {
+        Node::Float(value) => Some(*value),
+        Node::Int(value) => Some(*value as f64),
+        _ => None,
+    }
+}
+
 /// The literal that a parameter needs, if it needs one.
 fn constant(
     function: &'static str,
@@ -254,13 +263,25 @@ fn constant(
     expression: &Expression,
 ) -> Result<Option<Constant>, Failure> {
     let expected = match (parameter.kind, &expression.node) {
-        (Kind::Value | Kind::Values, _) => return Ok(None),
+        (Kind::Value, _) => return Ok(None),
+        // Paths and converters may come to a list.
+        (Kind::Values, Node::List(_) | Node::Path(_) | Node::Call(_)) => return Ok(None),
+        (Kind::Values, _) => "a list",
         (Kind::Text, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
         (Kind::Text, _) => "a text in quotes",
         (Kind::Pattern, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
         (Kind::Pattern, _) => return Ok(None),
         (Kind::Int, Node::Int(value)) => return Ok(Some(Constant::Int(*value))),
         (Kind::Int, _) => "a whole number",
+        (Kind::Double, node) => match number(node) {
+            Some(value) => return Ok(Some(Constant::Double(value))),
+            None => "a number",
+        },
+        (Kind::Doubles, Node::List(items)) => match items.iter().map(|item| number(&item.node)).collect() {
+            Some(values) => return Ok(Some(Constant::Doubles(values))),
+            None => "a list of numbers",
+        },
+        (Kind::Doubles, _) => "a list of numbers",
         (Kind::Bool, Node::Bool(value)) => return Ok(Some(Constant::Bool(*value))),
         (Kind::Bool, _) => "`true` or `false`",
         (Kind::Texts, Node::List(items)) => {
@@ -357,6 +378,14 @@ impl Bound<'_> {
 
     pub(super) fn bool(&self, index: usize) -> Option<bool> {
         self.constants.bool(index)
+    }
+
+    pub(super) fn double(&self, index: usize) -> Option<f64> {
+        self.constants.double(index)
+    }
+
+    pub(super) fn doubles(&self, index: usize) -> Vec<f64> {
+        self.constants.doubles(index).unwrap_or_default().to_vec()
     }
 
     pub(super) fn texts(&self, index: usize) -> Vec<String> {

@@ -4,6 +4,7 @@ mod flatten;
 mod maps;
 mod metrics;
 mod replace;
+mod span_name;
 
 use std::borrow::Cow;
 
@@ -48,6 +49,8 @@ pub(super) enum Editor {
         replace: Replace,
     },
     Metric(MetricEditor),
+    /// With the attribute that keeps the old name.
+    SpanName(Option<String>),
 }
 
 pub(super) struct Definition {
@@ -118,7 +121,7 @@ const TABLE: &[Definition] = &[
 
 /// Every editor.
 pub(super) fn all() -> impl Iterator<Item = &'static Definition> {
-    [TABLE, maps::TABLE, replace::TABLE, metrics::TABLE]
+    [TABLE, maps::TABLE, replace::TABLE, metrics::TABLE, span_name::TABLE]
         .into_iter()
         .flatten()
 }
@@ -128,6 +131,11 @@ pub(super) fn find(name: &str) -> Option<&'static Definition> {
 }
 
 impl Editor {
+    /// Whether it can make new items.
+    pub(super) fn appends(&self) -> bool {
+        matches!(self, Self::Metric(editor) if editor.appends())
+    }
+
     #[inline]
     pub(super) fn run<'a>(&'a self, run: &mut Run<'_, 'a>) -> Result<(), Fault> {
         match self {
@@ -147,8 +155,9 @@ impl Editor {
                 values,
             } => append(target, value, values, run),
             Self::DeleteIndex { target, start, end } => delete_index(target, start, end, run),
-            Self::Metric(editor) => {
-                editor.run(run.place);
+            Self::Metric(editor) => editor.run(run),
+            Self::SpanName(attribute) => {
+                span_name::set(run.place, attribute.as_deref());
                 Ok(())
             }
         }

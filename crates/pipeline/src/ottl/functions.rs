@@ -20,6 +20,8 @@ mod types;
 
 use std::fmt;
 
+pub(super) use types::double_like;
+
 use super::context::Context;
 use super::env::Env;
 use super::error::Fault;
@@ -79,6 +81,10 @@ pub(super) enum Kind {
     Pattern,
     /// A whole number.
     Int,
+    /// A number, with a fraction or without.
+    Double,
+    /// A list of them.
+    Doubles,
     /// `true` or `false`.
     Bool,
     /// A list of texts in quotes.
@@ -127,6 +133,8 @@ const TARGET: &[Parameter] = &[value("target")];
 pub(super) enum Constant {
     Text(String),
     Int(i64),
+    Double(f64),
+    Doubles(Vec<f64>),
     Bool(bool),
     Texts(Vec<String>),
 }
@@ -146,6 +154,20 @@ impl Constants {
     pub(super) fn int(&self, index: usize) -> Option<i64> {
         match self.0.get(index) {
             Some(Some(Constant::Int(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn double(&self, index: usize) -> Option<f64> {
+        match self.0.get(index) {
+            Some(Some(Constant::Double(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn doubles(&self, index: usize) -> Option<&[f64]> {
+        match self.0.get(index) {
+            Some(Some(Constant::Doubles(values))) => Some(values),
             _ => None,
         }
     }

@@ -102,6 +102,10 @@ impl Path {
             (None, Some(field)) => run.get(field),
         };
         for key in keys {
+            if value.is_nil() {
+                // What is not there has no element, whatever the key would come to.
+                break;
+            }
             value = value.index(&key.value(run)?)?;
         }
         Ok(value)

@@ -6,6 +6,8 @@ use cupola_telemetry::edit::{self, Array, Map};
 
 use super::error::Fault;
 
+pub(super) mod json;
+
 /// A value of the language. The empty value of telemetry is nil.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Value<'a> {
@@ -186,7 +188,7 @@ impl<'a> Value<'a> {
             Value::Bool(true) => "true".into(),
             Value::Bool(false) => "false".into(),
             Value::Int(value) => value.to_string().into(),
-            Value::Double(value) => double_text(*value).into(),
+            Value::Double(value) => double_as_string(*value).into(),
             Value::Bytes(bytes) => hex::encode(bytes).into(),
             Value::List(_) | Value::Map(_) => self.to_json().into(),
             Value::Time(nanos) => super::functions::time::rfc3339(*nanos).into(),
@@ -194,11 +196,11 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// As plain JSON; bytes in base64.
+    /// As JSON in the way of Go: keys in order, bytes in base64, `<`, `>` and `&` escaped.
     pub(super) fn to_json(&self) -> String {
         let mut out = String::new();
         if let Ok(value) = self.clone().into_telemetry() {
-            write_json(&mut out, &value);
+            json::write(&mut out, &value);
         }
         out
     }
@@ -236,12 +238,16 @@ pub(super) fn double_text(value: f64) -> String {
     }
 }
 
-/// Appends a value as plain JSON.
-pub(super) fn write_json(out: &mut String, value: &edit::Value<'_>) {
-    cupola_telemetry::json::write_plain(out, cupola_telemetry::view::AnyValue::parse(&value.encode()));
-}
-
-/// Appends a text in JSON's quotes.
-pub(super) fn write_quoted(out: &mut String, text: &str) {
-    cupola_telemetry::json::write_string(out, text);
+/// As the data model writes a double for people.
+fn double_as_string(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        _ if value.is_nan() => "NaN".to_owned(),
+        _ => {
+            let mut text = String::new();
+            json::write_double(&mut text, value);
+            text
+        }
+    }
 }

@@ -18,6 +18,8 @@ pub struct StatementGroup {
     /// Taken from the paths if it is not given.
     pub context: Option<Context>,
     pub error_mode: Option<ErrorMode>,
+    /// Whether `cache` is one for all groups of the context that share it, instead of new for each item.
+    pub shared_cache: bool,
     /// Of which one must hold for the statements to run.
     pub conditions: Vec<String>,
     pub statements: Vec<String>,
@@ -201,7 +203,10 @@ impl Compiling {
         let mut together: Option<(Context, Vec<String>)> = None;
         for (index, group) in groups.iter().enumerate() {
             let key = format!("{key}[{index}]");
-            let bare = group.context.is_none() && group.conditions.is_empty() && group.error_mode.is_none();
+            let bare = group.context.is_none()
+                && group.conditions.is_empty()
+                && group.error_mode.is_none()
+                && !group.shared_cache;
             if let (true, [statement]) = (bare, &group.statements[..]) {
                 let inferred = infer_statement(signal, statement);
                 let Some(context) = self.keep(&key, inferred.map_err(|error| vec![error])) else {
@@ -245,7 +250,7 @@ impl Compiling {
         };
         let conditions = self.conditions(key, context, &group.conditions, mode);
         let statements = self.keep(key, Statements::compile(context, &group.statements))?;
-        let statements = statements.with_error_mode(mode);
+        let statements = statements.with_error_mode(mode).with_shared_cache(group.shared_cache);
         Some(match conditions {
             Some(conditions) => statements.with_conditions(conditions),
             None => statements,

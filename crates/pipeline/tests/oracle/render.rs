@@ -71,6 +71,9 @@ fn push(lines: &mut Vec<String>, path: &str, value: &Value) {
                 lines.extend(item.into_iter().map(|line| format!("{path}[{index}].{line}")));
             }
         }
+        Value::Number(number) if number.is_f64() => {
+            lines.push(format!("{path}: {}", rounded(number.as_f64().unwrap())));
+        }
         other => lines.push(format!("{path}: {other}")),
     }
 }
@@ -93,6 +96,12 @@ fn pairs(items: &[Value]) -> Option<Vec<(String, String)>> {
     Some(pairs)
 }
 
+/// Without the digits in which calculations of the same may differ.
+fn rounded(value: f64) -> String {
+    let rounded: f64 = format!("{value:.12e}").parse().unwrap();
+    format!("{rounded:?}")
+}
+
 /// `"a"`, `1`, `1.0`, `[…]`, `{k: v}`, `bytes …`, `nil`.
 fn any_value(value: &Value) -> String {
     let Some((kind, inner)) = value.as_object().and_then(|fields| fields.iter().next()) else {
@@ -102,7 +111,7 @@ fn any_value(value: &Value) -> String {
     match kind.as_str() {
         "intValue" => text(),
         "doubleValue" => match inner.as_f64() {
-            Some(value) => format!("{value:?}"),
+            Some(value) => rounded(value),
             None => text(),
         },
         "bytesValue" => format!("bytes {}", text()),

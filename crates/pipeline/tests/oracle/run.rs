@@ -167,7 +167,8 @@ pub(super) fn outcomes(
                 let payload = STANDARD.decode(output).unwrap();
                 let output =
                     Batch::decode_protobuf(batch.signal(), TenantId::default_tenant(), payload.into());
-                Ok(Some(output.unwrap()))
+                // Go cuts text where it likes.
+                output.map(Some).map_err(|error| ("output".to_owned(), error.to_string()))
             }
         });
     }

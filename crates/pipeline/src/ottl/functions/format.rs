@@ -125,6 +125,7 @@ fn write(out: &mut String, kind: char, verb: &Verb, value: &Value<'_>) {
             let cut = verb.precision.map(|length| text.chars().take(length).collect());
             ("", cut.unwrap_or(text), false)
         }
+        (_, Value::Nil) => ("", format!("%!{kind}(<nil>)"), false),
         _ => (
             "",
             format!("%!{kind}({}={})", type_name(value), text(value)),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use cupola_telemetry::edit::{Map, Value as Telemetry};
+use cupola_telemetry::edit::{Array, Map, Value as Telemetry};
 
 use super::format::format;
 use super::{Arguments, Constants, Converter, Kind, Made, converter, made, optional, plain, required, value};
@@ -111,7 +111,10 @@ fn is_match(constants: &Constants) -> Made {
 }
 
 fn concat<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
-    let list = arguments.take(0).into_list()?;
+    let list = match arguments.take(0) {
+        Value::Nil => Array::new(),
+        list => list.into_list()?,
+    };
     let delimiter = arguments.get(1).as_str()?;
     let mut joined = String::new();
     for (index, item) in list.iter().enumerate() {

@@ -63,25 +63,33 @@ fn int<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Int(value) => Value::Int(*value),
         Value::Double(value) => Value::Int(*value as i64),
         Value::Bool(value) => Value::Int(i64::from(*value)),
-        Value::String(text) => match (text.parse::<i64>(), text.parse::<f64>()) {
-            (Ok(value), _) => Value::Int(value),
-            // "2.0" is an integer written as a double.
-            (_, Ok(value)) if value.is_finite() && !text.contains(['e', 'E']) => Value::Int(value as i64),
-            _ => Value::Nil,
+        Value::String(text) => match text.parse() {
+            Ok(value) => Value::Int(value),
+            Err(_) => return Err(Fault::of(format_args!("{text:?} is no integer"))),
         },
         Value::Duration(nanos) => Value::Int(*nanos),
-        _ => Value::Nil,
+        Value::Nil => Value::Nil,
+        other => return Err(Fault::of(format_args!("{} is no integer", other.kind()))),
     })
 }
 
 fn double<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
-    Ok(match arguments.get(0) {
-        Value::Double(value) => Value::Double(*value),
-        Value::Int(value) => Value::Double(*value as f64),
-        Value::Bool(value) => Value::Double(f64::from(u8::from(*value))),
-        Value::String(text) => parse_double(text).map_or(Value::Nil, Value::Double),
-        _ => Value::Nil,
-    })
+    Ok(double_like(arguments.get(0))?.map_or(Value::Nil, Value::Double))
+}
+
+/// A value as a double if it can be one; `None` for nil.
+pub(in crate::ottl) fn double_like(value: &Value<'_>) -> Result<Option<f64>, Fault> {
+    Ok(Some(match value {
+        Value::Nil => return Ok(None),
+        Value::Double(value) => *value,
+        Value::Int(value) => *value as f64,
+        Value::Bool(value) => f64::from(u8::from(*value)),
+        Value::String(text) => match parse_double(text) {
+            Some(value) => value,
+            None => return Err(Fault::of(format_args!("{text:?} is no number"))),
+        },
+        other => return Err(Fault::of(format_args!("{} is no number", other.kind()))),
+    }))
 }
 
 fn bool<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -89,7 +97,10 @@ fn bool<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Bool(value) => Value::Bool(*value),
         Value::Double(value) => Value::Bool(*value != 0.0),
         Value::Int(value) => Value::Bool(*value != 0),
-        Value::String(text) => parse_bool(text).map_or(Value::Nil, Value::Bool),
+        Value::String(text) => match parse_bool(text) {
+            Some(value) => Value::Bool(value),
+            None => return Err(Fault::of(format_args!("{text:?} is neither true nor false"))),
+        },
         _ => Value::Nil,
     })
 }

@@ -78,10 +78,10 @@ pub(super) fn set_in<'a>(
     }
 }
 
-/// The entry of a W3C trace state; nil if there is none.
+/// The entry of a W3C trace state; an empty text if there is none.
 pub(super) fn trace_state_entry<'a>(state: &Cow<'a, str>, key: &str) -> Value<'a> {
     let entry = entries(state).find(|(name, _)| *name == key);
-    entry.map_or(Value::Nil, |(_, value)| Value::text(value.to_owned()))
+    Value::text(entry.map_or(String::new(), |(_, value)| value.to_owned()))
 }
 
 /// A trace state with an entry set, which goes to the front as the specification has it.
