@@ -25,6 +25,8 @@ mod lexer;
 mod parser;
 mod path;
 pub(crate) mod pattern;
+#[cfg(test)]
+mod reference;
 mod run;
 mod value;
 

@@ -173,6 +173,7 @@ fn append<'a>(
     let mut list = match target.get(run)? {
         Value::Nil => Array::new(),
         Value::List(list) => list,
+        Value::Map(_) => return Err(Fault::new("nothing can be appended to a map")),
         scalar => Array::from_iter([scalar.into_telemetry()?]),
     };
     for more in [value.value(run)?, values.value(run)?] {

@@ -135,7 +135,7 @@ impl Call {
             Body::HasAttributeOnPoint => Value::Bool(has_attribute_on_point(run, &mut arguments)?),
         };
         for key in &self.keys {
-            value = value.index(&key.value(run)?)?;
+            value = value.index_of_result(&key.value(run)?)?;
         }
         Ok(value)
     }

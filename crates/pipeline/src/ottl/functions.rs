@@ -12,6 +12,7 @@ mod murmur3;
 mod network;
 mod parse;
 mod parse_csv;
+mod parse_url;
 mod severity;
 mod strings;
 pub(super) mod time;
@@ -125,7 +126,6 @@ const fn value(name: &'static str) -> Parameter {
 }
 
 /// The parameter of most converters.
-const VALUE: &[Parameter] = &[value("value")];
 const TARGET: &[Parameter] = &[value("target")];
 
 /// A literal argument.

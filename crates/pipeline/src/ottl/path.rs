@@ -17,6 +17,8 @@ use super::lexer::Failure;
 use super::value::Value;
 use keys::Key;
 use table::Field;
+#[cfg(test)]
+pub(super) use self::table::names;
 
 /// Compiles an expression between brackets.
 type CompileKey<'c> = dyn FnMut(&Expression) -> Result<Evaluator, Failure> + 'c;

@@ -168,6 +168,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// An empty map for nil, where something is set that is a map.
+    pub(super) fn or_empty_map(self) -> Self {
+        match self {
+            Value::Nil => Value::Map(Map::new()),
+            value => value,
+        }
+    }
+
     pub(super) fn into_list(self) -> Result<Array<'a>, Fault> {
         match self {
             Value::List(list) => Ok(list),
@@ -191,8 +199,9 @@ impl<'a> Value<'a> {
             Value::Double(value) => double_as_string(*value).into(),
             Value::Bytes(bytes) => hex::encode(bytes).into(),
             Value::List(_) | Value::Map(_) => self.to_json().into(),
-            Value::Time(nanos) => super::functions::time::rfc3339(*nanos).into(),
-            Value::Duration(nanos) => super::functions::time::duration_text(*nanos).into(),
+            // As JSON has them.
+            Value::Time(nanos) => format!("\"{}\"", super::functions::time::rfc3339(*nanos)).into(),
+            Value::Duration(nanos) => nanos.to_string().into(),
         })
     }
 
@@ -203,6 +212,18 @@ impl<'a> Value<'a> {
             json::write(&mut out, &value);
         }
         out
+    }
+
+    /// The element of what a converter gave, which must be there.
+    pub(super) fn index_of_result(self, key: &Value<'_>) -> Result<Value<'a>, Fault> {
+        match (self, key) {
+            (Value::Map(map), Value::String(key)) => match map.get(key) {
+                Some(value) => Ok(value.into()),
+                None => Err(Fault::of(format_args!("the result has no key {key:?}"))),
+            },
+            (Value::Nil, _) => Err(Fault::new("nil cannot be indexed")),
+            (value, key) => value.index(key),
+        }
     }
 
     /// The element that a key names; nil if a map does not have it.

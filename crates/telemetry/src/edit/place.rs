@@ -120,7 +120,9 @@ impl<'a> Place<'a> {
         let mut metric = self.item.encode();
         if let Some(kind) = self.kind {
             let mut data = self.data.encode();
-            data.extend_from_slice(self.points_set.as_deref().unwrap_or(self.points));
+            for point in self.points_now() {
+                write_bytes(&mut data, 1, point);
+            }
             write_bytes(&mut metric, kind.number(), &data);
         }
         metric

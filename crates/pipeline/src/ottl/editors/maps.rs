@@ -136,6 +136,9 @@ pub(super) const TABLE: &[Definition] = &[
             optional("resolve_conflicts", Kind::Bool),
         ],
         |bound| {
+            if bound.is_given(2) && bound.size(2)? == 0 {
+                return Err(bound.refuse(2, "at least one level is flattened".to_owned()));
+            }
             let flatten = Flatten {
                 prefix: bound.text(1).unwrap_or_default().to_owned(),
                 depth: if bound.is_given(2) {

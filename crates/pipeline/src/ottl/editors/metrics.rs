@@ -55,8 +55,8 @@ const fn of_points(
     Definition { name, parameters, context: Some(Context::DataPoint), make }
 }
 
-const TEMPORALITY: Parameter = required("aggregation_temporality", Kind::Text);
-const MONOTONIC: Parameter = required("is_monotonic", Kind::Bool);
+const TEMPORALITY: Parameter = required("string_agg_temp", Kind::Text);
+const MONOTONIC: Parameter = required("monotonic", Kind::Bool);
 const SUFFIX: Parameter = optional("suffix", Kind::Text);
 
 pub(super) const TABLE: &[Definition] = &[
@@ -161,7 +161,7 @@ pub(super) const TABLE: &[Definition] = &[
     ),
     of_metrics(
         "convert_exponential_histogram_to_histogram",
-        &[required("distribution", Kind::Text), required("explicit_bounds", Kind::Doubles)],
+        &[required("distribution_fn", Kind::Text), required("explicit_bounds", Kind::Doubles)],
         |bound| {
             let name = bound.text(0).unwrap_or_default();
             let Some(distribution) = Distribution::named(name) else {

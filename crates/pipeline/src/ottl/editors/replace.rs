@@ -55,7 +55,7 @@ pub(super) const TABLE: &[Definition] = &[
         "replace_pattern",
         &[
             TARGET,
-            required("regex", Kind::Pattern),
+            required("regex_pattern", Kind::Pattern),
             REPLACEMENT,
             FUNCTION,
             FORMAT,
@@ -78,7 +78,7 @@ pub(super) const TABLE: &[Definition] = &[
         &[
             TARGET,
             required("mode", Kind::Text),
-            required("regex", Kind::Pattern),
+            required("regex_pattern", Kind::Pattern),
             REPLACEMENT,
             FUNCTION,
             FORMAT,

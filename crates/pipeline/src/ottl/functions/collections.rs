@@ -187,12 +187,10 @@ fn to_key_value_string(constants: &Constants) -> Made {
         }
         let mut out = String::new();
         let push = |out: &mut String, text: &str| {
-            if text.contains(&delimiter) || text.contains(&pair_delimiter) {
-                out.push('"');
-                out.push_str(&text.replace('"', "\\\""));
-                out.push('"');
-            } else {
-                out.push_str(text);
+            let escaped = text.replace('"', "\\\"");
+            match text.contains(&delimiter) || text.contains(&pair_delimiter) {
+                true => out.push_str(&format!("\"{escaped}\"")),
+                false => out.push_str(&escaped),
             }
         };
         for (index, (key, value)) in pairs.into_iter().enumerate() {

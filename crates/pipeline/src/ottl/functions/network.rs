@@ -30,7 +30,7 @@ pub(super) const TABLE: &[Converter] = &[
 
 fn is_in_cidr<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let networks = arguments.take(1).into_list()?;
-    let address = address(arguments.get(0).as_str()?)?;
+    let address: Option<IpAddr> = arguments.get(0).as_str()?.parse().ok();
     let mut inside = false;
     for network in networks.iter() {
         let network = Value::from(network);
@@ -40,7 +40,8 @@ fn is_in_cidr<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault>
                 "{text:?} is no network, as in `10.0.0.0/8`"
             )));
         };
-        inside |= contains(network, length, address);
+        // What is no address is in no network.
+        inside |= address.is_some_and(|address| contains(network, length, address));
     }
     Ok(Value::Bool(inside))
 }

@@ -8,7 +8,7 @@ use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[converter(
     "ParseSeverity",
-    &[value("target"), value("severity_mapping")],
+    &[value("target"), value("mapping")],
     |_| plain(parse_severity),
 )];
 

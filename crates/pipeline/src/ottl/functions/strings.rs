@@ -13,10 +13,10 @@ use crate::ottl::pattern::{self, Source};
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
-    converter("HasPrefix", &[value("value"), value("prefix")], |_| {
+    converter("HasPrefix", &[value("target"), value("prefix")], |_| {
         plain(|a| Ok(Value::Bool(a.get(0).as_str()?.starts_with(a.get(1).as_str()?))))
     }),
-    converter("HasSuffix", &[value("value"), value("suffix")], |_| {
+    converter("HasSuffix", &[value("target"), value("suffix")], |_| {
         plain(|a| Ok(Value::Bool(a.get(0).as_str()?.ends_with(a.get(1).as_str()?))))
     }),
     converter(
@@ -26,7 +26,7 @@ pub(super) const TABLE: &[Converter] = &[
     ),
     converter(
         "Concat",
-        &[value("values"), required("delimiter", Kind::Value)],
+        &[value("vals"), required("delimiter", Kind::Value)],
         |_| plain(concat),
     ),
     converter("Split", &[value("target"), value("delimiter")], |_| plain(split)),
@@ -45,10 +45,10 @@ pub(super) const TABLE: &[Converter] = &[
         &[value("target"), optional("replacement", Kind::Value)],
         |_| plain(trim),
     ),
-    converter("TrimPrefix", &[value("value"), value("prefix")], |_| {
+    converter("TrimPrefix", &[value("target"), value("prefix")], |_| {
         plain(|a| trimmed(a, |text, prefix| text.strip_prefix(prefix)))
     }),
-    converter("TrimSuffix", &[value("value"), value("suffix")], |_| {
+    converter("TrimSuffix", &[value("target"), value("suffix")], |_| {
         plain(|a| trimmed(a, |text, suffix| text.strip_suffix(suffix)))
     }),
     converter("ToLowerCase", &[value("target")], |_| plain(|a| cased(a, lower))),
@@ -62,7 +62,7 @@ pub(super) const TABLE: &[Converter] = &[
     ),
     converter(
         "Format",
-        &[value("format_string"), value("format_arguments")],
+        &[value("format"), value("vals")],
         |_| {
             plain(|a| {
                 let list = a.take(1).into_list()?;
@@ -87,15 +87,15 @@ pub(super) const TABLE: &[Converter] = &[
     }),
     converter(
         "Base64Encode",
-        &[value("value"), optional("variant", Kind::Text)],
+        &[value("target"), optional("variant", Kind::Text)],
         base64_encode,
     ),
     converter(
         "Decode",
-        &[value("value"), required("encoding", Kind::Text)],
+        &[value("target"), required("encoding", Kind::Text)],
         decode,
     ),
-    converter("Hex", &[value("value")], |_| plain(hex)),
+    converter("Hex", &[value("target")], |_| plain(hex)),
 ];
 
 fn is_match(constants: &Constants) -> Made {
@@ -123,7 +123,6 @@ fn concat<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         }
         match Value::from(item) {
             Value::Nil => joined.push_str("<nil>"),
-            Value::List(_) | Value::Map(_) => {}
             value => joined.push_str(&value.to_text().unwrap_or_default()),
         }
     }
@@ -200,52 +199,70 @@ fn cased<'a>(arguments: &mut Arguments<'_, 'a>, case: fn(&str) -> String) -> Res
     Ok(Value::text(case(arguments.get(0).as_str()?)))
 }
 
+/// Letter by letter: one that has several letters on the other side stays.
 fn lower(text: &str) -> String {
-    text.to_lowercase()
+    text.chars().map(|letter| only(letter.to_lowercase()).unwrap_or(letter)).collect()
 }
 
 fn upper(text: &str) -> String {
-    text.to_uppercase()
+    text.chars().map(|letter| only(letter.to_uppercase()).unwrap_or(letter)).collect()
 }
 
-/// `myMetricName`, `My-Metric name` → `my_metric_name`.
+fn only(mut letters: impl Iterator<Item = char>) -> Option<char> {
+    letters.next().filter(|_| letters.next().is_none())
+}
+
+/// `myMetricName`, `My-Metric name` → `my_metric_name`. A word ends where the kind of letter changes.
 fn snake(text: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len() + 4);
-    for (index, letter) in letters.iter().enumerate() {
-        if matches!(letter, '_' | ' ' | '-' | '.') {
-            out.push('_');
-            continue;
+    let bytes = text.trim().as_bytes();
+    let mut out = Vec::with_capacity(bytes.len() + 4);
+    for (index, byte) in bytes.iter().enumerate() {
+        let next = bytes.get(index + 1);
+        let (is_upper, is_lower, is_digit) =
+            (byte.is_ascii_uppercase(), byte.is_ascii_lowercase(), byte.is_ascii_digit());
+        let next_upper = next.is_some_and(u8::is_ascii_uppercase);
+        let next_lower = next.is_some_and(u8::is_ascii_lowercase);
+        let next_digit = next.is_some_and(u8::is_ascii_digit);
+        // The last capital of several begins the next word.
+        let begins = is_upper && next_lower && index > 0 && bytes[index - 1].is_ascii_uppercase();
+        if begins {
+            out.push(b'_');
         }
-        let before = index.checked_sub(1).and_then(|before| letters.get(before));
-        let after = letters.get(index + 1);
-        let word_starts = letter.is_uppercase()
-            && before.is_some_and(|before| {
-                before.is_lowercase()
-                    || before.is_numeric()
-                    || (before.is_uppercase() && after.is_some_and(|after| after.is_lowercase()))
-            });
-        if word_starts {
-            out.push('_');
+        match byte {
+            b' ' | b'_' | b'-' | b'.' => out.push(b'_'),
+            byte => out.push(byte.to_ascii_lowercase()),
         }
-        out.extend(letter.to_lowercase());
+        let ends = (is_lower && (next_upper || next_digit))
+            || (is_digit && (next_upper || next_lower))
+            || (is_upper && next_digit);
+        if ends {
+            out.push(b'_');
+        }
     }
-    out
+    String::from_utf8_lossy(&out).into_owned()
 }
 
-/// `my_metric_name` → `MyMetricName`.
+/// `my_metric_name` → `MyMetricName`. Letters beyond ASCII have no case here and go, as in the Collector.
 fn camel(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut word_starts = true;
-    for letter in text.chars() {
-        if matches!(letter, '_' | ' ' | '-' | '.') {
-            word_starts = true;
-        } else if word_starts {
-            out.extend(letter.to_uppercase());
+    let (mut word_starts, mut after_upper) = (true, false);
+    for byte in text.trim().bytes() {
+        let is_upper = byte.is_ascii_uppercase();
+        if byte.is_ascii_alphabetic() {
+            let letter = match (word_starts, after_upper && is_upper) {
+                (true, _) => byte.to_ascii_uppercase(),
+                (false, true) => byte.to_ascii_lowercase(),
+                _ => byte,
+            };
+            out.push(char::from(letter));
             word_starts = false;
+        } else if byte.is_ascii_digit() {
+            out.push(char::from(byte));
+            word_starts = true;
         } else {
-            out.push(letter);
+            word_starts = matches!(byte, b'_' | b' ' | b'-' | b'.');
         }
+        after_upper = is_upper;
     }
     out
 }
@@ -361,7 +378,8 @@ fn hex<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Bool(value) => Value::text(format!("{:02x}", u8::from(*value))),
         Value::String(text) => Value::text(::hex::encode(text.as_bytes())),
         Value::Bytes(bytes) => Value::text(::hex::encode(bytes)),
-        _ => Value::Nil,
+        Value::Nil => Value::text(""),
+        other => return Err(Fault::of(format_args!("{} has no bytes", other.kind()))),
     })
 }
 
@@ -375,7 +393,7 @@ mod tests {
             ("myMetric", "my_metric", "MyMetric"),
             ("MyMetricName", "my_metric_name", "MyMetricName"),
             ("my_metric_name", "my_metric_name", "MyMetricName"),
-            ("HTTPServer2Go", "http_server2_go", "HTTPServer2Go"),
+            ("HTTPServer2Go", "http_server_2_go", "Httpserver2Go"),
             ("", "", ""),
         ];
         for (text, as_snake, as_camel) in cases {

@@ -1,40 +1,40 @@
 //! Converters that ask for a type or convert to one.
 
-use super::{Arguments, Converter, Kind, TARGET, VALUE, converter, plain, required};
+use super::{Arguments, Converter, Kind, TARGET, converter, plain, required};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
-    converter("IsString", VALUE, |_| {
+    converter("IsString", TARGET, |_| {
         plain(|a| Ok(is(a, |v| matches!(v, Value::String(_)))))
     }),
-    converter("IsInt", VALUE, |_| {
+    converter("IsInt", TARGET, |_| {
         plain(|a| Ok(is(a, |v| matches!(v, Value::Int(_)))))
     }),
-    converter("IsDouble", VALUE, |_| {
+    converter("IsDouble", TARGET, |_| {
         plain(|a| Ok(is(a, |v| matches!(v, Value::Double(_)))))
     }),
-    converter("IsBool", VALUE, |_| {
+    converter("IsBool", TARGET, |_| {
         plain(|a| Ok(is(a, |v| matches!(v, Value::Bool(_)))))
     }),
-    converter("IsMap", VALUE, |_| {
+    converter("IsMap", TARGET, |_| {
         plain(|a| Ok(is(a, |v| matches!(v, Value::Map(_)))))
     }),
-    converter("IsList", VALUE, |_| {
+    converter("IsList", TARGET, |_| {
         plain(|a| Ok(is(a, |v| matches!(v, Value::List(_)))))
     }),
-    converter("IsEmpty", VALUE, |_| plain(|a| Ok(is(a, is_empty)))),
-    converter("Int", VALUE, |_| plain(int)),
-    converter("Double", VALUE, |_| plain(double)),
-    converter("Bool", VALUE, |_| plain(bool)),
-    converter("String", VALUE, |_| {
+    converter("IsEmpty", TARGET, |_| plain(|a| Ok(is(a, is_empty)))),
+    converter("Int", TARGET, |_| plain(int)),
+    converter("Double", TARGET, |_| plain(double)),
+    converter("Bool", TARGET, |_| plain(bool)),
+    converter("String", TARGET, |_| {
         plain(|a| Ok(a.get(0).to_text().map_or(Value::Nil, Value::String)))
     }),
     converter("Len", TARGET, |_| plain(len)),
     converter("Coalesce", &[required("values", Kind::Value)], |_| {
         plain(coalesce)
     }),
-    converter("Log", VALUE, |_| plain(log)),
+    converter("Log", TARGET, |_| plain(log)),
 ];
 
 fn is<'a>(arguments: &Arguments<'_, 'a>, test: impl Fn(&Value<'a>) -> bool) -> Value<'a> {

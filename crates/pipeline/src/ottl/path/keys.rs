@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use cupola_telemetry::edit::{Map, VALUE_NESTING_MAX, Value as Telemetry};
+use cupola_telemetry::edit::{Array, Map, VALUE_NESTING_MAX, Value as Telemetry};
 
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
 /// Messages that a map or a list puts around an element, at most.
 const LEVELS_PER_KEY: usize = 3;
+
+/// Elements that are made because a list begins with a later one.
+const NEW_ELEMENTS_MAX: usize = 1024;
 
 /// A key that has been evaluated.
 #[derive(Clone, Debug)]
@@ -55,6 +58,16 @@ pub(super) fn set_in<'a>(
             let mut map = Map::new();
             map.push(key.clone(), set_in(None, rest, value)?);
             Ok(Telemetry::Map(map))
+        }
+        (None | Some(Telemetry::Empty), Key::Index(index)) => {
+            if *index > NEW_ELEMENTS_MAX {
+                return Err(Fault::of(format_args!(
+                    "a new list has at most {NEW_ELEMENTS_MAX} elements before the one that is set"
+                )));
+            }
+            let mut list: Array<'a> = (0..*index).map(|_| Telemetry::Empty).collect();
+            list.push(set_in(None, rest, value)?);
+            Ok(Telemetry::Array(list))
         }
         (Some(Telemetry::Map(mut map)), Key::Text(key)) => {
             let inner = if rest.is_empty() { None } else { map.get(key) };

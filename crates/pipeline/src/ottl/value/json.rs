@@ -44,7 +44,7 @@ pub(in crate::ottl) fn write(out: &mut String, value: &Value<'_>) {
     }
 }
 
-/// Small and large numbers have an exponent, of one digit if that is enough.
+/// Small and large numbers have an exponent, of two digits at least.
 pub(in crate::ottl) fn write_double(out: &mut String, value: f64) {
     if !value.is_finite() {
         out.push_str("null");
@@ -59,11 +59,6 @@ pub(in crate::ottl) fn write_double(out: &mut String, value: f64) {
             None => ('+', exponent),
         };
         out.push_str(&format!("{digits}e{sign}{exponent:0>2}"));
-        // Go takes the zero out of small ones only.
-        if sign == '-' && exponent.len() == 1 {
-            let at = out.len() - 2;
-            out.remove(at);
-        }
         return;
     }
     out.push_str(&value.to_string());

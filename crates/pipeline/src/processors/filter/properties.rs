@@ -108,6 +108,10 @@ impl Properties for LogProperties {
 
 impl Properties for MatchConfig {
     fn matchers(&self, key: &str) -> Result<Vec<Matcher>, ConfigError> {
+        if *self == nothing_of(self.match_type) {
+            let problem = "it needs at least one of services, span_names, span_kinds, attributes, resources and libraries";
+            return Err(ConfigError::setting(key, problem));
+        }
         Ok(vec![Matcher::new(self, key)?])
     }
 }
