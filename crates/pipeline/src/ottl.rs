@@ -35,3 +35,4 @@ pub use env::{Env, SystemEnv};
 pub use error::{Fault, OttlError, Problem, RunError, Span};
 pub use infer::{infer_condition, infer_group, infer_statement};
 pub use run::{Conditions, Marks, Outcome, SharedCaches, Split, Statements, drop_matching};
+pub(crate) use value::json::write as write_json;

@@ -121,9 +121,15 @@ const TABLE: &[Definition] = &[
 
 /// Every editor.
 pub(super) fn all() -> impl Iterator<Item = &'static Definition> {
-    [TABLE, maps::TABLE, replace::TABLE, metrics::TABLE, span_name::TABLE]
-        .into_iter()
-        .flatten()
+    [
+        TABLE,
+        maps::TABLE,
+        replace::TABLE,
+        metrics::TABLE,
+        span_name::TABLE,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Definition> {

@@ -36,7 +36,9 @@ impl Run<'_, '_> {
                 self.place.append_item(item);
                 Ok(())
             }
-            None => Err(Fault::new("there are too many new metrics; a condition must keep them from being copied again")),
+            None => Err(Fault::new(
+                "there are too many new metrics; a condition must keep them from being copied again",
+            )),
         }
     }
 }

@@ -286,7 +286,10 @@ impl Parser {
             node: Node::Int(0),
             span: operand.span,
         };
-        Ok(Node::Math(Box::new(zero), vec![(MathOperator::Subtract, operand)]))
+        Ok(Node::Math(
+            Box::new(zero),
+            vec![(MathOperator::Subtract, operand)],
+        ))
     }
 
     fn signed_number(&mut self, negative: bool) -> Result<Node, Failure> {

@@ -9,6 +9,8 @@ mod table;
 
 use cupola_telemetry::edit::{Map, Value as Telemetry};
 
+#[cfg(test)]
+pub(super) use self::table::names;
 use super::ast::{self, Expression};
 use super::context::Context;
 use super::error::{Fault, Problem, Span, nearest};
@@ -17,8 +19,6 @@ use super::lexer::Failure;
 use super::value::Value;
 use keys::Key;
 use table::Field;
-#[cfg(test)]
-pub(super) use self::table::names;
 
 /// Compiles an expression between brackets.
 type CompileKey<'c> = dyn FnMut(&Expression) -> Result<Evaluator, Failure> + 'c;

@@ -9,15 +9,21 @@ use super::{editors, functions};
 pub(super) fn tables() -> String {
     let mut text = String::new();
     let mut table = |title: &str, rows: Vec<(String, Option<Context>)>| {
-        text.push_str(&format!("### {title}\n\n| function | only in the context |\n|---|---|\n"));
+        text.push_str(&format!(
+            "### {title}\n\n| function | only in the context |\n|---|---|\n"
+        ));
         for (call, context) in rows {
-            text.push_str(&format!("| `{call}` | {} |\n", context.map_or("", Context::as_str)));
+            text.push_str(&format!(
+                "| `{call}` | {} |\n",
+                context.map_or("", Context::as_str)
+            ));
         }
         text.push('\n');
     };
     let editors = editors::all().map(|editor| (call(editor.name, editor.parameters), editor.context));
     table("Editors", sorted(editors));
-    let converters = functions::all().map(|converter| (call(converter.name, converter.parameters), converter.context));
+    let converters =
+        functions::all().map(|converter| (call(converter.name, converter.parameters), converter.context));
     table("Converters", sorted(converters));
     text.push_str("### Paths\n\n| context | paths |\n|---|---|\n");
     for context in Context::ALL {
@@ -57,6 +63,9 @@ mod tests {
         if std::env::var_os("CUPOLA_WRITE_DOCS").is_some() {
             std::fs::write(&path, &fresh).unwrap();
         }
-        assert!(page == fresh || std::env::var_os("CUPOLA_WRITE_DOCS").is_some(), "docs/ottl.md is not fresh: run this with CUPOLA_WRITE_DOCS=1");
+        assert!(
+            page == fresh || std::env::var_os("CUPOLA_WRITE_DOCS").is_some(),
+            "docs/ottl.md is not fresh: run this with CUPOLA_WRITE_DOCS=1"
+        );
     }
 }

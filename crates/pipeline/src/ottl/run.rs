@@ -15,8 +15,8 @@ use super::eval::{Condition, Run};
 use super::lexer::Failure;
 use super::parser;
 
-pub use passes::SharedCaches;
 use passes::Progress;
+pub use passes::SharedCaches;
 pub use select::{Marks, Split};
 
 /// What became of a batch.
@@ -145,7 +145,11 @@ impl Statements {
         env: &dyn Env,
         caches: &mut SharedCaches,
     ) -> Result<Outcome, RunError> {
-        if self.context.signal().is_some_and(|signal| signal != batch.signal()) {
+        if self
+            .context
+            .signal()
+            .is_some_and(|signal| signal != batch.signal())
+        {
             return Ok(unchanged(batch));
         }
         passes::run(self, batch, env, caches)

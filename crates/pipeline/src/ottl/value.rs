@@ -6,7 +6,7 @@ use cupola_telemetry::edit::{self, Array, Map};
 
 use super::error::Fault;
 
-pub(super) mod json;
+pub(in crate::ottl) mod json;
 
 /// A value of the language. The empty value of telemetry is nil.
 #[derive(Clone, Debug, Default)]

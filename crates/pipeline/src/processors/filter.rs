@@ -78,7 +78,8 @@ impl FilterConfig {
                     Err(ConfigError::setting(key, problem))
                 }
                 (true, true, _) => {
-                    let problem = "conditions stand in one list of the signal, or by context, and not in both";
+                    let problem =
+                        "conditions stand in one list of the signal, or by context, and not in both";
                     Err(ConfigError::setting(key, problem))
                 }
                 _ => Ok(()),

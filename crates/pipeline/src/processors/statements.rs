@@ -264,7 +264,9 @@ impl Compiling {
         };
         let conditions = self.conditions(key, context, &group.conditions, mode);
         let statements = self.keep(key, Statements::compile(context, &group.statements))?;
-        let statements = statements.with_error_mode(mode).with_shared_cache(group.shared_cache);
+        let statements = statements
+            .with_error_mode(mode)
+            .with_shared_cache(group.shared_cache);
         Some(match conditions {
             Some(conditions) => statements.with_conditions(conditions),
             None => statements,
@@ -274,7 +276,10 @@ impl Compiling {
 
 /// The context in which bare statements run together, if nothing but such is there and one has them all.
 fn common_context(signal: Signal, groups: &[StatementGroup]) -> Option<Context> {
-    let statements: Option<Vec<String>> = groups.iter().map(|group| group.bare_statement().cloned()).collect();
+    let statements: Option<Vec<String>> = groups
+        .iter()
+        .map(|group| group.bare_statement().cloned())
+        .collect();
     infer_group(signal, &statements?, &[]).ok()
 }
 

@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod cases;
-
+mod generated;
 mod render;
 mod run;
 
@@ -82,8 +82,8 @@ fn the_answers_are_those_of_the_collector() {
     let statements = peer_or_skip!(Processors::statements());
     let redaction = peer_or_skip!(Processors::redaction());
     let write = std::env::var_os("CUPOLA_WRITE_ANSWERS").is_some();
+    let mut stale = Vec::new();
     for mut file in files() {
-        let before = file.to_string();
         for (processors, of_redaction) in [(&statements, false), (&redaction, true)] {
             let mut cases: Vec<&mut Case> = file
                 .cases_mut()
@@ -92,12 +92,20 @@ fn the_answers_are_those_of_the_collector() {
             let asked: Vec<&Case> = cases.iter().map(|case| &**case).collect();
             let answers: Vec<Answer> = run::theirs(processors, &asked);
             for (case, answer) in cases.iter_mut().zip(answers) {
-                case.answer = answer;
+                // Errors have names of types and addresses in them, in an order that changes.
+                if !case.answer.is_like(&answer) {
+                    case.answer = answer;
+                    stale.push(case.to_string());
+                }
             }
         }
-        match write {
-            true => file.write(),
-            false => assert_eq!(before, file.to_string(), "{}", file.name()),
+        if write {
+            file.write();
         }
     }
+    assert!(
+        write || stale.is_empty(),
+        "the Collector says now:\n{}",
+        stale.join("\n")
+    );
 }

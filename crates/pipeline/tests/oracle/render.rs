@@ -26,7 +26,8 @@ pub(super) fn difference(before: &Batch, after: &Batch) -> Vec<String> {
 }
 
 fn lines(batch: &Batch) -> Vec<String> {
-    let json: Value = serde_json::from_str(&batch.to_json()).unwrap_or_else(|error| panic!("{error}: {}", batch.to_json()));
+    let json: Value =
+        serde_json::from_str(&batch.to_json()).unwrap_or_else(|error| panic!("{error}: {}", batch.to_json()));
     let mut lines = Vec::new();
     push(&mut lines, "", &json);
     lines

@@ -168,7 +168,9 @@ pub(super) fn outcomes(
                 let output =
                     Batch::decode_protobuf(batch.signal(), TenantId::default_tenant(), payload.into());
                 // Go cuts text where it likes.
-                output.map(Some).map_err(|error| ("output".to_owned(), error.to_string()))
+                output
+                    .map(Some)
+                    .map_err(|error| ("output".to_owned(), error.to_string()))
             }
         });
     }

@@ -211,7 +211,12 @@ impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
 
     /// Writes the points that the metric was given in the place of those that it had.
     fn replace_data(&mut self, spot: Spot, points: &[u8]) {
-        let count = |points: &[u8]| Spot::whole(points).fields(points).filter(|field| field.is_message(1)).count();
+        let count = |points: &[u8]| {
+            Spot::whole(points)
+                .fields(points)
+                .filter(|field| field.is_message(1))
+                .count()
+        };
         self.items_dropped += count(spot.contents(self.patch.source()));
         self.items_added += count(points);
         let mut data = self.place.data.encode();

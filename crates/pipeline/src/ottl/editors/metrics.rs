@@ -3,8 +3,8 @@
 //! New metrics follow those of their scope, and the statements of the group run over them as well, as in the Collector.
 
 mod aggregate;
-mod extract;
 mod exponential;
+mod extract;
 mod percentile;
 mod points;
 mod values;
@@ -30,13 +30,30 @@ const IS_MONOTONIC: u32 = 3;
 #[derive(Debug)]
 pub(in crate::ottl) enum MetricEditor {
     SumToGauge,
-    GaugeToSum { temporality: u64, monotonic: bool },
-    Extract { what: Extract, suffix: String },
-    Copy { texts: [Option<Evaluator>; 3] },
-    Scale { factor: f64, unit: Option<Evaluator> },
+    GaugeToSum {
+        temporality: u64,
+        monotonic: bool,
+    },
+    Extract {
+        what: Extract,
+        suffix: String,
+    },
+    Copy {
+        texts: [Option<Evaluator>; 3],
+    },
+    Scale {
+        factor: f64,
+        unit: Option<Evaluator>,
+    },
     Aggregate(Aggregation),
-    MergeBuckets { value: Evaluator, limit: bool },
-    ToExplicit { distribution: Distribution, bounds: Vec<f64> },
+    MergeBuckets {
+        value: Evaluator,
+        limit: bool,
+    },
+    ToExplicit {
+        distribution: Distribution,
+        bounds: Vec<f64>,
+    },
 }
 
 const fn of_metrics(
@@ -44,7 +61,12 @@ const fn of_metrics(
     parameters: &'static [Parameter],
     make: fn(&Bound<'_>) -> Result<Editor, Failure>,
 ) -> Definition {
-    Definition { name, parameters, context: Some(Context::Metric), make }
+    Definition {
+        name,
+        parameters,
+        context: Some(Context::Metric),
+        make,
+    }
 }
 
 const fn of_points(
@@ -52,7 +74,12 @@ const fn of_points(
     parameters: &'static [Parameter],
     make: fn(&Bound<'_>) -> Result<Editor, Failure>,
 ) -> Definition {
-    Definition { name, parameters, context: Some(Context::DataPoint), make }
+    Definition {
+        name,
+        parameters,
+        context: Some(Context::DataPoint),
+        make,
+    }
 }
 
 const TEMPORALITY: Parameter = required("string_agg_temp", Kind::Text);
@@ -60,10 +87,15 @@ const MONOTONIC: Parameter = required("monotonic", Kind::Bool);
 const SUFFIX: Parameter = optional("suffix", Kind::Text);
 
 pub(super) const TABLE: &[Definition] = &[
-    of_metrics("convert_sum_to_gauge", &[], |_| Ok(Editor::Metric(MetricEditor::SumToGauge))),
+    of_metrics("convert_sum_to_gauge", &[], |_| {
+        Ok(Editor::Metric(MetricEditor::SumToGauge))
+    }),
     of_metrics(
         "convert_gauge_to_sum",
-        &[required("string_agg_temp", Kind::Text), required("monotonic", Kind::Bool)],
+        &[
+            required("string_agg_temp", Kind::Text),
+            required("monotonic", Kind::Bool),
+        ],
         |bound| {
             Ok(Editor::Metric(MetricEditor::GaugeToSum {
                 temporality: temporality(bound, 0)?,
@@ -71,20 +103,53 @@ pub(super) const TABLE: &[Definition] = &[
             }))
         },
     ),
-    of_metrics("extract_sum_metric", &[required("monotonic", Kind::Bool), SUFFIX], |bound| {
-        extract(bound, Extract::Sum { monotonic: bound.bool(0).unwrap_or(false) }, 1, "_sum")
+    of_metrics(
+        "extract_sum_metric",
+        &[required("monotonic", Kind::Bool), SUFFIX],
+        |bound| {
+            extract(
+                bound,
+                Extract::Sum {
+                    monotonic: bound.bool(0).unwrap_or(false),
+                },
+                1,
+                "_sum",
+            )
+        },
+    ),
+    of_metrics(
+        "extract_count_metric",
+        &[required("monotonic", Kind::Bool), SUFFIX],
+        |bound| {
+            extract(
+                bound,
+                Extract::Count {
+                    monotonic: bound.bool(0).unwrap_or(false),
+                },
+                1,
+                "_count",
+            )
+        },
+    ),
+    of_metrics("extract_avg_metric", &[SUFFIX], |bound| {
+        extract(bound, Extract::Average, 0, "_avg")
     }),
-    of_metrics("extract_count_metric", &[required("monotonic", Kind::Bool), SUFFIX], |bound| {
-        extract(bound, Extract::Count { monotonic: bound.bool(0).unwrap_or(false) }, 1, "_count")
-    }),
-    of_metrics("extract_avg_metric", &[SUFFIX], |bound| extract(bound, Extract::Average, 0, "_avg")),
-    of_metrics("extract_percentile_metric", &[required("percentile", Kind::Double), SUFFIX], |bound| {
-        let percentile = bound.double(0).unwrap_or(0.0);
-        if !(percentile > 0.0 && percentile < 100.0) {
-            return Err(bound.refuse(0, "it is above 0 and below 100".to_owned()));
-        }
-        extract(bound, Extract::Percentile(percentile), 1, &format!("_p{percentile}"))
-    }),
+    of_metrics(
+        "extract_percentile_metric",
+        &[required("percentile", Kind::Double), SUFFIX],
+        |bound| {
+            let percentile = bound.double(0).unwrap_or(0.0);
+            if !(percentile > 0.0 && percentile < 100.0) {
+                return Err(bound.refuse(0, "it is above 0 and below 100".to_owned()));
+            }
+            extract(
+                bound,
+                Extract::Percentile(percentile),
+                1,
+                &format!("_p{percentile}"),
+            )
+        },
+    ),
     of_metrics(
         "convert_summary_quantile_val_to_gauge",
         &[optional("attribute_key", Kind::Text), SUFFIX],
@@ -93,14 +158,38 @@ pub(super) const TABLE: &[Definition] = &[
             extract(bound, Extract::Quantiles { attribute }, 1, ".quantiles")
         },
     ),
-    of_points("convert_summary_sum_val_to_sum", &[TEMPORALITY, MONOTONIC, SUFFIX], |bound| {
-        let (temporality, monotonic) = (temporality(bound, 0)?, bound.bool(1).unwrap_or(false));
-        extract(bound, Extract::SummarySum { temporality, monotonic }, 2, "_sum")
-    }),
-    of_points("convert_summary_count_val_to_sum", &[TEMPORALITY, MONOTONIC, SUFFIX], |bound| {
-        let (temporality, monotonic) = (temporality(bound, 0)?, bound.bool(1).unwrap_or(false));
-        extract(bound, Extract::SummaryCount { temporality, monotonic }, 2, "_count")
-    }),
+    of_points(
+        "convert_summary_sum_val_to_sum",
+        &[TEMPORALITY, MONOTONIC, SUFFIX],
+        |bound| {
+            let (temporality, monotonic) = (temporality(bound, 0)?, bound.bool(1).unwrap_or(false));
+            extract(
+                bound,
+                Extract::SummarySum {
+                    temporality,
+                    monotonic,
+                },
+                2,
+                "_sum",
+            )
+        },
+    ),
+    of_points(
+        "convert_summary_count_val_to_sum",
+        &[TEMPORALITY, MONOTONIC, SUFFIX],
+        |bound| {
+            let (temporality, monotonic) = (temporality(bound, 0)?, bound.bool(1).unwrap_or(false));
+            extract(
+                bound,
+                Extract::SummaryCount {
+                    temporality,
+                    monotonic,
+                },
+                2,
+                "_count",
+            )
+        },
+    ),
     of_metrics(
         "copy_metric",
         &[
@@ -110,23 +199,36 @@ pub(super) const TABLE: &[Definition] = &[
         ],
         |bound| {
             let text = |index| given(bound, index);
-            Ok(Editor::Metric(MetricEditor::Copy { texts: [text(0)?, text(1)?, text(2)?] }))
+            Ok(Editor::Metric(MetricEditor::Copy {
+                texts: [text(0)?, text(1)?, text(2)?],
+            }))
         },
     ),
     of_metrics(
         "scale_metric",
-        &[required("multiplier", Kind::Double), optional("unit", Kind::Value)],
+        &[
+            required("multiplier", Kind::Double),
+            optional("unit", Kind::Value),
+        ],
         |bound| {
             let factor = bound.double(0).unwrap_or(1.0);
-            Ok(Editor::Metric(MetricEditor::Scale { factor, unit: given(bound, 1)? }))
+            Ok(Editor::Metric(MetricEditor::Scale {
+                factor,
+                unit: given(bound, 1)?,
+            }))
         },
     ),
     of_metrics(
         "aggregate_on_attributes",
-        &[required("aggregation_function", Kind::Text), optional("attributes", Kind::Texts)],
+        &[
+            required("aggregation_function", Kind::Text),
+            optional("attributes", Kind::Texts),
+        ],
         |bound| {
             let kept = bound.is_given(1).then(|| bound.texts(1));
-            Ok(Editor::Metric(MetricEditor::Aggregate(Aggregation::on_attributes(bound, kept)?)))
+            Ok(Editor::Metric(MetricEditor::Aggregate(
+                Aggregation::on_attributes(bound, kept)?,
+            )))
         },
     ),
     of_metrics(
@@ -137,11 +239,18 @@ pub(super) const TABLE: &[Definition] = &[
             required("values", Kind::Texts),
             required("new_value", Kind::Text),
         ],
-        |bound| Ok(Editor::Metric(MetricEditor::Aggregate(Aggregation::on_value(bound)?))),
+        |bound| {
+            Ok(Editor::Metric(MetricEditor::Aggregate(Aggregation::on_value(
+                bound,
+            )?)))
+        },
     ),
     of_points(
         "merge_histogram_buckets",
-        &[required("target_value", Kind::Value), optional("method", Kind::Text)],
+        &[
+            required("target_value", Kind::Value),
+            optional("method", Kind::Text),
+        ],
         |bound| {
             let limit = match bound.text(1).unwrap_or("remove_explicit_bound") {
                 "remove_explicit_bound" => false,
@@ -161,7 +270,10 @@ pub(super) const TABLE: &[Definition] = &[
     ),
     of_metrics(
         "convert_exponential_histogram_to_histogram",
-        &[required("distribution_fn", Kind::Text), required("explicit_bounds", Kind::Doubles)],
+        &[
+            required("distribution_fn", Kind::Text),
+            required("explicit_bounds", Kind::Doubles),
+        ],
         |bound| {
             let name = bound.text(0).unwrap_or_default();
             let Some(distribution) = Distribution::named(name) else {
@@ -207,7 +319,10 @@ impl MetricEditor {
     pub(super) fn run<'a>(&'a self, run: &mut Run<'_, 'a>) -> Result<(), Fault> {
         match self {
             Self::SumToGauge => sum_to_gauge(run.place),
-            Self::GaugeToSum { temporality, monotonic } => gauge_to_sum(run.place, *temporality, *monotonic),
+            Self::GaugeToSum {
+                temporality,
+                monotonic,
+            } => gauge_to_sum(run.place, *temporality, *monotonic),
             Self::Extract { what, suffix } => return what.run(run, suffix),
             Self::Copy { texts } => return copy(run, texts),
             Self::Scale { factor, unit } => return values::scale(run, *factor, unit.as_ref()),

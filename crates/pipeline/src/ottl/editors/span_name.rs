@@ -43,11 +43,16 @@ pub(super) const TABLE: &[Definition] = &[Definition {
 }];
 
 fn is_known(version: &str) -> bool {
-    let numbers: Option<Vec<u32>> =
-        version.trim_start_matches('v').split('.').map(|number| number.parse().ok()).collect();
+    let numbers: Option<Vec<u32>> = version
+        .trim_start_matches('v')
+        .split('.')
+        .map(|number| number.parse().ok())
+        .collect();
     match numbers.as_deref() {
         Some([1, minor]) => MINOR_VERSIONS.contains(minor),
-        Some([1, minor, patch]) => MINOR_VERSIONS.contains(minor) && (*patch == 0 || minor < MINOR_VERSIONS.end()),
+        Some([1, minor, patch]) => {
+            MINOR_VERSIONS.contains(minor) && (*patch == 0 || minor < MINOR_VERSIONS.end())
+        }
         _ => false,
     }
 }
@@ -64,13 +69,16 @@ pub(super) fn set(place: &mut Place<'_>, attribute: Option<&str>) {
     }
     span.set_text(NAME, new.into());
     if let Some(attribute) = attribute {
-        span.map_mut(ATTRIBUTES).set(attribute.to_owned().into(), old.into());
+        span.map_mut(ATTRIBUTES)
+            .set(attribute.to_owned().into(), old.into());
     }
 }
 
 fn name(kind: u64, attributes: &Map<'_>) -> Option<String> {
     match kind {
-        SERVER => http(attributes, "http.route").or_else(|| rpc(attributes)).or_else(|| messaging(attributes)),
+        SERVER => http(attributes, "http.route")
+            .or_else(|| rpc(attributes))
+            .or_else(|| messaging(attributes)),
         CLIENT => http(attributes, "url.template")
             .or_else(|| rpc(attributes))
             .or_else(|| database(attributes))
@@ -124,7 +132,8 @@ fn database(attributes: &Map<'_>) -> Option<String> {
 
 fn database_target(attributes: &Map<'_>) -> Option<String> {
     let namespace = text(attributes, &["db.namespace", "db.name"]).and_then(not_empty);
-    let inner = text(attributes, &["db.collection.name"]).or_else(|| text(attributes, &["db.stored_procedure.name"]));
+    let inner =
+        text(attributes, &["db.collection.name"]).or_else(|| text(attributes, &["db.stored_procedure.name"]));
     match (namespace, inner) {
         (Some(namespace), Some(inner)) => return Some(format!("{namespace}.{inner}")),
         (None, Some(only)) | (Some(only), None) => return Some(only),
@@ -156,8 +165,12 @@ fn destination(attributes: &Map<'_>) -> Option<String> {
     if is_true("messaging.destination.anonymous") {
         return Some("(anonymous)".to_owned());
     }
-    text(attributes, &["messaging.destination.template"])
-        .or_else(|| text(attributes, &["messaging.destination.name", "messaging.destination"]))
+    text(attributes, &["messaging.destination.template"]).or_else(|| {
+        text(
+            attributes,
+            &["messaging.destination.name", "messaging.destination"],
+        )
+    })
 }
 
 fn not_empty(name: String) -> Option<String> {

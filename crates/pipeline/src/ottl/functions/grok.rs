@@ -193,7 +193,11 @@ mod tests {
     fn every_pattern_of_the_library_can_be_used() {
         for named_only in [true, false] {
             let used = |name: &str| Grok::new(&format!("%{{{name}:all}}"), named_only, &HashMap::new());
-            let broken: Vec<&str> = LIBRARY.keys().copied().filter(|name| used(name).is_err()).collect();
+            let broken: Vec<&str> = LIBRARY
+                .keys()
+                .copied()
+                .filter(|name| used(name).is_err())
+                .collect();
             assert_eq!(broken, ["CISCOFW733100"]);
         }
         assert!(LIBRARY.len() > 200);

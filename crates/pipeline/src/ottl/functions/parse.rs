@@ -9,9 +9,7 @@ use serde::{Deserialize, de};
 
 use super::parse_csv::parse_csv;
 use super::parse_url::parse_url;
-use super::{
-    Arguments, Constants, Converter, Kind, Made, TARGET, converter, made, optional, plain, value,
-};
+use super::{Arguments, Constants, Converter, Kind, Made, TARGET, converter, made, optional, plain, value};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 

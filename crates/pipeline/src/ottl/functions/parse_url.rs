@@ -48,7 +48,10 @@ pub(super) fn parse_url<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'
     if let Some(fragment) = fragment.filter(|fragment| !fragment.is_empty()) {
         push("url.fragment", decoded(fragment)?);
     }
-    if let Some((_, extension)) = path.rsplit_once('.').filter(|(_, extension)| !extension.is_empty()) {
+    if let Some((_, extension)) = path
+        .rsplit_once('.')
+        .filter(|(_, extension)| !extension.is_empty())
+    {
         push("url.extension", extension.to_owned());
     }
     if let Some(query) = query.filter(|query| !query.is_empty()) {
@@ -82,7 +85,8 @@ fn split(text: &str, mark: char) -> (&str, Option<&str>) {
 
 /// The scheme without its colon, empty if there is none, and what follows it.
 fn scheme(text: &str) -> Result<(&str, &str), &'static str> {
-    let end = text.find(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.')));
+    let end =
+        text.find(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.')));
     match end {
         Some(0) if text.starts_with(':') => Err("it has no scheme before the colon"),
         Some(end) if text[end..].starts_with(':') && text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
@@ -97,7 +101,11 @@ fn host_and_port(text: &str) -> Option<(&str, Option<i64>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
-            let port = if after.is_empty() { None } else { Some(after.strip_prefix(':')?) };
+            let port = if after.is_empty() {
+                None
+            } else {
+                Some(after.strip_prefix(':')?)
+            };
             (host, port)
         }
         None => match text.rsplit_once(':') {
@@ -107,7 +115,9 @@ fn host_and_port(text: &str) -> Option<(&str, Option<i64>)> {
     };
     match port {
         None | Some("") => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some((host, Some(port.parse().ok()?))),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((host, Some(port.parse().ok()?)))
+        }
         Some(_) => None,
     }
 }
@@ -122,7 +132,11 @@ fn unescaped(text: &str) -> Option<String> {
     out.extend_from_slice(pieces.next()?.as_bytes());
     for piece in pieces {
         let digits = piece.get(..2)?;
-        out.push(u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?);
+        out.push(
+            u8::from_str_radix(digits, 16)
+                .ok()
+                .filter(|_| !digits.starts_with('+'))?,
+        );
         out.extend_from_slice(piece.get(2..)?.as_bytes());
     }
     Some(String::from_utf8_lossy(&out).into_owned())

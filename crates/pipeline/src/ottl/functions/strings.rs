@@ -60,17 +60,13 @@ pub(super) const TABLE: &[Converter] = &[
         &[value("target"), required("to_case", Kind::Text)],
         convert_case,
     ),
-    converter(
-        "Format",
-        &[value("format"), value("vals")],
-        |_| {
-            plain(|a| {
-                let list = a.take(1).into_list()?;
-                let values: Vec<Value<'_>> = list.iter().map(Value::from).collect();
-                Ok(Value::text(format(a.get(0).as_str()?, &values)))
-            })
-        },
-    ),
+    converter("Format", &[value("format"), value("vals")], |_| {
+        plain(|a| {
+            let list = a.take(1).into_list()?;
+            let values: Vec<Value<'_>> = list.iter().map(Value::from).collect();
+            Ok(Value::text(format(a.get(0).as_str()?, &values)))
+        })
+    }),
     converter(
         "ExtractPatterns",
         &[value("target"), required("pattern", Kind::Pattern)],
@@ -201,11 +197,15 @@ fn cased<'a>(arguments: &mut Arguments<'_, 'a>, case: fn(&str) -> String) -> Res
 
 /// Letter by letter: one that has several letters on the other side stays.
 fn lower(text: &str) -> String {
-    text.chars().map(|letter| only(letter.to_lowercase()).unwrap_or(letter)).collect()
+    text.chars()
+        .map(|letter| only(letter.to_lowercase()).unwrap_or(letter))
+        .collect()
 }
 
 fn upper(text: &str) -> String {
-    text.chars().map(|letter| only(letter.to_uppercase()).unwrap_or(letter)).collect()
+    text.chars()
+        .map(|letter| only(letter.to_uppercase()).unwrap_or(letter))
+        .collect()
 }
 
 fn only(mut letters: impl Iterator<Item = char>) -> Option<char> {
@@ -218,8 +218,11 @@ fn snake(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len() + 4);
     for (index, byte) in bytes.iter().enumerate() {
         let next = bytes.get(index + 1);
-        let (is_upper, is_lower, is_digit) =
-            (byte.is_ascii_uppercase(), byte.is_ascii_lowercase(), byte.is_ascii_digit());
+        let (is_upper, is_lower, is_digit) = (
+            byte.is_ascii_uppercase(),
+            byte.is_ascii_lowercase(),
+            byte.is_ascii_digit(),
+        );
         let next_upper = next.is_some_and(u8::is_ascii_uppercase);
         let next_lower = next.is_some_and(u8::is_ascii_lowercase);
         let next_digit = next.is_some_and(u8::is_ascii_digit);

@@ -100,7 +100,9 @@ fn parse_time(constants: &Constants) -> Made {
     let layout = Layout::parse(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
     let zone = match constants.text(2) {
         None | Some("") => Tz::UTC,
-        Some(name) => name.parse().map_err(|_| (2, format!("{name:?} is no time zone, as `Europe/Berlin`")))?,
+        Some(name) => name
+            .parse()
+            .map_err(|_| (2, format!("{name:?} is no time zone, as `Europe/Berlin`")))?,
     };
     match constants.text(3) {
         None | Some("" | "en" | "en-US" | "en-GB") => {}

@@ -1,6 +1,8 @@
 //! How a time is written: `strftime` directives in the Collector's meaning, or Go's reference time.
 
-use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
 
 use super::time::NANOS_PER_SECOND;
@@ -357,7 +359,10 @@ impl Reader<'_> {
 fn offset_seconds(zone: Tz, time: NaiveDateTime) -> i32 {
     match zone.offset_from_local_datetime(&time) {
         LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
-        LocalResult::None => zone.offset_from_utc_datetime(&(time - TimeDelta::days(1))).fix().local_minus_utc(),
+        LocalResult::None => zone
+            .offset_from_utc_datetime(&(time - TimeDelta::days(1)))
+            .fix()
+            .local_minus_utc(),
     }
 }
 
@@ -504,7 +509,11 @@ mod tests {
         ];
         for (format, text, seconds) in cases {
             let layout = Layout::parse(format).unwrap();
-            assert_eq!(layout.read(text, Tz::UTC).unwrap(), seconds * NANOS_PER_SECOND, "{format}");
+            assert_eq!(
+                layout.read(text, Tz::UTC).unwrap(),
+                seconds * NANOS_PER_SECOND,
+                "{format}"
+            );
             let time = DateTime::from_timestamp(seconds as i64, 0).unwrap();
             assert_eq!(layout.write(&time), text, "{format}");
         }

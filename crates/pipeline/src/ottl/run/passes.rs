@@ -94,8 +94,12 @@ pub(super) fn run(
             break;
         };
         let cache = caches.0.remove(&statements.context).unwrap_or_default();
-        let mut executor =
-            Executor::new(Work::Statements(statements), env, batch.signal(), statements.context.level());
+        let mut executor = Executor::new(
+            Work::Statements(statements),
+            env,
+            batch.signal(),
+            statements.context.level(),
+        );
         if let Value::Map(cache) = Value::decode(&cache) {
             executor.cache = cache;
         }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use cupola_telemetry::edit::Value;
 
 /// Appends a value. Keys are in order, and the last of several with the same name counts.
-pub(in crate::ottl) fn write(out: &mut String, value: &Value<'_>) {
+pub(crate) fn write(out: &mut String, value: &Value<'_>) {
     match value {
         Value::Empty | Value::Other(_) => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),

@@ -150,7 +150,9 @@ impl MetricProperties {
         };
         ConfigError::setting(
             format!("{key}.expressions"),
-            format!("expressions are not evaluated here; write them as a condition: metric_conditions: ['{condition}']"),
+            format!(
+                "expressions are not evaluated here; write them as a condition: metric_conditions: ['{condition}']"
+            ),
         )
     }
 }
@@ -158,7 +160,10 @@ impl MetricProperties {
 /// An expression over points as a condition, as near as words can be replaced.
 fn condition(expression: &str) -> String {
     let replaced = [
-        (r#"HasLabel\(("[^"]*"|'[^']*')\)"#, "datapoint.attributes[$1] != nil"),
+        (
+            r#"HasLabel\(("[^"]*"|'[^']*')\)"#,
+            "datapoint.attributes[$1] != nil",
+        ),
         (r#"Label\(("[^"]*"|'[^']*')\)"#, "datapoint.attributes[$1]"),
         (r"\bMetricName\b", "metric.name"),
         (r"\s*&&\s*", " and "),
@@ -166,12 +171,13 @@ fn condition(expression: &str) -> String {
         (r"!\s*(\w|\()", "not $1"),
         (r"'", "\""),
     ];
-    replaced.iter().fold(expression.to_owned(), |text, (pattern, replacement)| {
-        match regex::Regex::new(pattern) {
+    replaced.iter().fold(
+        expression.to_owned(),
+        |text, (pattern, replacement)| match regex::Regex::new(pattern) {
             Ok(pattern) => pattern.replace_all(&text, *replacement).into_owned(),
             Err(_) => text,
-        }
-    })
+        },
+    )
 }
 
 /// A selection that is ready.
@@ -235,7 +241,9 @@ impl<'a> Editor<'a> for Dropping<'_> {
             Signal::Metrics => cupola_telemetry::edit::Map::new(),
         };
         let all = |matchers: &[Matcher]| {
-            matchers.iter().all(|matcher| matcher.matches(self.signal, place, &attributes))
+            matchers
+                .iter()
+                .all(|matcher| matcher.matches(self.signal, place, &attributes))
         };
         let Chosen { include, exclude } = self.chosen;
         let keep = all(include) && (exclude.is_empty() || !all(exclude));

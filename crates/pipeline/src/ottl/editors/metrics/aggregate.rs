@@ -38,7 +38,11 @@ enum Change {
     /// All other attributes go, if there is a list.
     Keep(Option<Vec<String>>),
     /// Values of the attribute that are in the list become another one.
-    Replace { attribute: String, values: Vec<String>, new: String },
+    Replace {
+        attribute: String,
+        values: Vec<String>,
+        new: String,
+    },
 }
 
 #[derive(Debug)]
@@ -74,7 +78,10 @@ impl Aggregation {
             return Err(Fault::new("summaries cannot be aggregated"));
         }
         let delta = kind != MetricKind::Gauge && place.data.number(AGGREGATION_TEMPORALITY) == Some(DELTA);
-        let points: Vec<Vec<u8>> = place.points_now().map(|point| self.changed(kind, point)).collect();
+        let points: Vec<Vec<u8>> = place
+            .points_now()
+            .map(|point| self.changed(kind, point))
+            .collect();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut groups: Vec<Vec<Message<'_>>> = Vec::new();
         for point in &points {
@@ -100,7 +107,11 @@ impl Aggregation {
         match &self.change {
             Change::Keep(None) => {}
             Change::Keep(Some(kept)) => drop(map.retain(|key| kept.iter().any(|kept| kept == key))),
-            Change::Replace { attribute, values, new } => {
+            Change::Replace {
+                attribute,
+                values,
+                new,
+            } => {
                 if let Some(Telemetry::String(value)) = map.get(attribute)
                     && values.iter().any(|known| *known == value)
                 {
@@ -215,7 +226,8 @@ fn function(bound: &Bound<'_>) -> Result<Function, Failure> {
         "median" => Function::Median,
         "count" => Function::Count,
         other => {
-            let problem = format!("{other:?} is no function; there are sum, mean, min, max, median and count");
+            let problem =
+                format!("{other:?} is no function; there are sum, mean, min, max, median and count");
             return Err(bound.refuse(0, problem));
         }
     })
@@ -259,7 +271,10 @@ fn earlier(first: &mut Message<'_>, other: &Message<'_>) {
 /// Takes a histogram into the first one of its group.
 fn add(kind: MetricKind, first: &mut Message<'_>, other: &Message<'_>) -> Result<(), Fault> {
     let sum_of = |number: u32, first: &Message<'_>| {
-        first.number(number).unwrap_or(0).wrapping_add(other.number(number).unwrap_or(0))
+        first
+            .number(number)
+            .unwrap_or(0)
+            .wrapping_add(other.number(number).unwrap_or(0))
     };
     earlier(first, other);
     first.set_fixed64(COUNT, sum_of(COUNT, first));
@@ -268,7 +283,11 @@ fn add(kind: MetricKind, first: &mut Message<'_>, other: &Message<'_>) -> Result
         // A total of which a part is not known is not known.
         _ => first.remove(SUM),
     }
-    let (min, max) = if kind == MetricKind::Histogram { (11, 12) } else { (12, 13) };
+    let (min, max) = if kind == MetricKind::Histogram {
+        (11, 12)
+    } else {
+        (12, 13)
+    };
     if let (Some(a), Some(b)) = (double(first, min), double(other, min))
         && a > b
     {
@@ -299,15 +318,25 @@ fn add(kind: MetricKind, first: &mut Message<'_>, other: &Message<'_>) -> Result
 /// Adds the buckets of one side of an exponential histogram, bucket by bucket.
 fn add_buckets(first: &mut Message<'_>, other: &Message<'_>, number: u32) -> Result<(), Fault> {
     let read = |point: &Message<'_>| {
-        point.with_message(number, |buckets| (i64::from(sint32(buckets, 1)), varints(buckets, 2)))
+        point.with_message(number, |buckets| {
+            (i64::from(sint32(buckets, 1)), varints(buckets, 2))
+        })
     };
     let ((offset, counts), (more_offset, more)) = (read(first), read(other));
     if more.is_empty() {
         return Ok(());
     }
-    let start = if counts.is_empty() { more_offset } else { offset.min(more_offset) };
+    let start = if counts.is_empty() {
+        more_offset
+    } else {
+        offset.min(more_offset)
+    };
     let end = (offset + counts.len() as i64).max(more_offset + more.len() as i64);
-    let end = if counts.is_empty() { more_offset + more.len() as i64 } else { end };
+    let end = if counts.is_empty() {
+        more_offset + more.len() as i64
+    } else {
+        end
+    };
     let length = usize::try_from(end - start).unwrap_or(usize::MAX);
     if length > BUCKETS_MAX {
         return Err(Fault::of(format_args!(

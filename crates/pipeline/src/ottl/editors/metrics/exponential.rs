@@ -100,7 +100,8 @@ struct Counts<'b> {
 impl Counts<'_> {
     fn add_point(&mut self, point: &Message<'_>) {
         let scale = sint32(point, 6);
-        let buckets = |number| point.with_message(number, |buckets| (sint32(buckets, 1), varints(buckets, 2)));
+        let buckets =
+            |number| point.with_message(number, |buckets| (sint32(buckets, 1), varints(buckets, 2)));
         self.add_at(0.0, point.number(7).unwrap_or(0));
         let (offset, counts) = buckets(8);
         for (index, count) in counts.into_iter().enumerate() {
@@ -161,7 +162,12 @@ mod tests {
     use super::*;
 
     fn counts(distribution: Distribution, bounds: &[f64], buckets: &[(f64, f64, u64)]) -> Vec<u64> {
-        let mut counts = Counts { bounds, counts: vec![0; bounds.len() + 1], distribution, chance: 0.5 };
+        let mut counts = Counts {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            distribution,
+            chance: 0.5,
+        };
         for (lower, upper, count) in buckets {
             counts.add(*lower, *upper, *count);
         }
@@ -179,8 +185,15 @@ mod tests {
             (Distribution::Random, vec![0, 0, 0, 3, 3, 3, 3, 4, 3, 3, 22]),
         ];
         for (distribution, expected) in cases {
-            assert_eq!(counts(distribution, &bounds, &buckets), expected, "{distribution:?}");
+            assert_eq!(
+                counts(distribution, &bounds, &buckets),
+                expected,
+                "{distribution:?}"
+            );
         }
-        assert_eq!(counts(Distribution::Uniform, &[-4.0, 0.0], &[(-8.0, -2.0, 9)]), [6, 3, 0]);
+        assert_eq!(
+            counts(Distribution::Uniform, &[-4.0, 0.0], &[(-8.0, -2.0, 9)]),
+            [6, 3, 0]
+        );
     }
 }

@@ -9,14 +9,26 @@ use crate::ottl::eval::Run;
 
 #[derive(Debug)]
 pub(in crate::ottl) enum Extract {
-    Sum { monotonic: bool },
-    Count { monotonic: bool },
+    Sum {
+        monotonic: bool,
+    },
+    Count {
+        monotonic: bool,
+    },
     Average,
     Percentile(f64),
-    Quantiles { attribute: String },
+    Quantiles {
+        attribute: String,
+    },
     /// Of a summary, once for each of its points, as the Collector has it.
-    SummarySum { temporality: u64, monotonic: bool },
-    SummaryCount { temporality: u64, monotonic: bool },
+    SummarySum {
+        temporality: u64,
+        monotonic: bool,
+    },
+    SummaryCount {
+        temporality: u64,
+        monotonic: bool,
+    },
 }
 
 impl Extract {
@@ -25,11 +37,16 @@ impl Extract {
             return Ok(());
         };
         let points = match self {
-            Self::SummarySum { .. } | Self::SummaryCount { .. } => self.points(kind, points_of_part(run).iter())?,
+            Self::SummarySum { .. } | Self::SummaryCount { .. } => {
+                self.points(kind, points_of_part(run).iter())?
+            }
             _ => self.points(kind, run.place.points_now())?,
         };
         // Without a point there is nothing to say; the Collector's older functions say it nevertheless.
-        let older = matches!(self, Self::Quantiles { .. } | Self::SummarySum { .. } | Self::SummaryCount { .. });
+        let older = matches!(
+            self,
+            Self::Quantiles { .. } | Self::SummarySum { .. } | Self::SummaryCount { .. }
+        );
         if points.is_empty() && !older {
             return Ok(());
         }
@@ -53,9 +70,14 @@ impl Extract {
             },
             sum: match self {
                 Self::Sum { monotonic } | Self::Count { monotonic } => Some((temporality, *monotonic)),
-                Self::SummarySum { temporality, monotonic } | Self::SummaryCount { temporality, monotonic } => {
-                    Some((*temporality, *monotonic))
+                Self::SummarySum {
+                    temporality,
+                    monotonic,
                 }
+                | Self::SummaryCount {
+                    temporality,
+                    monotonic,
+                } => Some((*temporality, *monotonic)),
                 _ => None,
             },
         };
@@ -67,7 +89,10 @@ impl Extract {
     fn kind(&self, kind: Option<MetricKind>) -> Result<Option<MetricKind>, Fault> {
         use MetricKind::{ExponentialHistogram, Histogram, Summary};
         match (self, kind) {
-            (Self::Sum { .. } | Self::Count { .. } | Self::Average, Some(Histogram | ExponentialHistogram | Summary))
+            (
+                Self::Sum { .. } | Self::Count { .. } | Self::Average,
+                Some(Histogram | ExponentialHistogram | Summary),
+            )
             | (Self::Percentile(_), Some(Histogram | ExponentialHistogram))
             | (Self::Quantiles { .. } | Self::SummarySum { .. } | Self::SummaryCount { .. }, Some(Summary)) => {
                 Ok(kind)

@@ -88,7 +88,9 @@ fn of_exponential(point: &Message<'_>, target: u64) -> Result<Percentile, Fault>
             let ratio = (target - before) as f64 / *count as f64;
             let (lower, upper) = bucket(negative.0, index, scale);
             if lower >= upper {
-                return Err(Fault::new("the scale of the histogram is too fine for its buckets"));
+                return Err(Fault::new(
+                    "the scale of the histogram is too fine for its buckets",
+                ));
             }
             // The other way round: the first ones are those farthest from zero.
             return Ok(match logarithmic(lower, upper, 1.0 - ratio)? {
@@ -99,8 +101,16 @@ fn of_exponential(point: &Message<'_>, target: u64) -> Result<Percentile, Fault>
         before = through;
     }
     if before.saturating_add(zeros) >= target {
-        let lower = if negative.1.is_empty() && !positive.1.is_empty() { 0.0 } else { -threshold };
-        let upper = if positive.1.is_empty() && !negative.1.is_empty() { 0.0 } else { threshold };
+        let lower = if negative.1.is_empty() && !positive.1.is_empty() {
+            0.0
+        } else {
+            -threshold
+        };
+        let upper = if positive.1.is_empty() && !negative.1.is_empty() {
+            0.0
+        } else {
+            threshold
+        };
         return linear(lower, upper, (target - before) as f64 / zeros as f64);
     }
     before = before.saturating_add(zeros);
@@ -131,7 +141,9 @@ fn linear(lower: f64, upper: f64, ratio: f64) -> Result<Percentile, Fault> {
 fn logarithmic(lower: f64, upper: f64, ratio: f64) -> Result<Percentile, Fault> {
     in_range(ratio)?;
     if lower <= 0.0 || upper <= 0.0 {
-        return Err(Fault::new("the scale of the histogram is too coarse for its buckets"));
+        return Err(Fault::new(
+            "the scale of the histogram is too coarse for its buckets",
+        ));
     }
     let (lower, upper) = (lower.log2(), upper.log2());
     Ok(Percentile::Value((lower + (upper - lower) * ratio).exp2()))

@@ -126,7 +126,10 @@ pub(super) fn derived(
 ) -> Vec<u8> {
     let mut pairs: Map<'_> = source.map(attributes(kind));
     if let Some((key, value)) = attribute {
-        pairs.set(key.to_owned().into(), cupola_telemetry::edit::Value::Double(value));
+        pairs.set(
+            key.to_owned().into(),
+            cupola_telemetry::edit::Value::Double(value),
+        );
     }
     let mut point = Message::new(&[]);
     point.set_map(attributes(MetricKind::Sum), pairs);

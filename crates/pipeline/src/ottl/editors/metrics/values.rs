@@ -14,7 +14,11 @@ use crate::ottl::functions::double_like;
 const BOUND_TOLERANCE: f64 = 1e-12;
 
 /// Multiplies all values of the metric, and gives it another unit.
-pub(super) fn scale<'a>(run: &mut Run<'_, 'a>, factor: f64, unit: Option<&'a Evaluator>) -> Result<(), Fault> {
+pub(super) fn scale<'a>(
+    run: &mut Run<'_, 'a>,
+    factor: f64,
+    unit: Option<&'a Evaluator>,
+) -> Result<(), Fault> {
     let unit = unit.map(|unit| unit.value(run)).transpose()?;
     let unit = unit.map(|unit| unit.into_text()).transpose()?;
     let kind = match run.place.metric_kind() {
@@ -24,7 +28,11 @@ pub(super) fn scale<'a>(run: &mut Run<'_, 'a>, factor: f64, unit: Option<&'a Eva
         Some(kind) => kind,
         None => return Err(Fault::new("the metric has no points that can be scaled")),
     };
-    let scaled: Vec<Vec<u8>> = run.place.points_now().map(|point| scaled(kind, point, factor)).collect();
+    let scaled: Vec<Vec<u8>> = run
+        .place
+        .points_now()
+        .map(|point| scaled(kind, point, factor))
+        .collect();
     run.place.set_points(kind, scaled);
     if let Some(unit) = unit {
         run.place.item.set_text(3, unit);
@@ -44,8 +52,13 @@ fn scaled(kind: MetricKind, point: &[u8], factor: f64) -> Vec<u8> {
     let mut messages = Vec::new();
     match kind {
         MetricKind::Histogram => {
-            [SUM, 11, 12].into_iter().for_each(|number| scale(&mut point, number));
-            let bounds: Vec<f64> = doubles(&point, EXPLICIT_BOUNDS).iter().map(|bound| bound * factor).collect();
+            [SUM, 11, 12]
+                .into_iter()
+                .for_each(|number| scale(&mut point, number));
+            let bounds: Vec<f64> = doubles(&point, EXPLICIT_BOUNDS)
+                .iter()
+                .map(|bound| bound * factor)
+                .collect();
             set_doubles(&mut point, EXPLICIT_BOUNDS, &bounds);
             for exemplar in point.repeated(EXEMPLARS) {
                 messages.push((EXEMPLARS, scaled_exemplar(exemplar, factor)));
@@ -97,7 +110,11 @@ fn scaled_exemplar(exemplar: &[u8], factor: f64) -> Vec<u8> {
 }
 
 /// Makes the point's buckets fewer: without a bound, or so few at most.
-pub(super) fn merge_buckets<'a>(run: &mut Run<'_, 'a>, value: &'a Evaluator, limit: bool) -> Result<(), Fault> {
+pub(super) fn merge_buckets<'a>(
+    run: &mut Run<'_, 'a>,
+    value: &'a Evaluator,
+    limit: bool,
+) -> Result<(), Fault> {
     if run.place.metric_kind() != Some(MetricKind::Histogram) {
         return Ok(());
     }
@@ -118,10 +135,16 @@ pub(super) fn merge_buckets<'a>(run: &mut Run<'_, 'a>, value: &'a Evaluator, lim
             return Ok(());
         }
         let width = counts.len().div_ceil(most);
-        counts = counts.chunks(width).map(|chunk| chunk.iter().fold(0, |sum, count| sum + count)).collect();
+        counts = counts
+            .chunks(width)
+            .map(|chunk| chunk.iter().fold(0, |sum, count| sum + count))
+            .collect();
         bounds = bounds.into_iter().skip(width - 1).step_by(width).collect();
     } else {
-        let Some(at) = bounds.iter().position(|bound| (bound - target).abs() < BOUND_TOLERANCE) else {
+        let Some(at) = bounds
+            .iter()
+            .position(|bound| (bound - target).abs() < BOUND_TOLERANCE)
+        else {
             return Ok(());
         };
         bounds.remove(at);
