@@ -136,7 +136,8 @@ impl Dice {
                 self.of(&["insert", "update", "upsert"])
             ),
             8 => format!("set(log.severity_text, {})", self.text(2)),
-            _ => format!("limit(log.attributes, {}, [{key:?}])", 1 + self.roll(5)),
+            // Not `limit`: deleting changes the order of attributes in the Collector, and so what it leaves.
+            _ => format!("keep_keys(log.attributes, [{key:?}, \"made\"])"),
         };
         match self.roll(2) {
             0 => editor,

@@ -72,10 +72,11 @@ fn scaled(kind: MetricKind, point: &[u8], factor: f64) -> Vec<u8> {
                 messages.push((QUANTILES, quantile.encode()));
             }
         }
-        _ => match number(&point) {
-            Some(value) => set_number(&mut point, multiplied(value, factor)),
-            None => {}
-        },
+        _ => {
+            if let Some(value) = number(&point) {
+                set_number(&mut point, multiplied(value, factor));
+            }
+        }
     }
     if let Some((number, _)) = messages.first() {
         point.remove(*number);
@@ -137,7 +138,7 @@ pub(super) fn merge_buckets<'a>(
         let width = counts.len().div_ceil(most);
         counts = counts
             .chunks(width)
-            .map(|chunk| chunk.iter().fold(0, |sum, count| sum + count))
+            .map(|chunk| chunk.iter().fold(0u64, |sum, count| sum.wrapping_add(*count)))
             .collect();
         bounds = bounds.into_iter().skip(width - 1).step_by(width).collect();
     } else {
