@@ -138,24 +138,23 @@ pub fn check_ottl(input: &[u8]) {
         .body(text)
         .attribute("text", text)
         .attribute("count", 3);
-    let batch = logs.finish(TenantId::default_tenant());
+    // Metrics that editors can make others of, and a span.
+    let json = |signal, text: &str| Batch::decode_json(signal, TenantId::default_tenant(), text.as_bytes()).ok();
+    let batches: Vec<Batch> = [
+        Some(logs.finish(TenantId::default_tenant())),
+        json(Signal::Metrics, include_str!("../../crates/pipeline/tests/oracle/cases/metrics.json")),
+        json(Signal::Traces, include_str!("../../crates/pipeline/tests/oracle/cases/traces.json")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     for context in Context::ALL {
         match Statements::compile(context, &[text.to_owned()]) {
             Err(errors) => assert!(errors[0].render().contains('^'), "{}", errors[0]),
             Ok(statements) => {
-                let outcome = statements.apply(&batch, &SystemEnv).expect("errors are ignored");
-                if let Some(changed) = outcome.batch {
-                    let again = Batch::decode_protobuf(
-                        changed.signal(),
-                        TenantId::default_tenant(),
-                        changed.payload().clone(),
-                    );
-                    let again = again.expect("an edited batch is valid");
-                    assert_eq!(
-                        again.payload().as_ptr(),
-                        changed.payload().as_ptr(),
-                        "not canonical"
-                    );
+                for batch in &batches {
+                    let outcome = statements.apply(batch, &SystemEnv).expect("errors are ignored");
+                    outcome.batch.as_ref().map(check_canonical);
                 }
             }
         }
@@ -163,6 +162,14 @@ pub fn check_ottl(input: &[u8]) {
             assert!(errors[0].render().contains('^'), "{}", errors[0]);
         }
     }
+}
+
+/// What was edited is read again as it is, and has as many items as it says.
+fn check_canonical(batch: &Batch) {
+    let again = Batch::decode_protobuf(batch.signal(), TenantId::default_tenant(), batch.payload().clone());
+    let again = again.expect("an edited batch is valid");
+    assert_eq!(again.payload().as_ptr(), batch.payload().as_ptr(), "not canonical");
+    assert_eq!(again.items(), batch.items());
 }
 
 /// The answer to an export, in protobuf and in JSON: no panic; what is read is written and read again as it was.

@@ -63,16 +63,13 @@ pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process:
 
 /// The tests against peers that `cargo xtask test` leaves out for the time they take to build.
 pub(crate) fn peers() -> Result<bool> {
-    let mut test = cargo(&[
-        "test",
-        "--workspace",
-        "--test",
-        "it",
-        "against_collector",
-        "--",
-        "--nocapture",
-    ]);
-    run(test.env("CUPOLA_SLOW_PEERS", "1"))?;
+    let workspace = ["--workspace", "--test", "it", "against_collector"];
+    let statements = ["--package", "cupola-pipeline", "--test", "oracle"];
+    for chosen in [&workspace[..], &statements] {
+        let mut test = cargo(&["test"]);
+        test.args(chosen).args(["--", "--nocapture"]);
+        run(test.env("CUPOLA_SLOW_PEERS", "1"))?;
+    }
     Ok(true)
 }
 

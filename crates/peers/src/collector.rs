@@ -2,6 +2,7 @@
 
 mod hostmetrics;
 mod k8sattributes;
+mod processors;
 mod spanmetrics;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use hostmetrics::HostMetrics;
 pub use k8sattributes::K8sAttributes;
+pub use processors::Processors;
 pub use spanmetrics::SpanMetrics;
 
 use crate::{Missing, Process, found, once};

@@ -24,6 +24,9 @@ mod infer;
 mod lexer;
 mod parser;
 mod path;
+pub(crate) mod pattern;
+#[cfg(test)]
+mod reference;
 mod run;
 mod value;
 
@@ -31,4 +34,5 @@ pub use context::{Context, ErrorMode};
 pub use env::{Env, SystemEnv};
 pub use error::{Fault, OttlError, Problem, RunError, Span};
 pub use infer::{infer_condition, infer_group, infer_statement};
-pub use run::{Conditions, Marks, Outcome, Split, Statements, drop_matching};
+pub use run::{Conditions, Marks, Outcome, SharedCaches, Split, Statements, drop_matching};
+pub(crate) use value::json::write as write_json;

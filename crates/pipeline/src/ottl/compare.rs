@@ -25,22 +25,31 @@ pub(super) fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
         (Value::Nil, Value::Nil) => true,
         (Value::String(a), Value::String(b)) => a == b,
         (Value::List(a), Value::List(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(&a.into(), &b.into()))
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(&a.into(), &b.into()))
         }
         // The order of pairs is of no meaning.
         (Value::Map(a), Value::Map(b)) => {
             a.len() == b.len()
                 && a.iter()
-                    .all(|(key, a)| b.get(&key).is_some_and(|b| equal(&a.into(), &b.into())))
+                    .all(|(key, a)| b.get(&key).is_some_and(|b| same(&a.into(), &b.into())))
         }
         (Value::Other(a), Value::Other(b)) => a == b,
         _ => order(left, right) == Some(Ordering::Equal),
     }
 }
 
+/// Whether values within lists and maps are equal: numbers only to those of their type.
+fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
+    match (left, right) {
+        (Value::Int(_), Value::Double(_)) | (Value::Double(_), Value::Int(_)) => false,
+        _ => equal(left, right),
+    }
+}
+
 /// The order of values that have one.
 pub(super) fn order(left: &Value<'_>, right: &Value<'_>) -> Option<Ordering> {
     match (left, right) {
+        (Value::Nil, Value::Nil) => Some(Ordering::Equal),
         (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
         (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
         (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
@@ -73,6 +82,8 @@ pub(super) fn calculate<'a>(
         (Value::Double(a), Multiply, Value::Double(b)) => Value::Double(a * b),
         (Value::Double(_), Divide, Value::Double(0.0)) => return Err(Fault::new("division by zero")),
         (Value::Double(a), Divide, Value::Double(b)) => Value::Double(a / b),
+        (Value::Int(a), _, Value::Double(_)) => return calculate(operator, &Value::Double(*a as f64), right),
+        (Value::Double(_), _, Value::Int(b)) => return calculate(operator, left, &Value::Double(*b as f64)),
         (Value::Time(a), Subtract, Value::Time(b)) => {
             let difference = a.checked_sub(*b).and_then(|nanos| i64::try_from(nanos).ok());
             Value::Duration(difference.ok_or_else(too_long)?)

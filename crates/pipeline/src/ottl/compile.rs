@@ -1,7 +1,5 @@
 //! From the tree to what runs: names are looked up, literals checked, patterns compiled. Once, before any telemetry.
 
-use regex::Regex;
-
 use super::ast::{self, Call as CallTree, Expression, Node};
 use super::context::Context;
 use super::editors::{self, Editor};
@@ -11,6 +9,7 @@ use super::eval::{Call, Condition, Evaluator};
 use super::functions::{self, Body, Constant, Constants, Kind, Parameter, Pure};
 use super::lexer::Failure;
 use super::path::Path;
+use super::pattern::Source;
 
 /// Compiles statements of one context.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +117,7 @@ impl Compiler {
         for (index, parameter) in converter.parameters.iter().enumerate() {
             arguments.push(match parameter.kind {
                 Kind::Value | Kind::Values => bound.value(index)?,
+                Kind::Pattern if bound.text(index).is_none() => bound.value(index)?,
                 // The body was made with it.
                 _ => Evaluator::Nil,
             });
@@ -247,6 +247,15 @@ fn named_place(
     })
 }
 
+/// A literal number.
+fn number(node: &Node) -> Option<f64> {
+    match node {
+        Node::Float(value) => Some(*value),
+        Node::Int(value) => Some(*value as f64),
+        _ => None,
+    }
+}
+
 /// The literal that a parameter needs, if it needs one.
 fn constant(
     function: &'static str,
@@ -254,11 +263,25 @@ fn constant(
     expression: &Expression,
 ) -> Result<Option<Constant>, Failure> {
     let expected = match (parameter.kind, &expression.node) {
-        (Kind::Value | Kind::Values, _) => return Ok(None),
+        (Kind::Value, _) => return Ok(None),
+        // Paths and converters may come to a list.
+        (Kind::Values, Node::List(_) | Node::Path(_) | Node::Call(_)) => return Ok(None),
+        (Kind::Values, _) => "a list",
         (Kind::Text, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
         (Kind::Text, _) => "a text in quotes",
+        (Kind::Pattern, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
+        (Kind::Pattern, _) => return Ok(None),
         (Kind::Int, Node::Int(value)) => return Ok(Some(Constant::Int(*value))),
         (Kind::Int, _) => "a whole number",
+        (Kind::Double, node) => match number(node) {
+            Some(value) => return Ok(Some(Constant::Double(value))),
+            None => "a number",
+        },
+        (Kind::Doubles, Node::List(items)) => match items.iter().map(|item| number(&item.node)).collect() {
+            Some(values) => return Ok(Some(Constant::Doubles(values))),
+            None => "a list of numbers",
+        },
+        (Kind::Doubles, _) => "a list of numbers",
         (Kind::Bool, Node::Bool(value)) => return Ok(Some(Constant::Bool(*value))),
         (Kind::Bool, _) => "`true` or `false`",
         (Kind::Texts, Node::List(items)) => {
@@ -357,6 +380,14 @@ impl Bound<'_> {
         self.constants.bool(index)
     }
 
+    pub(super) fn double(&self, index: usize) -> Option<f64> {
+        self.constants.double(index)
+    }
+
+    pub(super) fn doubles(&self, index: usize) -> Vec<f64> {
+        self.constants.doubles(index).unwrap_or_default().to_vec()
+    }
+
     pub(super) fn texts(&self, index: usize) -> Vec<String> {
         self.constants.texts(index).unwrap_or_default().to_vec()
     }
@@ -367,8 +398,14 @@ impl Bound<'_> {
         usize::try_from(value).map_err(|_| self.refuse(index, "it cannot be negative".to_owned()))
     }
 
-    pub(super) fn regex(&self, index: usize) -> Result<Regex, Failure> {
-        functions::regex(self.text(index).unwrap_or_default()).map_err(|problem| self.refuse(index, problem))
+    /// What a pattern is made into, and the expression that it is.
+    pub(super) fn pattern<T>(
+        &self,
+        index: usize,
+        make: fn(&str) -> Result<T, String>,
+    ) -> Result<(Source<T>, Evaluator), Failure> {
+        let source = Source::new(self.text(index), make).map_err(|problem| self.refuse(index, problem))?;
+        Ok((source, self.value(index)?))
     }
 
     /// A converter of one argument that is named and not called.

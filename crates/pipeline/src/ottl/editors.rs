@@ -4,6 +4,7 @@ mod flatten;
 mod maps;
 mod metrics;
 mod replace;
+mod span_name;
 
 use std::borrow::Cow;
 
@@ -33,6 +34,7 @@ pub(super) enum Editor {
         value: Evaluator,
         values: Evaluator,
     },
+    Clear(Path),
     DeleteIndex {
         target: Path,
         start: Evaluator,
@@ -47,6 +49,8 @@ pub(super) enum Editor {
         replace: Replace,
     },
     Metric(MetricEditor),
+    /// With the attribute that keeps the old name.
+    SpanName(Option<String>),
 }
 
 pub(super) struct Definition {
@@ -79,6 +83,7 @@ const TABLE: &[Definition] = &[
             value: bound.value(1)?,
         })
     }),
+    editor("clear", &[TARGET], |bound| Ok(Editor::Clear(bound.target(0)?))),
     editor(
         "append",
         &[
@@ -116,9 +121,15 @@ const TABLE: &[Definition] = &[
 
 /// Every editor.
 pub(super) fn all() -> impl Iterator<Item = &'static Definition> {
-    [TABLE, maps::TABLE, replace::TABLE, metrics::TABLE]
-        .into_iter()
-        .flatten()
+    [
+        TABLE,
+        maps::TABLE,
+        replace::TABLE,
+        metrics::TABLE,
+        span_name::TABLE,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Definition> {
@@ -126,14 +137,22 @@ pub(super) fn find(name: &str) -> Option<&'static Definition> {
 }
 
 impl Editor {
+    /// Whether it can make new items.
+    pub(super) fn appends(&self) -> bool {
+        matches!(self, Self::Metric(editor) if editor.appends())
+    }
+
     #[inline]
     pub(super) fn run<'a>(&'a self, run: &mut Run<'_, 'a>) -> Result<(), Fault> {
         match self {
-            Self::Set { target, value } => match value.value(run)? {
-                // Nothing to set is nothing to do.
-                Value::Nil => Ok(()),
-                value => target.set(run, value),
-            },
+            Self::Set { target, value } => {
+                let value = value.value(run)?;
+                target.set(run, value)
+            }
+            Self::Clear(target) => {
+                let zero = target.get(run)?.zero();
+                target.set(run, zero)
+            }
             Self::Map { target, editor } => editor.run(target, run),
             Self::Replace { target, replace } => replace.run(target, run),
             Self::Append {
@@ -142,8 +161,9 @@ impl Editor {
                 values,
             } => append(target, value, values, run),
             Self::DeleteIndex { target, start, end } => delete_index(target, start, end, run),
-            Self::Metric(editor) => {
-                editor.run(run.place);
+            Self::Metric(editor) => editor.run(run),
+            Self::SpanName(attribute) => {
+                span_name::set(run.place, attribute.as_deref());
                 Ok(())
             }
         }
@@ -159,6 +179,7 @@ fn append<'a>(
     let mut list = match target.get(run)? {
         Value::Nil => Array::new(),
         Value::List(list) => list,
+        Value::Map(_) => return Err(Fault::new("nothing can be appended to a map")),
         scalar => Array::from_iter([scalar.into_telemetry()?]),
     };
     for more in [value.value(run)?, values.value(run)?] {

@@ -19,8 +19,28 @@ pub(super) struct Run<'p, 'a> {
     pub(super) place: &'p mut Place<'a>,
     pub(super) cache: &'p mut Map<'a>,
     pub(super) env: &'a dyn Env,
-    /// Of an event in its span.
+    /// Of an event in its span, or a point in its metric.
     pub(super) part_index: usize,
+    /// Points of the metric that statements have run over, as they left them.
+    pub(super) points_done: &'p [Vec<u8>],
+    /// What may still be appended to the batch.
+    pub(super) room: &'p mut usize,
+}
+
+impl Run<'_, '_> {
+    /// Has an item follow those of the scope.
+    pub(super) fn append_item(&mut self, item: Vec<u8>) -> Result<(), Fault> {
+        match self.room.checked_sub(item.len()) {
+            Some(room) => {
+                *self.room = room;
+                self.place.append_item(item);
+                Ok(())
+            }
+            None => Err(Fault::new(
+                "there are too many new metrics; a condition must keep them from being copied again",
+            )),
+        }
+    }
 }
 
 /// An expression that comes to a value.
@@ -117,7 +137,7 @@ impl Call {
             Body::HasAttributeOnPoint => Value::Bool(has_attribute_on_point(run, &mut arguments)?),
         };
         for key in &self.keys {
-            value = value.index(&key.value(run)?)?;
+            value = value.index_of_result(&key.value(run)?)?;
         }
         Ok(value)
     }

@@ -4,16 +4,24 @@
 
 mod collections;
 mod format;
+mod grok;
 mod hash;
 mod ids;
+mod log_formats;
+mod murmur3;
+mod network;
 mod parse;
 mod parse_csv;
+mod parse_url;
+mod severity;
 mod strings;
 pub(super) mod time;
 mod time_layout;
 mod types;
 
 use std::fmt;
+
+pub(super) use types::double_like;
 
 use super::context::Context;
 use super::env::Env;
@@ -70,8 +78,14 @@ pub(super) enum Kind {
     Value,
     /// A text in quotes.
     Text,
+    /// A text in quotes, which is made ready once, or any expression.
+    Pattern,
     /// A whole number.
     Int,
+    /// A number, with a fraction or without.
+    Double,
+    /// A list of them.
+    Doubles,
     /// `true` or `false`.
     Bool,
     /// A list of texts in quotes.
@@ -112,7 +126,6 @@ const fn value(name: &'static str) -> Parameter {
 }
 
 /// The parameter of most converters.
-const VALUE: &[Parameter] = &[value("value")];
 const TARGET: &[Parameter] = &[value("target")];
 
 /// A literal argument.
@@ -120,6 +133,8 @@ const TARGET: &[Parameter] = &[value("target")];
 pub(super) enum Constant {
     Text(String),
     Int(i64),
+    Double(f64),
+    Doubles(Vec<f64>),
     Bool(bool),
     Texts(Vec<String>),
 }
@@ -139,6 +154,20 @@ impl Constants {
     pub(super) fn int(&self, index: usize) -> Option<i64> {
         match self.0.get(index) {
             Some(Some(Constant::Int(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn double(&self, index: usize) -> Option<f64> {
+        match self.0.get(index) {
+            Some(Some(Constant::Double(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn doubles(&self, index: usize) -> Option<&[f64]> {
+        match self.0.get(index) {
+            Some(Some(Constant::Doubles(values))) => Some(values),
             _ => None,
         }
     }
@@ -196,11 +225,15 @@ fn made(
     Ok(Body::Pure(Box::new(body)))
 }
 
-const TABLES: [&[Converter]; 7] = [
+const TABLES: [&[Converter]; 11] = [
     types::TABLE,
     strings::TABLE,
     collections::TABLE,
     parse::TABLE,
+    severity::TABLE,
+    log_formats::TABLE,
+    grok::TABLE,
+    network::TABLE,
     hash::TABLE,
     time::TABLE,
     ids::TABLE,
@@ -213,16 +246,4 @@ pub(super) fn all() -> impl Iterator<Item = &'static Converter> {
 
 pub(super) fn find(name: &str) -> Option<&'static Converter> {
     all().find(|converter| converter.name == name)
-}
-
-/// A pattern of RE2's kind, compiled.
-pub(super) fn regex(pattern: &str) -> Result<regex::Regex, String> {
-    regex::Regex::new(pattern).map_err(|error| match error {
-        regex::Error::Syntax(text) => {
-            // The last line says what is wrong; those before draw it.
-            let reason = text.lines().last().unwrap_or_default();
-            reason.trim_start_matches("error: ").to_owned()
-        }
-        other => other.to_string(),
-    })
 }

@@ -111,7 +111,8 @@ impl Lexer<'_> {
         let is_digit = |c: char| c.is_ascii_digit();
         self.at += run_length(self.rest(), is_digit);
         let mut float = false;
-        if self.rest().starts_with('.') && self.rest()[1..].starts_with(is_digit) {
+        // A path does not begin with a digit, so that a dot belongs to the number.
+        if self.rest().starts_with('.') {
             float = true;
             self.at += 1 + run_length(&self.rest()[1..], is_digit);
             let exponent = self.rest().strip_prefix(['e', 'E']).unwrap_or_default();

@@ -254,7 +254,7 @@ impl Parser {
             Token::Mark("{") => self.map()?,
             Token::Mark(sign @ ("-" | "+")) => {
                 self.advance();
-                self.signed_number(sign == "-")?
+                self.signed(sign == "-")?
             }
             Token::Text(text) => self.literal(Node::Text(text)),
             Token::Bytes(bytes) => self.literal(Node::Bytes(bytes)),
@@ -271,6 +271,25 @@ impl Parser {
     fn literal(&mut self, node: Node) -> Node {
         self.advance();
         node
+    }
+
+    /// What a sign stands in front of: a number, or anything that comes to one.
+    fn signed(&mut self, negative: bool) -> Result<Node, Failure> {
+        if matches!(self.peek(), Token::Int(_) | Token::Float(_)) {
+            return self.signed_number(negative);
+        }
+        let operand = self.nested(Self::operand)?;
+        if !negative {
+            return Ok(operand.node);
+        }
+        let zero = Expression {
+            node: Node::Int(0),
+            span: operand.span,
+        };
+        Ok(Node::Math(
+            Box::new(zero),
+            vec![(MathOperator::Subtract, operand)],
+        ))
     }
 
     fn signed_number(&mut self, negative: bool) -> Result<Node, Failure> {

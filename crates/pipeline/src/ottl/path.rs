@@ -9,6 +9,8 @@ mod table;
 
 use cupola_telemetry::edit::{Map, Value as Telemetry};
 
+#[cfg(test)]
+pub(super) use self::table::names;
 use super::ast::{self, Expression};
 use super::context::Context;
 use super::error::{Fault, Problem, Span, nearest};
@@ -102,6 +104,10 @@ impl Path {
             (None, Some(field)) => run.get(field),
         };
         for key in keys {
+            if value.is_nil() {
+                // What is not there has no element, whatever the key would come to.
+                break;
+            }
             value = value.index(&key.value(run)?)?;
         }
         Ok(value)

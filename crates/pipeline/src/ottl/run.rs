@@ -1,5 +1,6 @@
 //! Running statements and conditions over a batch.
 
+mod passes;
 mod select;
 
 use cupola_telemetry::edit::{Editor as Edits, Level, Map, Place, Verdict, edit};
@@ -14,6 +15,8 @@ use super::eval::{Condition, Run};
 use super::lexer::Failure;
 use super::parser;
 
+use passes::Progress;
+pub use passes::SharedCaches;
 pub use select::{Marks, Split};
 
 /// What became of a batch.
@@ -41,6 +44,7 @@ pub struct Statements {
     statements: Vec<Statement>,
     conditions: Option<Conditions>,
     error_mode: ErrorMode,
+    shared_cache: bool,
 }
 
 /// Conditions of one context, of which one is enough.
@@ -96,6 +100,7 @@ impl Statements {
             statements,
             conditions: None,
             error_mode: ErrorMode::Ignore,
+            shared_cache: false,
         })
     }
 
@@ -104,6 +109,12 @@ impl Statements {
         if let Some(conditions) = &mut self.conditions {
             conditions.error_mode = error_mode;
         }
+        self
+    }
+
+    /// Keeps `cache` from one item to the next, and to other statements that do.
+    pub fn with_shared_cache(mut self, shared: bool) -> Self {
+        self.shared_cache = shared;
         self
     }
 
@@ -124,7 +135,24 @@ impl Statements {
     /// Runs the statements for each thing of their context in `batch`; a batch of a signal that does not have it comes
     /// back as it is.
     pub fn apply(&self, batch: &Batch, env: &dyn Env) -> Result<Outcome, RunError> {
-        run(batch, self.context, Work::Statements(self), env)
+        self.apply_sharing(batch, env, &mut SharedCaches::default())
+    }
+
+    /// Like [`apply`](Self::apply), with caches that other statements over the same batch share.
+    pub fn apply_sharing(
+        &self,
+        batch: &Batch,
+        env: &dyn Env,
+        caches: &mut SharedCaches,
+    ) -> Result<Outcome, RunError> {
+        if self
+            .context
+            .signal()
+            .is_some_and(|signal| signal != batch.signal())
+        {
+            return Ok(unchanged(batch));
+        }
+        passes::run(self, batch, env, caches)
     }
 }
 
@@ -195,16 +223,7 @@ fn run<'a>(
     if deepest.signal().is_some_and(|signal| signal != batch.signal()) {
         return Ok(unchanged(batch));
     }
-    let mut executor = Executor {
-        work,
-        env,
-        signal: batch.signal(),
-        deepest: deepest.level(),
-        cache: Map::new(),
-        part_index: 0,
-        errors: 0,
-        first_error: None,
-    };
+    let mut executor = Executor::new(work, env, batch.signal(), deepest.level());
     let batch = edit(batch, &mut executor)?;
     Ok(Outcome {
         batch,
@@ -226,6 +245,7 @@ struct Executor<'a> {
     deepest: Level,
     cache: Map<'a>,
     part_index: usize,
+    progress: Progress,
     errors: usize,
     first_error: Option<RunError>,
 }
@@ -239,11 +259,14 @@ impl<'a> Edits<'a> for Executor<'a> {
 
     fn visit(&mut self, level: Level, place: &mut Place<'a>) -> Result<Verdict, RunError> {
         let verdict = match self.work {
-            Work::Statements(statements) if self.is_met(statements.context, level) => {
-                self.statements(statements, place)?;
+            Work::Statements(statements) => {
+                self.progress.enter(level, statements);
+                if self.is_met(statements.context, level) && !self.progress.is_skipping() {
+                    self.statements(statements, place)?;
+                }
+                self.progress.leave(level, place);
                 Verdict::Keep
             }
-            Work::Statements(_) => Verdict::Keep,
             Work::Drop(rules) => self.rules(rules, level, place)?,
         };
         match level {
@@ -255,13 +278,29 @@ impl<'a> Edits<'a> for Executor<'a> {
 }
 
 impl<'a> Executor<'a> {
+    fn new(work: Work<'a>, env: &'a dyn Env, signal: Signal, deepest: Level) -> Self {
+        Self {
+            work,
+            env,
+            signal,
+            deepest,
+            cache: Map::new(),
+            part_index: 0,
+            progress: Progress::default(),
+            errors: 0,
+            first_error: None,
+        }
+    }
+
     /// Whether the walk has come to something of that context.
     fn is_met(&self, context: Context, level: Level) -> bool {
         context.level() == level && context.signal().is_none_or(|signal| signal == self.signal)
     }
 
     fn statements(&mut self, statements: &'a Statements, place: &mut Place<'a>) -> Result<(), RunError> {
-        self.cache = Map::new();
+        if !statements.shared_cache {
+            self.cache = Map::new();
+        }
         if let Some(conditions) = &statements.conditions
             && !self.any_holds(conditions, place)?
         {
@@ -273,6 +312,8 @@ impl<'a> Executor<'a> {
                 cache: &mut self.cache,
                 env: self.env,
                 part_index: self.part_index,
+                points_done: &self.progress.points_done,
+                room: &mut self.progress.room,
             };
             if let Err(fault) = statement.run(&mut run) {
                 self.failed(statements.error_mode, &statement.text, fault)?;
@@ -302,6 +343,8 @@ impl<'a> Executor<'a> {
                 cache: &mut self.cache,
                 env: self.env,
                 part_index: self.part_index,
+                points_done: &[],
+                room: &mut 0,
             };
             match condition.holds(&run) {
                 Ok(true) => return Ok(true),

@@ -6,6 +6,8 @@ use cupola_telemetry::edit::{self, Array, Map};
 
 use super::error::Fault;
 
+pub(in crate::ottl) mod json;
+
 /// A value of the language. The empty value of telemetry is nil.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Value<'a> {
@@ -68,6 +70,22 @@ impl<'a> Value<'a> {
                 ));
             }
         })
+    }
+
+    /// What a value of this type is when it is nothing yet.
+    pub(super) fn zero(&self) -> Self {
+        match self {
+            Value::Nil | Value::Other(_) => Value::Nil,
+            Value::Bool(_) => Value::Bool(false),
+            Value::Int(_) => Value::Int(0),
+            Value::Double(_) => Value::Double(0.0),
+            Value::String(_) => Value::text(""),
+            Value::Bytes(bytes) => Value::Bytes(vec![0; bytes.len()].into()),
+            Value::List(_) => Value::List(Array::new()),
+            Value::Map(_) => Value::Map(Map::new()),
+            Value::Time(_) => Value::Time(0),
+            Value::Duration(_) => Value::Duration(0),
+        }
     }
 
     /// How a person would call its type.
@@ -150,6 +168,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// An empty map for nil, where something is set that is a map.
+    pub(super) fn or_empty_map(self) -> Self {
+        match self {
+            Value::Nil => Value::Map(Map::new()),
+            value => value,
+        }
+    }
+
     pub(super) fn into_list(self) -> Result<Array<'a>, Fault> {
         match self {
             Value::List(list) => Ok(list),
@@ -170,21 +196,34 @@ impl<'a> Value<'a> {
             Value::Bool(true) => "true".into(),
             Value::Bool(false) => "false".into(),
             Value::Int(value) => value.to_string().into(),
-            Value::Double(value) => double_text(*value).into(),
+            Value::Double(value) => double_as_string(*value).into(),
             Value::Bytes(bytes) => hex::encode(bytes).into(),
             Value::List(_) | Value::Map(_) => self.to_json().into(),
-            Value::Time(nanos) => super::functions::time::rfc3339(*nanos).into(),
-            Value::Duration(nanos) => super::functions::time::duration_text(*nanos).into(),
+            // As JSON has them.
+            Value::Time(nanos) => format!("\"{}\"", super::functions::time::rfc3339(*nanos)).into(),
+            Value::Duration(nanos) => nanos.to_string().into(),
         })
     }
 
-    /// As plain JSON; bytes in base64.
+    /// As JSON in the way of Go: keys in order, bytes in base64, `<`, `>` and `&` escaped.
     pub(super) fn to_json(&self) -> String {
         let mut out = String::new();
         if let Ok(value) = self.clone().into_telemetry() {
-            write_json(&mut out, &value);
+            json::write(&mut out, &value);
         }
         out
+    }
+
+    /// The element of what a converter gave, which must be there.
+    pub(super) fn index_of_result(self, key: &Value<'_>) -> Result<Value<'a>, Fault> {
+        match (self, key) {
+            (Value::Map(map), Value::String(key)) => match map.get(key) {
+                Some(value) => Ok(value.into()),
+                None => Err(Fault::of(format_args!("the result has no key {key:?}"))),
+            },
+            (Value::Nil, _) => Err(Fault::new("nil cannot be indexed")),
+            (value, key) => value.index(key),
+        }
     }
 
     /// The element that a key names; nil if a map does not have it.
@@ -220,12 +259,16 @@ pub(super) fn double_text(value: f64) -> String {
     }
 }
 
-/// Appends a value as plain JSON.
-pub(super) fn write_json(out: &mut String, value: &edit::Value<'_>) {
-    cupola_telemetry::json::write_plain(out, cupola_telemetry::view::AnyValue::parse(&value.encode()));
-}
-
-/// Appends a text in JSON's quotes.
-pub(super) fn write_quoted(out: &mut String, text: &str) {
-    cupola_telemetry::json::write_string(out, text);
+/// As the data model writes a double for people.
+fn double_as_string(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        _ if value.is_nan() => "NaN".to_owned(),
+        _ => {
+            let mut text = String::new();
+            json::write_double(&mut text, value);
+            text
+        }
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::actions::telemetry;
 use super::statements::ConfigError;
+use crate::ottl::pattern;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +50,7 @@ pub struct MatchConfig {
     pub log_bodies: Vec<String>,
     #[serde(default)]
     pub log_severity_texts: Vec<String>,
+    #[serde(default)]
     pub log_severity_number: Option<Severity>,
     #[serde(default)]
     pub metric_names: Vec<String>,
@@ -100,8 +102,8 @@ impl Matcher {
     /// `key` is where it stands in configuration.
     pub(super) fn new(config: &MatchConfig, key: &str) -> Result<Self, ConfigError> {
         let regex = |field: &str, pattern: &str| {
-            Regex::new(pattern)
-                .map_err(|error| ConfigError::setting(format!("{key}.{field}"), error.to_string()))
+            pattern::compile(pattern)
+                .map_err(|problem| ConfigError::setting(format!("{key}.{field}"), problem))
         };
         let text = |field: &str, text: &str| {
             Ok::<_, ConfigError>(match config.match_type {

@@ -8,6 +8,8 @@
 //! <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/processor/redactionprocessor>
 
 mod masking;
+mod summary;
+mod url;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -24,7 +26,11 @@ use serde::Deserialize;
 
 pub use self::masking::HashFunction;
 use self::masking::{Masking, text};
+pub use self::summary::Summary;
+use self::summary::{ALLOWED, Found, IGNORED, MASKED, REDACTED, SUMMARIES, is_of_summary};
+pub use self::url::UrlSanitizerConfig;
 use super::ConfigError;
+use crate::ottl::pattern;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,75 +50,16 @@ pub struct RedactionConfig {
     pub hash_function: Option<HashFunction>,
     /// Of the `hmac` functions.
     pub hmac_key: Option<Secret>,
+    /// What stands for what is masked, in place of four asterisks.
+    pub masking_string: String,
+    pub url_sanitizer: UrlSanitizerConfig,
     pub summary: Summary,
-}
-
-/// Attributes that say what was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Summary {
-    /// Which keys, and how many.
-    Debug,
-    /// How many.
-    Info,
-    #[default]
-    #[serde(alias = "")]
-    Silent,
 }
 
 impl RedactionConfig {
     /// Refuses patterns that are none, and keys that are missing.
     pub fn validate(&self) -> Result<(), ConfigError> {
         Rules::new(self).map(drop)
-    }
-}
-
-/// Names of the attributes that say what was done: the keys, and their number.
-struct SummaryNames {
-    keys: &'static str,
-    count: &'static str,
-}
-
-macro_rules! summary_names {
-    ($what:literal) => {
-        SummaryNames {
-            keys: concat!("redaction.", $what, ".keys"),
-            count: concat!("redaction.", $what, ".count"),
-        }
-    };
-}
-
-/// Of attributes, then of bodies: redacted, masked, allowed, ignored.
-const SUMMARIES: [[SummaryNames; 4]; 2] = [
-    [
-        summary_names!("redacted"),
-        summary_names!("masked"),
-        summary_names!("allowed"),
-        summary_names!("ignored"),
-    ],
-    [
-        summary_names!("body.redacted"),
-        summary_names!("body.masked"),
-        summary_names!("body.allowed"),
-        summary_names!("body.ignored"),
-    ],
-];
-const REDACTED: usize = 0;
-const MASKED: usize = 1;
-const ALLOWED: usize = 2;
-const IGNORED: usize = 3;
-
-/// Keys by what was done with them.
-#[derive(Default)]
-struct Found([Vec<String>; 4]);
-
-impl Found {
-    fn note(&mut self, what: usize, key: String) {
-        self.0[what].push(key);
-    }
-
-    fn has(&self, what: usize) -> bool {
-        !self.0[what].is_empty()
     }
 }
 
@@ -126,6 +73,7 @@ struct Rules {
     allowed_values: Vec<Regex>,
     all_types: bool,
     masking: Masking,
+    url: UrlSanitizerConfig,
     summary: Summary,
 }
 
@@ -133,8 +81,8 @@ impl Rules {
     fn new(config: &RedactionConfig) -> Result<Self, ConfigError> {
         let patterns = |key: &str, patterns: &[String]| {
             let one = |(index, pattern): (usize, &String)| {
-                Regex::new(pattern)
-                    .map_err(|error| ConfigError::setting(format!("{key}[{index}]"), error.to_string()))
+                pattern::compile(pattern)
+                    .map_err(|problem| ConfigError::setting(format!("{key}[{index}]"), problem))
             };
             patterns
                 .iter()
@@ -142,22 +90,21 @@ impl Rules {
                 .map(one)
                 .collect::<Result<Vec<_>, _>>()
         };
-        let names = SUMMARIES
-            .iter()
-            .flatten()
-            .flat_map(|names| [names.keys, names.count]);
-        let allowed = config.allowed_keys.iter().cloned();
         Ok(Self {
             allow_all: config.allow_all_keys,
-            // What says what an earlier redaction did stays.
-            allowed: allowed.chain(names.map(str::to_owned)).collect(),
+            allowed: config.allowed_keys.iter().cloned().collect(),
             ignored: config.ignored_keys.iter().cloned().collect(),
             ignored_patterns: patterns("ignored_key_patterns", &config.ignored_key_patterns)?,
             blocked_keys: patterns("blocked_key_patterns", &config.blocked_key_patterns)?,
             blocked: patterns("blocked_values", &config.blocked_values)?,
             allowed_values: patterns("allowed_values", &config.allowed_values)?,
             all_types: config.redact_all_types,
-            masking: Masking::new(config.hash_function, config.hmac_key.as_ref())?,
+            masking: Masking::new(
+                config.hash_function,
+                config.hmac_key.as_ref(),
+                &config.masking_string,
+            )?,
+            url: config.url_sanitizer.clone(),
             summary: config.summary,
         })
     }
@@ -173,7 +120,13 @@ impl Rules {
     fn attributes(&self, map: &mut Map<'_>) -> u64 {
         let mut found = Found::default();
         let Ok(()) = map.edit_values(|key, value| {
-            Ok::<_, Infallible>(if self.ignores(key) {
+            Ok::<_, Infallible>(if is_of_summary(key) {
+                // Of an earlier redaction: added to, or taken away by one that is silent.
+                if self.summary == Summary::Silent && self.redacts(key) {
+                    found.note(REDACTED, key.to_owned());
+                }
+                None
+            } else if self.ignores(key) {
                 found.note(IGNORED, key.to_owned());
                 None
             } else if self.redacts(key) {
@@ -184,9 +137,10 @@ impl Rules {
             })
         });
         if found.has(REDACTED) {
-            map.retain(|key| !self.redacts(key));
+            let keeps_summary = self.summary != Summary::Silent;
+            map.retain(|key| !self.redacts(key) || (keeps_summary && is_of_summary(key)));
         }
-        self.summarise(map, found, &SUMMARIES[0])
+        self.summary.write(map, found, &SUMMARIES[0])
     }
 
     /// What takes the place of an attribute's value, if anything does.
@@ -202,11 +156,37 @@ impl Rules {
             return None;
         }
         let masked = match blocked_key {
-            true => self.masking.whole(&plain),
-            false => self.masking.parts(&plain, &self.blocked)?,
-        };
+            true => Some(self.masking.whole(&plain)),
+            false => {
+                let is_url = self.url.enabled && self.url.attributes.iter().any(|known| known == key);
+                self.cleaned(&plain, is_url)
+            }
+        }?;
         found.note(MASKED, key.to_owned());
         Some(Value::from(masked))
+    }
+
+    /// A text without what is blocked and, if it is one, without what differs from URL to URL; `None` if that is all of it.
+    fn cleaned(&self, text: &str, is_url: bool) -> Option<String> {
+        let masked = self.masking.parts(text, &self.blocked);
+        if !is_url {
+            return masked;
+        }
+        let url = url::sanitized(masked.as_deref().unwrap_or(text));
+        (url != text).then_some(url)
+    }
+
+    /// Changes the name of a span.
+    fn span_name(&self, span: &mut Message<'_>) {
+        if !self.url.enabled
+            || !self.url.sanitize_span_name.unwrap_or(true)
+            || any(&self.allowed_values, &span.text(5))
+        {
+            return;
+        }
+        if let Some(name) = url::span_name(span) {
+            span.set_text(5, name.into());
+        }
     }
 
     /// Changes a body; the summary goes among the attributes of its record.
@@ -221,10 +201,11 @@ impl Rules {
         if let Some(body) = self.within_body(path, body, &mut found) {
             record.set_value(5, body);
         }
-        if found.0.iter().all(Vec::is_empty) {
+        let said_before = || record.map(6).iter().any(|(key, _)| is_of_summary(&key));
+        if found.is_empty() && !said_before() {
             return 0;
         }
-        self.summarise(record.map_mut(6), found, &SUMMARIES[1])
+        self.summary.write(record.map_mut(6), found, &SUMMARIES[1])
     }
 
     /// What takes the place of a body, or of something in it, if anything does.
@@ -273,43 +254,14 @@ impl Rules {
             value => {
                 let plain = text(&value);
                 if any(&self.allowed_values, &plain) {
-                    // As in the Collector, a body that is no structure says nothing of that.
-                    if path != "body" {
-                        found.note(ALLOWED, path.to_owned());
-                    }
+                    found.note(ALLOWED, path.to_owned());
                     return None;
                 }
-                let masked = self.masking.parts(&plain, &self.blocked)?;
+                let masked = self.cleaned(&plain, self.url.enabled)?;
                 found.note(MASKED, path.to_owned());
                 Some(Value::from(masked))
             }
         }
-    }
-
-    /// Says among the attributes what was done; how many values were masked or removed.
-    fn summarise(&self, map: &mut Map<'_>, found: Found, names: &[SummaryNames; 4]) -> u64 {
-        let done = (found.0[REDACTED].len() + found.0[MASKED].len()) as u64;
-        if self.summary == Summary::Silent {
-            return done;
-        }
-        for (what, (mut keys, names)) in found.0.into_iter().zip(names).enumerate() {
-            let mut count = keys.len() as i64;
-            if count == 0 {
-                continue;
-            }
-            if self.summary == Summary::Debug && what != IGNORED {
-                if let Some(Value::String(before)) = map.get(names.keys) {
-                    keys.extend(before.split(',').filter(|key| !key.is_empty()).map(str::to_owned));
-                }
-                keys.sort();
-                map.set(names.keys.into(), Value::from(keys.join(",")));
-            }
-            if let Some(Value::Int(before)) = map.get(names.count) {
-                count = count.saturating_add(before);
-            }
-            map.set(names.count.into(), Value::Int(count));
-        }
-        done
     }
 }
 
@@ -341,7 +293,11 @@ impl<'a> Editor<'a> for Work<'_> {
             (Level::Item, Signal::Logs) => {
                 rules.attributes(place.item.map_mut(6)) + rules.body(&mut place.item)
             }
-            (Level::Item, Signal::Traces) => rules.attributes(place.item.map_mut(9)),
+            (Level::Item, Signal::Traces) => {
+                let done = rules.attributes(place.item.map_mut(9));
+                rules.span_name(&mut place.item);
+                done
+            }
             (Level::Part, Signal::Traces) => rules.attributes(place.part.map_mut(3)),
             (Level::Part, _) => rules.attributes(place.part.map_mut(match place.metric_kind() {
                 Some(MetricKind::Histogram) => 9,

@@ -18,9 +18,25 @@ pub struct StatementGroup {
     /// Taken from the paths if it is not given.
     pub context: Option<Context>,
     pub error_mode: Option<ErrorMode>,
+    /// Whether `cache` is one for all groups of the context that share it, instead of new for each item.
+    pub shared_cache: bool,
     /// Of which one must hold for the statements to run.
     pub conditions: Vec<String>,
     pub statements: Vec<String>,
+}
+
+impl StatementGroup {
+    /// The statement that this is, if it is one without any settings.
+    fn bare_statement(&self) -> Option<&String> {
+        let bare = self.context.is_none()
+            && self.conditions.is_empty()
+            && self.error_mode.is_none()
+            && !self.shared_cache;
+        match &self.statements[..] {
+            [statement] if bare => Some(statement),
+            _ => None,
+        }
+    }
 }
 
 /// A condition, or several of which one is enough.
@@ -188,8 +204,8 @@ impl Compiling {
         compiled
     }
 
-    /// Compiles groups of statements in their order; bare statements next to each other that have the same context run
-    /// in one pass.
+    /// Compiles groups of statements in their order. Bare statements run together in the context that all of them have;
+    /// if there is none, those next to each other that have the same one do.
     pub(super) fn statement_groups(
         &mut self,
         key: &str,
@@ -198,12 +214,15 @@ impl Compiling {
         mode: ErrorMode,
     ) -> Vec<Statements> {
         let mut compiled = Vec::new();
+        let all_bare = common_context(signal, groups);
         let mut together: Option<(Context, Vec<String>)> = None;
         for (index, group) in groups.iter().enumerate() {
             let key = format!("{key}[{index}]");
-            let bare = group.context.is_none() && group.conditions.is_empty() && group.error_mode.is_none();
-            if let (true, [statement]) = (bare, &group.statements[..]) {
-                let inferred = infer_statement(signal, statement);
+            if let Some(statement) = group.bare_statement() {
+                let inferred = match all_bare {
+                    Some(context) => Ok(context),
+                    None => infer_statement(signal, statement),
+                };
                 let Some(context) = self.keep(&key, inferred.map_err(|error| vec![error])) else {
                     continue;
                 };
@@ -245,12 +264,23 @@ impl Compiling {
         };
         let conditions = self.conditions(key, context, &group.conditions, mode);
         let statements = self.keep(key, Statements::compile(context, &group.statements))?;
-        let statements = statements.with_error_mode(mode);
+        let statements = statements
+            .with_error_mode(mode)
+            .with_shared_cache(group.shared_cache);
         Some(match conditions {
             Some(conditions) => statements.with_conditions(conditions),
             None => statements,
         })
     }
+}
+
+/// The context in which bare statements run together, if nothing but such is there and one has them all.
+fn common_context(signal: Signal, groups: &[StatementGroup]) -> Option<Context> {
+    let statements: Option<Vec<String>> = groups
+        .iter()
+        .map(|group| group.bare_statement().cloned())
+        .collect();
+    infer_group(signal, &statements?, &[]).ok()
 }
 
 fn compile_together(together: Option<(Context, Vec<String>)>, mode: ErrorMode) -> Option<Statements> {

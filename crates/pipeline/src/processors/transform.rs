@@ -6,7 +6,7 @@ use cupola_telemetry::{Batch, Signal};
 use serde::Deserialize;
 
 use super::statements::{Compiling, ConfigError, StatementGroup, groups};
-use crate::ottl::{Env, ErrorMode, Outcome, RunError, Statements};
+use crate::ottl::{Env, ErrorMode, Outcome, RunError, SharedCaches, Statements};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,11 +61,12 @@ impl Transform {
             errors: 0,
             first_error: None,
         };
+        let mut caches = SharedCaches::default();
         for statements in groups {
             let Some(batch) = &outcome.batch else {
                 break;
             };
-            let next = statements.apply(batch, env)?;
+            let next = statements.apply_sharing(batch, env, &mut caches)?;
             outcome = Outcome {
                 batch: next.batch,
                 errors: outcome.errors + next.errors,

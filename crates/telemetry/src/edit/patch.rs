@@ -4,7 +4,7 @@
 //! headers of messages in which nothing changes included; messages in which something does get new lengths.
 
 use super::message::Message;
-use crate::wire::{LENGTH, Reader, close_wide, open_wide, varint_length};
+use crate::wire::{LENGTH, Reader, close_wide, open_wide, varint_length, write_bytes};
 
 /// Room beyond the size of the source, for what grows a little.
 const SPARE_BYTES: usize = 1024;
@@ -181,6 +181,21 @@ impl<'a> Patch<'a> {
         self.write_headers();
         self.copy_to(spot.header);
         self.copied = spot.end;
+    }
+
+    /// Writes a field with a message behind all others of the message that was entered last.
+    pub(super) fn append(&mut self, number: u32, message: &[u8]) {
+        self.write_headers();
+        if let Some(Entered { spot, .. }) = self.entered.last() {
+            self.copy_to(spot.end);
+        }
+        write_bytes(&mut self.out, number, message);
+    }
+
+    /// Writes a field with a message behind what was removed last.
+    pub(super) fn append_here(&mut self, number: u32, message: &[u8]) {
+        self.write_headers();
+        write_bytes(&mut self.out, number, message);
     }
 
     /// Writes `message` in the place of a field of the message that was entered last.

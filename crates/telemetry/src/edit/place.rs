@@ -2,6 +2,7 @@
 
 use super::field::Fields;
 use super::message::Message;
+use crate::wire::write_bytes;
 
 /// How far a walk has gone in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +40,7 @@ impl MetricKind {
     }
 
     /// Its field in `Metric`.
-    pub(super) fn number(self) -> u32 {
+    pub fn number(self) -> u32 {
         match self {
             Self::Gauge => 5,
             Self::Sum => 7,
@@ -65,6 +66,10 @@ pub struct Place<'a> {
     pub part: Message<'a>,
     pub(super) kind: Option<MetricKind>,
     pub(super) points: &'a [u8],
+    /// Points that have taken the place of `points`.
+    pub(super) points_set: Option<Vec<u8>>,
+    /// Items that come behind those of the scope, encoded.
+    pub(super) appended: Vec<Vec<u8>>,
 }
 
 impl<'a> Place<'a> {
@@ -86,6 +91,41 @@ impl<'a> Place<'a> {
     pub fn points(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut fields = Fields::new(self.points);
         std::iter::from_fn(move || fields.next_contents(1))
+    }
+
+    /// Encoded points of the metric as they came or as they were set.
+    pub fn points_now(&self) -> impl Iterator<Item = &[u8]> {
+        let mut fields = Fields::new(self.points_set.as_deref().unwrap_or(self.points));
+        std::iter::from_fn(move || fields.next_contents(1))
+    }
+
+    /// Gives the metric other points, encoded, of a kind that may be another one. For metrics whose points are not
+    /// visited by themselves. Fields of `data` that the new kind does not have are the caller's.
+    pub fn set_points(&mut self, kind: MetricKind, points: impl IntoIterator<Item = Vec<u8>>) {
+        let mut encoded = Vec::new();
+        for point in points {
+            write_bytes(&mut encoded, 1, &point);
+        }
+        self.kind = Some(kind);
+        self.points_set = Some(encoded);
+    }
+
+    /// Has an encoded item of the same kind follow those of the scope. It is not visited by this walk.
+    pub fn append_item(&mut self, item: Vec<u8>) {
+        self.appended.push(item);
+    }
+
+    /// The metric as it is now, encoded: the item with its data and its points.
+    pub fn encode_metric(&self) -> Vec<u8> {
+        let mut metric = self.item.encode();
+        if let Some(kind) = self.kind {
+            let mut data = self.data.encode();
+            for point in self.points_now() {
+                write_bytes(&mut data, 1, point);
+            }
+            write_bytes(&mut metric, kind.number(), &data);
+        }
+        metric
     }
 
     pub(super) fn message_mut(&mut self, level: Level) -> &mut Message<'a> {

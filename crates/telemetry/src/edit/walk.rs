@@ -35,13 +35,14 @@ pub fn edit<'a, E: Editor<'a>>(batch: &'a Batch, editor: &mut E) -> Result<Optio
         patch: Patch::new(payload),
         place: Place::default(),
         items_dropped: 0,
+        items_added: 0,
     };
     for spot in Spot::whole(payload).fields(payload) {
         if spot.is_message(1) {
             walk.envelope(Level::Resource, spot)?;
         }
     }
-    let items = batch.items().saturating_sub(walk.items_dropped);
+    let items = (batch.items() + walk.items_added).saturating_sub(walk.items_dropped);
     let all_dropped = walk.items_dropped > 0 && items == 0;
     Ok(match walk.patch.finish() {
         None => Some(batch.clone()),
@@ -83,6 +84,7 @@ struct Walk<'a, 'e, E> {
     patch: Patch<'a>,
     place: Place<'a>,
     items_dropped: usize,
+    items_added: usize,
 }
 
 impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
@@ -106,13 +108,27 @@ impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
                     _ => self.item(child)?,
                 });
             }
-            if children.all_dropped() {
+            if children.all_dropped() && self.place.appended.is_empty() {
                 self.patch.leave_removed();
                 return Ok(Verdict::Drop);
             }
         }
+        if level == Level::Scope {
+            self.append_items();
+        }
         self.leave(level);
         Ok(Verdict::Keep)
+    }
+
+    /// Writes the items that were appended behind those of the scope.
+    fn append_items(&mut self) {
+        for item in std::mem::take(&mut self.place.appended) {
+            self.items_added += match self.signal {
+                Signal::Metrics => count_items(self.signal, Level::Item, &item, Spot::whole(&item)),
+                Signal::Logs | Signal::Traces => 1,
+            };
+            self.patch.append(2, &item);
+        }
     }
 
     fn item(&mut self, spot: Spot) -> Result<Verdict, E::Error> {
@@ -171,6 +187,7 @@ impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
         let contents = data.map_or(&[][..], |(_, data)| data.contents(payload));
         self.place.kind = data.map(|(kind, _)| kind);
         self.place.points = contents;
+        self.place.points_set = None;
         self.place
             .data
             .reset_without_children(contents, |number| number == 1);
@@ -180,7 +197,9 @@ impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
             return Ok(Verdict::Drop);
         }
         self.patch.enter(spot);
-        if let Some((kind, data)) = data
+        if let (Some(points), Some((_, data))) = (self.place.points_set.take(), data) {
+            self.replace_data(data, &points);
+        } else if let Some((kind, data)) = data
             && self.data(kind, data)? == Verdict::Drop
         {
             self.patch.leave_removed();
@@ -188,6 +207,23 @@ impl<'a, E: Editor<'a>> Walk<'a, '_, E> {
         }
         self.leave(Level::Item);
         Ok(Verdict::Keep)
+    }
+
+    /// Writes the points that the metric was given in the place of those that it had.
+    fn replace_data(&mut self, spot: Spot, points: &[u8]) {
+        let count = |points: &[u8]| {
+            Spot::whole(points)
+                .fields(points)
+                .filter(|field| field.is_message(1))
+                .count()
+        };
+        self.items_dropped += count(spot.contents(self.patch.source()));
+        self.items_added += count(points);
+        let mut data = self.place.data.encode();
+        data.extend_from_slice(points);
+        let number = self.place.kind.map_or(spot.number, MetricKind::number);
+        self.patch.remove(spot);
+        self.patch.append_here(number, &data);
     }
 
     fn data(&mut self, kind: MetricKind, spot: Spot) -> Result<Verdict, E::Error> {

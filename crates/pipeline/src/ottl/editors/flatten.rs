@@ -46,7 +46,8 @@ impl Flatten {
             }
             Value::Array(inner) if depth > 0 => {
                 for (index, value) in inner.iter().enumerate() {
-                    let key = match self.resolve_conflicts {
+                    let structured = matches!(value, Value::Map(_) | Value::Array(_)) && depth > 1;
+                    let key = match self.resolve_conflicts && !structured {
                         true => key.clone(),
                         false => format!("{key}.{index}"),
                     };

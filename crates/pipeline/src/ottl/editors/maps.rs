@@ -16,15 +16,18 @@ use crate::ottl::eval::{Evaluator, Run};
 use crate::ottl::functions::{Kind, optional, required};
 use crate::ottl::lexer::Failure;
 use crate::ottl::path::Path;
+use crate::ottl::pattern::{self, Source};
 use crate::ottl::value::Value;
 
 #[derive(Debug)]
 pub(in crate::ottl) enum MapEditor {
     DeleteKey(Evaluator),
-    DeleteKeys(Vec<String>),
-    KeepKeys(Vec<String>),
-    DeleteMatchingKeys(Regex),
-    KeepMatchingKeys(Regex),
+    DeleteKeys(Evaluator),
+    KeepKeys(Evaluator),
+    MatchingKeys {
+        pattern: (Source<Regex>, Evaluator),
+        keep: bool,
+    },
     Limit {
         limit: usize,
         priority_keys: Vec<String>,
@@ -46,21 +49,23 @@ pub(super) const TABLE: &[Definition] = &[
     editor("delete_key", &[TARGET, required("key", Kind::Value)], |bound| {
         of(bound, MapEditor::DeleteKey(bound.value(1)?))
     }),
-    editor("delete_keys", &[TARGET, required("keys", Kind::Texts)], |bound| {
-        of(bound, MapEditor::DeleteKeys(bound.texts(1)))
-    }),
-    editor("keep_keys", &[TARGET, required("keys", Kind::Texts)], |bound| {
-        of(bound, MapEditor::KeepKeys(bound.texts(1)))
+    editor(
+        "delete_keys",
+        &[TARGET, required("keys", Kind::Values)],
+        |bound| of(bound, MapEditor::DeleteKeys(bound.value(1)?)),
+    ),
+    editor("keep_keys", &[TARGET, required("keys", Kind::Values)], |bound| {
+        of(bound, MapEditor::KeepKeys(bound.value(1)?))
     }),
     editor(
         "delete_matching_keys",
-        &[TARGET, required("pattern", Kind::Text)],
-        |bound| of(bound, MapEditor::DeleteMatchingKeys(bound.regex(1)?)),
+        &[TARGET, required("pattern", Kind::Pattern)],
+        |bound| matching_keys(bound, false),
     ),
     editor(
         "keep_matching_keys",
-        &[TARGET, required("pattern", Kind::Text)],
-        |bound| of(bound, MapEditor::KeepMatchingKeys(bound.regex(1)?)),
+        &[TARGET, required("pattern", Kind::Pattern)],
+        |bound| matching_keys(bound, true),
     ),
     editor(
         "limit",
@@ -131,6 +136,9 @@ pub(super) const TABLE: &[Definition] = &[
             optional("resolve_conflicts", Kind::Bool),
         ],
         |bound| {
+            if bound.is_given(2) && bound.size(2)? == 0 {
+                return Err(bound.refuse(2, "at least one level is flattened".to_owned()));
+            }
             let flatten = Flatten {
                 prefix: bound.text(1).unwrap_or_default().to_owned(),
                 depth: if bound.is_given(2) {
@@ -153,6 +161,11 @@ fn of(bound: &Bound<'_>, editor: MapEditor) -> Result<Editor, Failure> {
         target: bound.target(0)?,
         editor,
     })
+}
+
+fn matching_keys(bound: &Bound<'_>, keep: bool) -> Result<Editor, Failure> {
+    let pattern = bound.pattern(1, pattern::compile)?;
+    of(bound, MapEditor::MatchingKeys { pattern, keep })
 }
 
 impl MapEditor {
@@ -178,6 +191,28 @@ impl MapEditor {
                     Ok(())
                 })
             }
+            Self::DeleteKeys(keys) | Self::KeepKeys(keys) => {
+                let keep = matches!(self, Self::KeepKeys(_));
+                let keys = keys.value(run)?.into_list()?;
+                let keys = keys
+                    .iter()
+                    .map(|key| Value::from(key).into_text())
+                    .collect::<Result<Vec<_>, _>>()?;
+                target.change_map(run, |map| {
+                    map.retain(|key| keys.iter().any(|known| known == key) == keep);
+                    Ok(())
+                })
+            }
+            Self::MatchingKeys { pattern, keep } => {
+                let (source, value) = pattern;
+                let value = value.value(run)?;
+                source.with(&value, |pattern| {
+                    target.change_map(run, |map| {
+                        map.retain(|key| pattern.is_match(key) == *keep);
+                        Ok(())
+                    })
+                })?
+            }
             _ => target.change_map(run, |map| {
                 self.change(map);
                 Ok(())
@@ -187,16 +222,12 @@ impl MapEditor {
 
     fn change<'a>(&'a self, map: &mut Map<'a>) {
         match self {
-            Self::DeleteKeys(keys) => drop(map.retain(|key| !keys.iter().any(|known| known == key))),
-            Self::KeepKeys(keys) => drop(map.retain(|key| keys.iter().any(|known| known == key))),
-            Self::DeleteMatchingKeys(pattern) => drop(map.retain(|key| !pattern.is_match(key))),
-            Self::KeepMatchingKeys(pattern) => drop(map.retain(|key| pattern.is_match(key))),
             Self::Limit { limit, priority_keys } => limit_map(map, *limit, priority_keys),
             Self::TruncateAll { limit, marker } => edit(map, |value| truncate(value, *limit, marker)),
             Self::Flatten(flatten) => flatten.run(map),
             Self::StringifyAll => edit(map, stringify),
             // These need more than the map.
-            Self::DeleteKey(_) | Self::Merge { .. } => {}
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use cupola_telemetry::edit::{Map, Value as Telemetry};
+use cupola_telemetry::edit::Value as Telemetry;
 use regex::Regex;
 
 use super::{Definition, Editor, TARGET, editor};
@@ -14,11 +14,14 @@ use crate::ottl::eval::{Evaluator, Run};
 use crate::ottl::functions::{Arguments, Kind, Parameter, Pure, optional, required};
 use crate::ottl::lexer::Failure;
 use crate::ottl::path::Path;
+use crate::ottl::pattern::{self, Source};
 use crate::ottl::value::Value;
 
 pub(in crate::ottl) struct Replace {
     what: What,
-    pattern: Pattern,
+    /// Whether the whole is replaced if it matches, and not each part that does.
+    whole: bool,
+    pattern: (Source<Regex>, Evaluator),
     replacement: Evaluator,
     /// Applied to the replacement.
     function: Option<Pure>,
@@ -33,18 +36,10 @@ enum What {
     Keys,
 }
 
-#[derive(Debug)]
-enum Pattern {
-    /// Each part that matches is replaced.
-    Parts(Regex),
-    /// The whole is replaced if it matches.
-    Whole(Regex),
-}
-
 impl fmt::Debug for Replace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Replace");
-        fields.field("what", &self.what).field("pattern", &self.pattern);
+        fields.field("what", &self.what).field("pattern", &self.pattern.1);
         fields
             .field("replacement", &self.replacement)
             .finish_non_exhaustive()
@@ -60,30 +55,30 @@ pub(super) const TABLE: &[Definition] = &[
         "replace_pattern",
         &[
             TARGET,
-            required("regex", Kind::Text),
+            required("regex_pattern", Kind::Pattern),
             REPLACEMENT,
             FUNCTION,
             FORMAT,
         ],
-        |bound| make(bound, What::Text, Pattern::Parts(bound.regex(1)?), 2),
+        |bound| make(bound, What::Text, bound.pattern(1, pattern::compile)?, 2),
     ),
     editor(
         "replace_match",
         &[
             TARGET,
-            required("pattern", Kind::Text),
+            required("pattern", Kind::Pattern),
             REPLACEMENT,
             FUNCTION,
             FORMAT,
         ],
-        |bound| make(bound, What::Text, glob(bound, 1)?, 2),
+        |bound| make_whole(bound, What::Text),
     ),
     editor(
         "replace_all_patterns",
         &[
             TARGET,
             required("mode", Kind::Text),
-            required("regex", Kind::Text),
+            required("regex_pattern", Kind::Pattern),
             REPLACEMENT,
             FUNCTION,
             FORMAT,
@@ -96,23 +91,36 @@ pub(super) const TABLE: &[Definition] = &[
                     return Err(bound.refuse(1, format!("{other:?} is no mode; there are key and value")));
                 }
             };
-            make(bound, what, Pattern::Parts(bound.regex(2)?), 3)
+            make(bound, what, bound.pattern(2, pattern::compile)?, 3)
         },
     ),
     editor(
         "replace_all_matches",
         &[
             TARGET,
-            required("pattern", Kind::Text),
+            required("pattern", Kind::Pattern),
             REPLACEMENT,
             FUNCTION,
             FORMAT,
         ],
-        |bound| make(bound, What::Values, glob(bound, 1)?, 2),
+        |bound| make_whole(bound, What::Values),
     ),
 ];
 
-fn make(bound: &Bound<'_>, what: What, pattern: Pattern, replacement: usize) -> Result<Editor, Failure> {
+fn make_whole(bound: &Bound<'_>, what: What) -> Result<Editor, Failure> {
+    let mut editor = make(bound, what, bound.pattern(1, glob)?, 2)?;
+    if let Editor::Replace { replace, .. } = &mut editor {
+        replace.whole = true;
+    }
+    Ok(editor)
+}
+
+fn make(
+    bound: &Bound<'_>,
+    what: What,
+    pattern: (Source<Regex>, Evaluator),
+    replacement: usize,
+) -> Result<Editor, Failure> {
     let format = bound.text(replacement + 2).unwrap_or("%s");
     let Some((before, after)) = format.split_once("%s").filter(|(_, after)| !after.contains("%s")) else {
         return Err(bound.refuse(replacement + 2, "it needs exactly one `%s`".to_owned()));
@@ -121,6 +129,7 @@ fn make(bound: &Bound<'_>, what: What, pattern: Pattern, replacement: usize) -> 
         target: bound.target(0)?,
         replace: Replace {
             what,
+            whole: false,
             pattern,
             replacement: bound.value(replacement)?,
             function: bound.function(replacement + 1)?,
@@ -133,51 +142,68 @@ impl Replace {
     pub(super) fn run<'a>(&'a self, target: &'a Path, run: &mut Run<'_, 'a>) -> Result<(), Fault> {
         let replacement = self.replacement.value(run)?;
         let replacement = replacement.as_str()?;
+        let (source, pattern) = &self.pattern;
+        let pattern = pattern.value(run)?;
+        source.with(&pattern, |pattern| {
+            self.run_with(target, run, pattern, replacement)
+        })?
+    }
+
+    fn run_with<'a>(
+        &'a self,
+        target: &'a Path,
+        run: &mut Run<'_, 'a>,
+        pattern: &Regex,
+        replacement: &str,
+    ) -> Result<(), Fault> {
         let env = run.env;
         match self.what {
             What::Text => {
                 let Value::String(text) = target.get(run)? else {
                     return Ok(());
                 };
-                match self.replaced(&text, replacement, env)? {
+                match self.replaced(&text, pattern, replacement, env)? {
                     Some(text) => target.set(run, Value::text(text)),
                     None => Ok(()),
                 }
             }
             What::Values => target.change_map(run, |map| {
                 map.edit_values(|_, value| match value {
-                    Telemetry::String(text) => {
-                        Ok(self.replaced(&text, replacement, env)?.map(Telemetry::from))
-                    }
+                    Telemetry::String(text) => Ok(self
+                        .replaced(&text, pattern, replacement, env)?
+                        .map(Telemetry::from)),
                     _ => Ok(None),
                 })
             }),
-            What::Keys => target.change_map(run, |map| self.replace_keys(map, replacement, env)),
+            What::Keys => target.change_map(run, |map| {
+                let mut renamed: Vec<(Cow<'a, str>, String)> = Vec::new();
+                for (key, _) in map.iter() {
+                    if let Some(new) = self.replaced(&key, pattern, replacement, env)? {
+                        renamed.push((key, new));
+                    }
+                }
+                for (old, new) in renamed {
+                    map.rename(&old, Cow::Owned(new));
+                }
+                Ok(())
+            }),
         }
-    }
-
-    fn replace_keys<'a>(&self, map: &mut Map<'a>, replacement: &str, env: &'a dyn Env) -> Result<(), Fault> {
-        let mut renamed: Vec<(Cow<'a, str>, String)> = Vec::new();
-        for (key, _) in map.iter() {
-            if let Some(new) = self.replaced(&key, replacement, env)? {
-                renamed.push((key, new));
-            }
-        }
-        for (old, new) in renamed {
-            map.rename(&old, Cow::Owned(new));
-        }
-        Ok(())
     }
 
     /// `text` with what matched replaced; `None` if nothing did.
-    fn replaced(&self, text: &str, replacement: &str, env: &dyn Env) -> Result<Option<String>, Fault> {
-        let pattern = match &self.pattern {
-            Pattern::Whole(pattern) if pattern.is_match(text) => {
-                return Ok(Some(self.finish(replacement, env)?));
-            }
-            Pattern::Whole(_) => return Ok(None),
-            Pattern::Parts(pattern) => pattern,
-        };
+    fn replaced(
+        &self,
+        text: &str,
+        pattern: &Regex,
+        replacement: &str,
+        env: &dyn Env,
+    ) -> Result<Option<String>, Fault> {
+        if self.whole {
+            return match pattern.is_match(text) {
+                true => Ok(Some(self.finish(replacement, env)?)),
+                false => Ok(None),
+            };
+        }
         let mut matches = pattern.captures_iter(text).peekable();
         if matches.peek().is_none() {
             return Ok(None);
@@ -215,8 +241,7 @@ impl Replace {
 }
 
 /// A glob as an expression for the whole text: `*` is any text, `?` any letter, `[…]` one of them, `{a,b}` either.
-fn glob(bound: &Bound<'_>, index: usize) -> Result<Pattern, Failure> {
-    let glob = bound.text(index).unwrap_or_default();
+fn glob(glob: &str) -> Result<Regex, String> {
     let mut pattern = String::from(r"(?s)\A");
     let mut letters = glob.chars().peekable();
     let (mut braces, mut in_class) = (0usize, false);
@@ -228,7 +253,7 @@ fn glob(bound: &Bound<'_>, index: usize) -> Result<Pattern, Failure> {
             }
             '\\' => match letters.next() {
                 Some(next) => pattern.push_str(&regex::escape(next.encode_utf8(&mut [0; 4]))),
-                None => return Err(bound.refuse(index, "it ends with a backslash".to_owned())),
+                None => return Err("it ends with a backslash".to_owned()),
             },
             '-' if in_class => pattern.push('-'),
             _ if in_class => pattern.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
@@ -257,8 +282,5 @@ fn glob(bound: &Bound<'_>, index: usize) -> Result<Pattern, Failure> {
         }
     }
     pattern.push_str(r"\z");
-    match crate::ottl::functions::regex(&pattern) {
-        Ok(pattern) => Ok(Pattern::Whole(pattern)),
-        Err(_) => Err(bound.refuse(index, "it is no glob".to_owned())),
-    }
+    Regex::new(&pattern).map_err(|_| "it is no glob".to_owned())
 }

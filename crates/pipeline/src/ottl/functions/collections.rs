@@ -10,7 +10,7 @@ use super::{
 };
 use crate::ottl::compare::{equal, order};
 use crate::ottl::error::Fault;
-use crate::ottl::value::{Value, write_quoted};
+use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
     converter("ContainsValue", &[value("target"), value("item")], |_| {
@@ -187,10 +187,10 @@ fn to_key_value_string(constants: &Constants) -> Made {
         }
         let mut out = String::new();
         let push = |out: &mut String, text: &str| {
-            if text.contains(&delimiter) || text.contains(&pair_delimiter) {
-                write_quoted(out, text);
-            } else {
-                out.push_str(text);
+            let escaped = text.replace('"', "\\\"");
+            match text.contains(&delimiter) || text.contains(&pair_delimiter) {
+                true => out.push_str(&format!("\"{escaped}\"")),
+                false => out.push_str(&escaped),
             }
         };
         for (index, (key, value)) in pairs.into_iter().enumerate() {

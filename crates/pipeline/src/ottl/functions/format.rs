@@ -70,6 +70,11 @@ fn read_number(letters: &mut Peekable<Chars<'_>>) -> usize {
 }
 
 fn text(value: &Value<'_>) -> String {
+    match value {
+        Value::Time(nanos) => return super::time::rfc3339(*nanos),
+        Value::Duration(nanos) => return super::time::duration_text(*nanos),
+        _ => {}
+    }
     value
         .to_text()
         .map_or_else(|| "<nil>".to_owned(), std::borrow::Cow::into_owned)
@@ -125,6 +130,7 @@ fn write(out: &mut String, kind: char, verb: &Verb, value: &Value<'_>) {
             let cut = verb.precision.map(|length| text.chars().take(length).collect());
             ("", cut.unwrap_or(text), false)
         }
+        (_, Value::Nil) => ("", format!("%!{kind}(<nil>)"), false),
         _ => (
             "",
             format!("%!{kind}({}={})", type_name(value), text(value)),

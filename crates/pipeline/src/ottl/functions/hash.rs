@@ -5,19 +5,20 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{Arguments, Converter, VALUE, converter, plain};
+use super::murmur3::{murmur3_32, murmur3_128};
+use super::{Arguments, Converter, TARGET, converter, plain};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
-    converter("SHA1", VALUE, |_| plain(digest::<Sha1>)),
-    converter("SHA256", VALUE, |_| plain(digest::<Sha256>)),
-    converter("SHA512", VALUE, |_| plain(digest::<Sha512>)),
-    converter("MD5", VALUE, |_| plain(digest::<Md5>)),
-    converter("FNV", VALUE, |_| {
+    converter("SHA1", TARGET, |_| plain(digest::<Sha1>)),
+    converter("SHA256", TARGET, |_| plain(digest::<Sha256>)),
+    converter("SHA512", TARGET, |_| plain(digest::<Sha512>)),
+    converter("MD5", TARGET, |_| plain(digest::<Md5>)),
+    converter("FNV", TARGET, |_| {
         plain(|a| Ok(Value::Int(fnv1a(a.get(0).as_str()?.as_bytes()) as i64)))
     }),
-    converter("XXH3", VALUE, |_| {
+    converter("XXH3", TARGET, |_| {
         plain(|a| {
             Ok(Value::text(format!(
                 "{:016x}",
@@ -25,11 +26,26 @@ pub(super) const TABLE: &[Converter] = &[
             )))
         })
     }),
-    converter("XXH128", VALUE, |_| {
+    converter("XXH128", TARGET, |_| {
         plain(|a| {
             Ok(Value::text(format!(
                 "{:032x}",
                 xxh3_128(a.get(0).as_str()?.as_bytes())
+            )))
+        })
+    }),
+    // Bytes in the order of small machines, as other programs print them.
+    converter("Murmur3Hash", TARGET, |_| {
+        plain(|a| {
+            let hash = murmur3_32(a.get(0).as_str()?.as_bytes());
+            Ok(Value::text(hex::encode(hash.to_le_bytes())))
+        })
+    }),
+    converter("Murmur3Hash128", TARGET, |_| {
+        plain(|a| {
+            let (low, high) = murmur3_128(a.get(0).as_str()?.as_bytes());
+            Ok(Value::text(hex::encode(
+                [low.to_le_bytes(), high.to_le_bytes()].concat(),
             )))
         })
     }),

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::{Arguments, Body, Converter, converter, plain, value};
+use super::{Arguments, Body, Converter, TARGET, converter, plain, value};
 use crate::ottl::context::Context;
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
-    converter("TraceID", &[value("value")], |_| plain(|a| id(a, 16))),
-    converter("SpanID", &[value("value")], |_| plain(|a| id(a, 8))),
+    converter("TraceID", TARGET, |_| plain(|a| id(a, 16))),
+    converter("SpanID", TARGET, |_| plain(|a| id(a, 8))),
     converter("UUID", &[], |_| {
         plain(|a| Ok(Value::text(uuid(a.env.random(), 4))))
     }),

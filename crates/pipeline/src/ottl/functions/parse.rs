@@ -2,17 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
-use cupola_telemetry::edit::{Map, VALUE_NESTING_MAX, Value as Telemetry};
+use cupola_telemetry::edit::{VALUE_NESTING_MAX, Value as Telemetry};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
 use super::parse_csv::parse_csv;
-use super::{
-    Arguments, Constants, Converter, Kind, Made, TARGET, VALUE, converter, made, optional, plain, required,
-    value,
-};
+use super::parse_url::parse_url;
+use super::{Arguments, Constants, Converter, Kind, Made, TARGET, converter, made, optional, plain, value};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
@@ -31,7 +28,7 @@ pub(super) const TABLE: &[Converter] = &[
         "ParseCSV",
         &[
             value("target"),
-            value("headers"),
+            value("header"),
             optional("delimiter", Kind::Text),
             optional("header_delimiter", Kind::Text),
             optional("mode", Kind::Text),
@@ -41,13 +38,8 @@ pub(super) const TABLE: &[Converter] = &[
     converter("ParseInt", &[value("target"), value("base")], |_| {
         plain(parse_int)
     }),
-    converter("URL", &[value("url_string")], |_| plain(url)),
-    converter(
-        "IsInCIDR",
-        &[value("target"), required("networks", Kind::Texts)],
-        is_in_cidr,
-    ),
-    converter("IsValidLuhn", VALUE, |_| plain(is_valid_luhn)),
+    converter("URL", &[value("uri")], |_| plain(parse_url)),
+    converter("IsValidLuhn", TARGET, |_| plain(is_valid_luhn)),
 ];
 
 /// JSON as telemetry, in the order of the text. Numbers become doubles, as the Collector has them.
@@ -141,6 +133,9 @@ fn parse_key_value(constants: &Constants) -> Made {
             return Err(Fault::new("there is nothing to parse"));
         }
         let mut pairs = Vec::new();
+        if is_quote_open(text) {
+            return Err(Fault::new("a quote is not closed"));
+        }
         for pair in split_outside_quotes(text, &pair_delimiter) {
             let pair = pair.trim();
             if pair.is_empty() {
@@ -154,6 +149,20 @@ fn parse_key_value(constants: &Constants) -> Made {
         }
         Ok(Value::Map(pairs.into_iter().collect()))
     })
+}
+
+/// Whether a quote is opened and not closed.
+fn is_quote_open(text: &str) -> bool {
+    let mut quote = None;
+    for letter in text.chars() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if matches!(letter, '"' | '\'') => quote = Some(letter),
+            None => {}
+        }
+    }
+    quote.is_some()
 }
 
 /// The pieces of `text` between delimiters that do not stand in quotes of either kind.
@@ -225,93 +234,6 @@ fn radix_of_prefix(digits: &str) -> (u32, Cow<'_, str>) {
         None => (10, digits),
     };
     (radix, Cow::Owned(rest.replace('_', "")))
-}
-
-fn url<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
-    let text = arguments.get(0).as_str()?;
-    let url = url::Url::parse(text).map_err(|error| Fault::of(format_args!("no URL: {error}")))?;
-    let owned = |text: &str| Telemetry::from(text.to_owned());
-    let mut map = Map::new();
-    let mut push = |key: &'static str, value: Telemetry<'a>| map.push(Cow::Borrowed(key), value);
-    push("url.original", owned(text));
-    push("url.domain", owned(url.host_str().unwrap_or_default()));
-    push("url.scheme", owned(url.scheme()));
-    // The path as it stands in the text: an empty one is not a slash.
-    let bare = text.split(['?', '#']).next().unwrap_or_default();
-    let after_host = bare.split_once("://").map_or(bare, |(_, rest)| rest);
-    let path = if after_host.contains('/') { url.path() } else { "" };
-    push("url.path", owned(path));
-    if let Some(fragment) = url.fragment() {
-        push("url.fragment", owned(fragment));
-    }
-    if let Some((_, extension)) = path.rsplit('/').next().unwrap_or_default().rsplit_once('.')
-        && !extension.is_empty()
-    {
-        push("url.extension", owned(extension));
-    }
-    if let Some(port) = port_of(after_host) {
-        push("url.port", Telemetry::Int(port));
-    }
-    if let Some(query) = url.query() {
-        push("url.query", owned(query));
-    }
-    if !url.username().is_empty() {
-        let password = url.password();
-        let info = match password {
-            Some(password) => format!("{}:{password}", url.username()),
-            None => url.username().to_owned(),
-        };
-        push("url.user_info", Telemetry::from(info));
-        push("url.username", owned(url.username()));
-        if let Some(password) = password {
-            push("url.password", owned(password));
-        }
-    }
-    Ok(Value::Map(map))
-}
-
-/// The port as it is written, the usual one of its scheme included.
-fn port_of(after_scheme: &str) -> Option<i64> {
-    let authority = after_scheme.split('/').next()?;
-    let host = authority.rsplit('@').next()?;
-    host.rsplit_once(':')?.1.parse().ok()
-}
-
-fn is_in_cidr(constants: &Constants) -> Made {
-    let mut networks = Vec::new();
-    for network in constants.texts(1).unwrap_or_default() {
-        let parsed = network.split_once('/').and_then(|(address, length)| {
-            let address: IpAddr = address.parse().ok()?;
-            let length: u32 = length.parse().ok()?;
-            (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
-        });
-        networks.push(parsed.ok_or_else(|| (1, format!("{network:?} is no network, as in `10.0.0.0/8`")))?);
-    }
-    made(move |arguments| {
-        let text = arguments.get(0).as_str()?;
-        let address: IpAddr = text
-            .parse()
-            .map_err(|_| Fault::of(format_args!("{text:?} is no IP address")))?;
-        Ok(Value::Bool(
-            networks
-                .iter()
-                .any(|(network, length)| contains(*network, *length, address)),
-        ))
-    })
-}
-
-fn contains(network: IpAddr, length: u32, address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let differing = network.to_bits() ^ address.to_bits();
-            differing.checked_shr(32 - length).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let differing = network.to_bits() ^ address.to_bits();
-            differing.checked_shr(128 - length).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
 }
 
 fn is_valid_luhn<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

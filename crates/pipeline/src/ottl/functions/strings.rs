@@ -4,30 +4,29 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use cupola_telemetry::edit::{Map, Value as Telemetry};
+use cupola_telemetry::edit::{Array, Map, Value as Telemetry};
 
 use super::format::format;
-use super::{
-    Arguments, Constants, Converter, Kind, Made, converter, made, optional, plain, regex, required, value,
-};
+use super::{Arguments, Constants, Converter, Kind, Made, converter, made, optional, plain, required, value};
 use crate::ottl::error::Fault;
+use crate::ottl::pattern::{self, Source};
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
-    converter("HasPrefix", &[value("value"), value("prefix")], |_| {
+    converter("HasPrefix", &[value("target"), value("prefix")], |_| {
         plain(|a| Ok(Value::Bool(a.get(0).as_str()?.starts_with(a.get(1).as_str()?))))
     }),
-    converter("HasSuffix", &[value("value"), value("suffix")], |_| {
+    converter("HasSuffix", &[value("target"), value("suffix")], |_| {
         plain(|a| Ok(Value::Bool(a.get(0).as_str()?.ends_with(a.get(1).as_str()?))))
     }),
     converter(
         "IsMatch",
-        &[value("target"), required("pattern", Kind::Text)],
+        &[value("target"), required("pattern", Kind::Pattern)],
         is_match,
     ),
     converter(
         "Concat",
-        &[value("values"), required("delimiter", Kind::Value)],
+        &[value("vals"), required("delimiter", Kind::Value)],
         |_| plain(concat),
     ),
     converter("Split", &[value("target"), value("delimiter")], |_| plain(split)),
@@ -46,10 +45,10 @@ pub(super) const TABLE: &[Converter] = &[
         &[value("target"), optional("replacement", Kind::Value)],
         |_| plain(trim),
     ),
-    converter("TrimPrefix", &[value("value"), value("prefix")], |_| {
+    converter("TrimPrefix", &[value("target"), value("prefix")], |_| {
         plain(|a| trimmed(a, |text, prefix| text.strip_prefix(prefix)))
     }),
-    converter("TrimSuffix", &[value("value"), value("suffix")], |_| {
+    converter("TrimSuffix", &[value("target"), value("suffix")], |_| {
         plain(|a| trimmed(a, |text, suffix| text.strip_suffix(suffix)))
     }),
     converter("ToLowerCase", &[value("target")], |_| plain(|a| cased(a, lower))),
@@ -61,20 +60,16 @@ pub(super) const TABLE: &[Converter] = &[
         &[value("target"), required("to_case", Kind::Text)],
         convert_case,
     ),
-    converter(
-        "Format",
-        &[value("format_string"), value("format_arguments")],
-        |_| {
-            plain(|a| {
-                let list = a.take(1).into_list()?;
-                let values: Vec<Value<'_>> = list.iter().map(Value::from).collect();
-                Ok(Value::text(format(a.get(0).as_str()?, &values)))
-            })
-        },
-    ),
+    converter("Format", &[value("format"), value("vals")], |_| {
+        plain(|a| {
+            let list = a.take(1).into_list()?;
+            let values: Vec<Value<'_>> = list.iter().map(Value::from).collect();
+            Ok(Value::text(format(a.get(0).as_str()?, &values)))
+        })
+    }),
     converter(
         "ExtractPatterns",
-        &[value("target"), required("pattern", Kind::Text)],
+        &[value("target"), required("pattern", Kind::Pattern)],
         extract_patterns,
     ),
     converter("Base64Decode", &[value("value")], |_| {
@@ -88,29 +83,34 @@ pub(super) const TABLE: &[Converter] = &[
     }),
     converter(
         "Base64Encode",
-        &[value("value"), optional("variant", Kind::Text)],
+        &[value("target"), optional("variant", Kind::Text)],
         base64_encode,
     ),
     converter(
         "Decode",
-        &[value("value"), required("encoding", Kind::Text)],
+        &[value("target"), required("encoding", Kind::Text)],
         decode,
     ),
-    converter("Hex", &[value("value")], |_| plain(hex)),
+    converter("Hex", &[value("target")], |_| plain(hex)),
 ];
 
 fn is_match(constants: &Constants) -> Made {
-    let pattern = regex(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
+    let source = Source::new(constants.text(1), pattern::compile).map_err(|problem| (1, problem))?;
     made(move |arguments| {
-        Ok(Value::Bool(match arguments.get(0) {
+        let target = arguments.get(0);
+        let matches = source.with(arguments.get(1), |pattern| match target {
             Value::String(text) => pattern.is_match(text),
             other => other.to_text().is_some_and(|text| pattern.is_match(&text)),
-        }))
+        })?;
+        Ok(Value::Bool(matches))
     })
 }
 
 fn concat<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
-    let list = arguments.take(0).into_list()?;
+    let list = match arguments.take(0) {
+        Value::Nil => Array::new(),
+        list => list.into_list()?,
+    };
     let delimiter = arguments.get(1).as_str()?;
     let mut joined = String::new();
     for (index, item) in list.iter().enumerate() {
@@ -119,7 +119,6 @@ fn concat<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         }
         match Value::from(item) {
             Value::Nil => joined.push_str("<nil>"),
-            Value::List(_) | Value::Map(_) => {}
             value => joined.push_str(&value.to_text().unwrap_or_default()),
         }
     }
@@ -196,52 +195,77 @@ fn cased<'a>(arguments: &mut Arguments<'_, 'a>, case: fn(&str) -> String) -> Res
     Ok(Value::text(case(arguments.get(0).as_str()?)))
 }
 
+/// Letter by letter: one that has several letters on the other side stays.
 fn lower(text: &str) -> String {
-    text.to_lowercase()
+    text.chars()
+        .map(|letter| only(letter.to_lowercase()).unwrap_or(letter))
+        .collect()
 }
 
 fn upper(text: &str) -> String {
-    text.to_uppercase()
+    text.chars()
+        .map(|letter| only(letter.to_uppercase()).unwrap_or(letter))
+        .collect()
 }
 
-/// `myMetricName`, `My-Metric name` → `my_metric_name`.
+fn only(mut letters: impl Iterator<Item = char>) -> Option<char> {
+    letters.next().filter(|_| letters.next().is_none())
+}
+
+/// `myMetricName`, `My-Metric name` → `my_metric_name`. A word ends where the kind of letter changes.
 fn snake(text: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len() + 4);
-    for (index, letter) in letters.iter().enumerate() {
-        if matches!(letter, '_' | ' ' | '-' | '.') {
-            out.push('_');
-            continue;
+    let bytes = text.trim().as_bytes();
+    let mut out = Vec::with_capacity(bytes.len() + 4);
+    for (index, byte) in bytes.iter().enumerate() {
+        let next = bytes.get(index + 1);
+        let (is_upper, is_lower, is_digit) = (
+            byte.is_ascii_uppercase(),
+            byte.is_ascii_lowercase(),
+            byte.is_ascii_digit(),
+        );
+        let next_upper = next.is_some_and(u8::is_ascii_uppercase);
+        let next_lower = next.is_some_and(u8::is_ascii_lowercase);
+        let next_digit = next.is_some_and(u8::is_ascii_digit);
+        // The last capital of several begins the next word.
+        let begins = is_upper && next_lower && index > 0 && bytes[index - 1].is_ascii_uppercase();
+        if begins {
+            out.push(b'_');
         }
-        let before = index.checked_sub(1).and_then(|before| letters.get(before));
-        let after = letters.get(index + 1);
-        let word_starts = letter.is_uppercase()
-            && before.is_some_and(|before| {
-                before.is_lowercase()
-                    || before.is_numeric()
-                    || (before.is_uppercase() && after.is_some_and(|after| after.is_lowercase()))
-            });
-        if word_starts {
-            out.push('_');
+        match byte {
+            b' ' | b'_' | b'-' | b'.' => out.push(b'_'),
+            byte => out.push(byte.to_ascii_lowercase()),
         }
-        out.extend(letter.to_lowercase());
+        let ends = (is_lower && (next_upper || next_digit))
+            || (is_digit && (next_upper || next_lower))
+            || (is_upper && next_digit);
+        if ends {
+            out.push(b'_');
+        }
     }
-    out
+    String::from_utf8_lossy(&out).into_owned()
 }
 
-/// `my_metric_name` → `MyMetricName`.
+/// `my_metric_name` → `MyMetricName`. Letters beyond ASCII have no case here and go, as in the Collector.
 fn camel(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut word_starts = true;
-    for letter in text.chars() {
-        if matches!(letter, '_' | ' ' | '-' | '.') {
-            word_starts = true;
-        } else if word_starts {
-            out.extend(letter.to_uppercase());
+    let (mut word_starts, mut after_upper) = (true, false);
+    for byte in text.trim().bytes() {
+        let is_upper = byte.is_ascii_uppercase();
+        if byte.is_ascii_alphabetic() {
+            let letter = match (word_starts, after_upper && is_upper) {
+                (true, _) => byte.to_ascii_uppercase(),
+                (false, true) => byte.to_ascii_lowercase(),
+                _ => byte,
+            };
+            out.push(char::from(letter));
             word_starts = false;
+        } else if byte.is_ascii_digit() {
+            out.push(char::from(byte));
+            word_starts = true;
         } else {
-            out.push(letter);
+            word_starts = matches!(byte, b'_' | b' ' | b'-' | b'.');
         }
+        after_upper = is_upper;
     }
     out
 }
@@ -263,23 +287,29 @@ fn convert_case(constants: &Constants) -> Made {
 }
 
 fn extract_patterns(constants: &Constants) -> Made {
-    let pattern = regex(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
-    if pattern.capture_names().flatten().next().is_none() {
-        return Err((
-            1,
-            "at least one group needs a name, as in `(?P<name>…)`".to_owned(),
-        ));
-    }
+    let named = |pattern: &str| {
+        let named = pattern::compile_named(pattern)?;
+        match named.names.iter().any(Option::is_some) {
+            true => Ok(named),
+            false => Err("at least one group needs a name, as in `(?P<name>…)`".to_owned()),
+        }
+    };
+    let source = Source::new(constants.text(1), named).map_err(|problem| (1, problem))?;
     made(move |arguments| {
         let text = arguments.get(0).as_str()?;
-        let mut map = Map::new();
-        if let Some(captures) = pattern.captures(text) {
-            for name in pattern.capture_names().flatten() {
-                let found = captures.name(name).map_or("", |found| found.as_str());
-                map.set(Cow::Owned(name.to_owned()), Telemetry::from(found.to_owned()));
+        source.with(arguments.get(1), |named| {
+            let mut map = Map::new();
+            let Some(captures) = named.regex.captures(text) else {
+                return Value::Map(map);
+            };
+            for (index, name) in named.names.iter().enumerate() {
+                if let Some(name) = name {
+                    let found = captures.get(index + 1).map_or("", |found| found.as_str());
+                    map.set(Cow::Owned(name.clone()), Telemetry::from(found.to_owned()));
+                }
             }
-        }
-        Ok(Value::Map(map))
+            Value::Map(map)
+        })
     })
 }
 
@@ -351,7 +381,8 @@ fn hex<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         Value::Bool(value) => Value::text(format!("{:02x}", u8::from(*value))),
         Value::String(text) => Value::text(::hex::encode(text.as_bytes())),
         Value::Bytes(bytes) => Value::text(::hex::encode(bytes)),
-        _ => Value::Nil,
+        Value::Nil => Value::text(""),
+        other => return Err(Fault::of(format_args!("{} has no bytes", other.kind()))),
     })
 }
 
@@ -365,7 +396,7 @@ mod tests {
             ("myMetric", "my_metric", "MyMetric"),
             ("MyMetricName", "my_metric_name", "MyMetricName"),
             ("my_metric_name", "my_metric_name", "MyMetricName"),
-            ("HTTPServer2Go", "http_server2_go", "HTTPServer2Go"),
+            ("HTTPServer2Go", "http_server_2_go", "Httpserver2Go"),
             ("", "", ""),
         ];
         for (text, as_snake, as_camel) in cases {

@@ -1,10 +1,11 @@
 //! Converters of times and durations. Times are nanoseconds since the epoch, and know no zone but UTC.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono_tz::Tz;
 
 use super::time_layout::Layout;
 use super::{
-    Arguments, Constants, Converter, Kind, Made, VALUE, converter, made, optional, plain, required, value,
+    Arguments, Constants, Converter, Kind, Made, Parameter, converter, made, optional, plain, required, value,
 };
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
@@ -13,6 +14,9 @@ pub(super) const NANOS_PER_SECOND: i128 = 1_000_000_000;
 /// From the first second of year 1, to which Go truncates, to the epoch.
 const SECONDS_BEFORE_EPOCH: i128 = 62_135_596_800;
 
+const TIME: &[Parameter] = &[value("time")];
+const DURATION: &[Parameter] = &[value("duration")];
+
 pub(super) const TABLE: &[Converter] = &[
     converter("Now", &[], |_| {
         plain(|a| Ok(Value::Time(i128::from(a.env.now_unix_nano()))))
@@ -20,7 +24,7 @@ pub(super) const TABLE: &[Converter] = &[
     converter(
         "Time",
         &[
-            value("target"),
+            value("time"),
             required("format", Kind::Text),
             optional("location", Kind::Text),
             optional("locale", Kind::Text),
@@ -37,50 +41,50 @@ pub(super) const TABLE: &[Converter] = &[
         &[value("seconds"), optional("nanoseconds", Kind::Value)],
         |_| plain(unix),
     ),
-    converter("UnixNano", VALUE, |_| plain(|a| since_epoch(a, 1))),
-    converter("UnixMicro", VALUE, |_| plain(|a| since_epoch(a, 1_000))),
-    converter("UnixMilli", VALUE, |_| plain(|a| since_epoch(a, 1_000_000))),
-    converter("UnixSeconds", VALUE, |_| {
+    converter("UnixNano", TIME, |_| plain(|a| since_epoch(a, 1))),
+    converter("UnixMicro", TIME, |_| plain(|a| since_epoch(a, 1_000))),
+    converter("UnixMilli", TIME, |_| plain(|a| since_epoch(a, 1_000_000))),
+    converter("UnixSeconds", TIME, |_| {
         plain(|a| since_epoch(a, NANOS_PER_SECOND))
     }),
-    converter("Year", VALUE, |_| {
+    converter("Year", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.year())))
     }),
-    converter("Month", VALUE, |_| {
+    converter("Month", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.month())))
     }),
-    converter("Day", VALUE, |_| plain(|a| part(a, |time| i64::from(time.day())))),
-    converter("Hour", VALUE, |_| {
+    converter("Day", TIME, |_| plain(|a| part(a, |time| i64::from(time.day())))),
+    converter("Hour", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.hour())))
     }),
-    converter("Minute", VALUE, |_| {
+    converter("Minute", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.minute())))
     }),
-    converter("Second", VALUE, |_| {
+    converter("Second", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.second())))
     }),
-    converter("Nanosecond", VALUE, |_| {
+    converter("Nanosecond", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.nanosecond())))
     }),
-    converter("Weekday", VALUE, |_| {
+    converter("Weekday", TIME, |_| {
         plain(|a| part(a, |time| i64::from(time.weekday().num_days_from_sunday())))
     }),
     converter("TruncateTime", &[value("time"), value("duration")], |_| {
         plain(truncate)
     }),
     converter("Duration", &[value("duration")], |_| plain(duration)),
-    converter("Nanoseconds", VALUE, |_| {
+    converter("Nanoseconds", DURATION, |_| {
         plain(|a| Ok(Value::Int(a.get(0).as_duration()?)))
     }),
-    converter("Microseconds", VALUE, |_| {
+    converter("Microseconds", DURATION, |_| {
         plain(|a| Ok(Value::Int(a.get(0).as_duration()? / 1_000)))
     }),
-    converter("Milliseconds", VALUE, |_| {
+    converter("Milliseconds", DURATION, |_| {
         plain(|a| Ok(Value::Int(a.get(0).as_duration()? / 1_000_000)))
     }),
-    converter("Seconds", VALUE, |_| plain(|a| in_units(a, 1.0))),
-    converter("Minutes", VALUE, |_| plain(|a| in_units(a, 60.0))),
-    converter("Hours", VALUE, |_| plain(|a| in_units(a, 3600.0))),
+    converter("Seconds", DURATION, |_| plain(|a| in_units(a, 1.0))),
+    converter("Minutes", DURATION, |_| plain(|a| in_units(a, 60.0))),
+    converter("Hours", DURATION, |_| plain(|a| in_units(a, 3600.0))),
 ];
 
 /// A time with its calendar; an error outside of the years that have one.
@@ -94,20 +98,17 @@ fn calendar(nanos: i128) -> Result<DateTime<Utc>, Fault> {
 
 fn parse_time(constants: &Constants) -> Made {
     let layout = Layout::parse(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
-    match constants.text(2) {
-        None | Some("" | "UTC" | "Etc/UTC" | "GMT") => {}
-        Some(other) => {
-            return Err((
-                2,
-                format!("the time zone {other:?} is not known here; there is UTC"),
-            ));
-        }
-    }
+    let zone = match constants.text(2) {
+        None | Some("") => Tz::UTC,
+        Some(name) => name
+            .parse()
+            .map_err(|_| (2, format!("{name:?} is no time zone, as `Europe/Berlin`")))?,
+    };
     match constants.text(3) {
         None | Some("" | "en" | "en-US" | "en-GB") => {}
         Some(other) => return Err((3, format!("the locale {other:?} is not known here; there is en"))),
     }
-    made(move |arguments| Ok(Value::Time(layout.read(arguments.get(0).as_str()?)?)))
+    made(move |arguments| Ok(Value::Time(layout.read(arguments.get(0).as_str()?, zone)?)))
 }
 
 fn format_time(constants: &Constants) -> Made {

@@ -1,6 +1,9 @@
 //! How a time is written: `strftime` directives in the Collector's meaning, or Go's reference time.
 
-use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, LocalResult, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
+use chrono_tz::Tz;
 
 use super::time::NANOS_PER_SECOND;
 use crate::ottl::error::Fault;
@@ -69,7 +72,10 @@ enum Item {
     Minute,
     Second,
     /// So many digits of a second.
+    /// So many digits of a second.
     Fraction(usize),
+    /// So many at most, and nothing of zeros at the end; the dot before them goes as well if all are.
+    ShortFraction(usize),
     Zone {
         colon: bool,
         minutes: bool,
@@ -114,7 +120,7 @@ impl Layout {
         let month = MONTHS[time.month0() as usize % 12];
         let weekday = WEEKDAYS[time.weekday().num_days_from_sunday() as usize % 7];
         for item in &self.0 {
-            out.push_str(&match item {
+            let text = match item {
                 Item::Literal(text) => text.clone(),
                 Item::Year => format!("{:04}", time.year()),
                 Item::ShortYear => format!("{:02}", time.year().rem_euclid(100)),
@@ -139,6 +145,14 @@ impl Layout {
                     let nanos = format!("{:09}", time.nanosecond() % 1_000_000_000);
                     nanos.get(..*digits).unwrap_or(&nanos).to_owned()
                 }
+                Item::ShortFraction(digits) => {
+                    let nanos = format!("{:09}", time.nanosecond() % 1_000_000_000);
+                    let fraction = nanos.get(..*digits).unwrap_or(&nanos).trim_end_matches('0');
+                    if fraction.is_empty() && out.ends_with('.') {
+                        out.pop();
+                    }
+                    fraction.to_owned()
+                }
                 Item::Zone { z: true, .. } => "Z".to_owned(),
                 Item::Zone {
                     colon,
@@ -151,13 +165,14 @@ impl Layout {
                     format!("+00{}", separator.repeat(pieces))
                 }
                 Item::ZoneName => "UTC".to_owned(),
-            });
+            };
+            out.push_str(&text);
         }
         out
     }
 
-    /// Reads a time in nanoseconds since the epoch.
-    pub(super) fn read(&self, text: &str) -> Result<i128, Fault> {
+    /// Reads a time in nanoseconds since the epoch; in `zone` if the text does not say where.
+    pub(super) fn read(&self, text: &str, zone: Tz) -> Result<i128, Fault> {
         let mut reader = Reader {
             rest: text,
             year: 1970,
@@ -180,7 +195,7 @@ impl Layout {
             )));
         }
         reader
-            .nanos()
+            .nanos(zone)
             .ok_or_else(|| Fault::of(format_args!("{text:?} is no time that exists")))
     }
 }
@@ -196,7 +211,8 @@ struct Reader<'t> {
     minute: u32,
     second: u32,
     nanos: u32,
-    offset_seconds: i32,
+    /// Of the zone that the text names.
+    offset_seconds: Option<i32>,
 }
 
 impl Reader<'_> {
@@ -230,7 +246,7 @@ impl Reader<'_> {
             }
             Item::Minute => self.minute = self.digits(2, 2)?,
             Item::Second => self.second = self.digits(2, 2)?,
-            Item::Fraction(digits) => {
+            Item::Fraction(digits) | Item::ShortFraction(digits) => {
                 let before = self.rest.len();
                 let value = self.digits(1, (*digits).max(1))?;
                 let read = (before - self.rest.len()) as u32;
@@ -243,6 +259,7 @@ impl Reader<'_> {
                 z,
             } => {
                 if *z && let Some(rest) = self.rest.strip_prefix('Z') {
+                    self.offset_seconds = Some(0);
                     self.rest = rest;
                     return Some(());
                 }
@@ -255,7 +272,7 @@ impl Reader<'_> {
                     .unwrap_or(self.rest.len());
                 let (name, rest) = self.rest.split_at(length);
                 let (_, hours) = ZONES.iter().find(|(known, _)| *known == name)?;
-                self.offset_seconds = hours * 3600;
+                self.offset_seconds = Some(hours * 3600);
                 self.rest = rest;
             }
         }
@@ -320,20 +337,32 @@ impl Reader<'_> {
             }
             offset += self.digits(2, 2)? * unit;
         }
-        self.offset_seconds = if negative { -(offset as i32) } else { offset as i32 };
+        self.offset_seconds = Some(if negative { -(offset as i32) } else { offset as i32 });
         Some(())
     }
 
-    fn nanos(&self) -> Option<i128> {
+    fn nanos(&self, zone: Tz) -> Option<i128> {
         let hour = match self.afternoon {
             None => self.hour,
             Some(_) if self.hour == 0 || self.hour > 12 => return None,
             Some(afternoon) => self.hour % 12 + 12 * u32::from(afternoon),
         };
         let date = NaiveDate::from_ymd_opt(self.year, self.month, self.day)?;
-        let time = date.and_hms_opt(hour, self.minute, self.second)?.and_utc();
-        let seconds = i128::from(time.timestamp()) - i128::from(self.offset_seconds);
+        let time = date.and_hms_opt(hour, self.minute, self.second)?;
+        let offset_seconds = self.offset_seconds.unwrap_or_else(|| offset_seconds(zone, time));
+        let seconds = i128::from(time.and_utc().timestamp()) - i128::from(offset_seconds);
         Some(seconds * NANOS_PER_SECOND + i128::from(self.nanos))
+    }
+}
+
+/// What the clocks of a zone are ahead. Of two the earlier time counts; what the clocks pass over is that of before.
+fn offset_seconds(zone: Tz, time: NaiveDateTime) -> i32 {
+    match zone.offset_from_local_datetime(&time) {
+        LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
+        LocalResult::None => zone
+            .offset_from_utc_datetime(&(time - TimeDelta::days(1)))
+            .fix()
+            .local_minus_utc(),
     }
 }
 
@@ -342,7 +371,7 @@ fn push_directives(items: &mut Vec<Item>, text: &str) -> Result<(), String> {
         colon,
         minutes,
         seconds,
-        z: false,
+        z: !colon,
     };
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -371,9 +400,9 @@ fn push_directives(items: &mut Vec<Item>, text: &str) -> Result<(), String> {
             'P' => Item::Noon { upper: false },
             'M' => Item::Minute,
             'S' => Item::Second,
-            'L' => Item::Fraction(3),
-            'f' => Item::Fraction(6),
-            's' => Item::Fraction(9),
+            'L' => Item::ShortFraction(3),
+            'f' => Item::ShortFraction(6),
+            's' => Item::ShortFraction(9),
             'z' => zone(false, true, false),
             'Z' => Item::ZoneName,
             'i' => zone(false, false, false),
@@ -433,7 +462,7 @@ fn push_go_layout(items: &mut Vec<Item>, text: &str) {
         ("PM", Item::Noon { upper: true }),
         ("pm", Item::Noon { upper: false }),
         ("000000000", Item::Fraction(9)),
-        ("999999999", Item::Fraction(9)),
+        ("999999999", Item::ShortFraction(9)),
         ("000000", Item::Fraction(6)),
         ("000", Item::Fraction(3)),
         ("1", Item::Month(Pad::None)),
@@ -480,7 +509,11 @@ mod tests {
         ];
         for (format, text, seconds) in cases {
             let layout = Layout::parse(format).unwrap();
-            assert_eq!(layout.read(text).unwrap(), seconds * NANOS_PER_SECOND, "{format}");
+            assert_eq!(
+                layout.read(text, Tz::UTC).unwrap(),
+                seconds * NANOS_PER_SECOND,
+                "{format}"
+            );
             let time = DateTime::from_timestamp(seconds as i64, 0).unwrap();
             assert_eq!(layout.write(&time), text, "{format}");
         }
@@ -503,14 +536,14 @@ mod tests {
         ];
         for (format, text, nanos) in cases {
             assert_eq!(
-                Layout::parse(format).unwrap().read(text).unwrap(),
+                Layout::parse(format).unwrap().read(text, Tz::UTC).unwrap(),
                 nanos,
                 "{format}"
             );
         }
         let layout = Layout::parse("%Y-%m-%d").unwrap();
         for wrong in ["2023-02-30", "2023-02", "2023-02-03x", "é", ""] {
-            assert!(layout.read(wrong).is_err(), "{wrong}");
+            assert!(layout.read(wrong, Tz::UTC).is_err(), "{wrong}");
         }
         assert!(Layout::parse("%!").is_err());
         assert!(Layout::parse("%").is_err());

@@ -99,9 +99,10 @@ impl<'a> Run<'_, 'a> {
                 let id = id.filter(|id| id.len() == length);
                 Value::Bytes(id.unwrap_or_else(|| Cow::Borrowed(&[0; 16][..length])))
             }
-            Field::IdText(at, number, _) => {
+            Field::IdText(at, number, length) => {
                 let id = self.read(at, |message| message.bytes(number));
-                Value::text(hex::encode(id.unwrap_or_default()))
+                let id = id.filter(|id| id.len() == length);
+                Value::text(hex::encode(id.as_deref().unwrap_or(&[0; 16][..length])))
             }
             Field::Attributes(at, number) => Value::Map(self.read(at, |message| message.map(number))),
             Field::Body => self.place.item.value(BODY).map_or(Value::Nil, Value::from),
@@ -149,7 +150,7 @@ impl<'a> Run<'_, 'a> {
 
     pub(super) fn set(&mut self, field: Field, value: Value<'a>) -> Result<(), Fault> {
         match field {
-            Field::Cache => *self.cache = value.into_map()?,
+            Field::Cache => *self.cache = value.or_empty_map().into_map()?,
             Field::Text(at, number) | Field::TraceState(at, number) => {
                 self.message_mut(at).set_text(number, value.into_text()?);
             }
@@ -196,7 +197,7 @@ impl<'a> Run<'_, 'a> {
                 self.set_id(at, number, length, Cow::Owned(id))?;
             }
             Field::Attributes(at, number) => {
-                let map = value.into_map()?;
+                let map = value.or_empty_map().into_map()?;
                 check_nesting(&Telemetry::Map(map.clone()), 0)?;
                 self.message_mut(at).set_map(number, map);
             }
@@ -372,6 +373,9 @@ fn pack(
     write: impl Fn(&mut Vec<u8>, Value<'_>) -> Result<(), Fault>,
 ) -> Result<Vec<u8>, Fault> {
     let mut packed = Vec::new();
+    if value.is_nil() {
+        return Ok(packed);
+    }
     for element in value.into_list()?.iter() {
         write(&mut packed, element.into())?;
     }

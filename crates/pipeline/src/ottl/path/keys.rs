@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use cupola_telemetry::edit::{Map, VALUE_NESTING_MAX, Value as Telemetry};
+use cupola_telemetry::edit::{Array, Map, VALUE_NESTING_MAX, Value as Telemetry};
 
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
 /// Messages that a map or a list puts around an element, at most.
 const LEVELS_PER_KEY: usize = 3;
+
+/// Elements that are made because a list begins with a later one.
+const NEW_ELEMENTS_MAX: usize = 1024;
 
 /// A key that has been evaluated.
 #[derive(Clone, Debug)]
@@ -56,6 +59,16 @@ pub(super) fn set_in<'a>(
             map.push(key.clone(), set_in(None, rest, value)?);
             Ok(Telemetry::Map(map))
         }
+        (None | Some(Telemetry::Empty), Key::Index(index)) => {
+            if *index > NEW_ELEMENTS_MAX {
+                return Err(Fault::of(format_args!(
+                    "a new list has at most {NEW_ELEMENTS_MAX} elements before the one that is set"
+                )));
+            }
+            let mut list: Array<'a> = (0..*index).map(|_| Telemetry::Empty).collect();
+            list.push(set_in(None, rest, value)?);
+            Ok(Telemetry::Array(list))
+        }
         (Some(Telemetry::Map(mut map)), Key::Text(key)) => {
             let inner = if rest.is_empty() { None } else { map.get(key) };
             map.set(key.clone(), set_in(inner, rest, value)?);
@@ -78,10 +91,10 @@ pub(super) fn set_in<'a>(
     }
 }
 
-/// The entry of a W3C trace state; nil if there is none.
+/// The entry of a W3C trace state; an empty text if there is none.
 pub(super) fn trace_state_entry<'a>(state: &Cow<'a, str>, key: &str) -> Value<'a> {
     let entry = entries(state).find(|(name, _)| *name == key);
-    entry.map_or(Value::Nil, |(_, value)| Value::text(value.to_owned()))
+    Value::text(entry.map_or(String::new(), |(_, value)| value.to_owned()))
 }
 
 /// A trace state with an entry set, which goes to the front as the specification has it.

@@ -306,6 +306,6 @@ pub(super) fn find(context: Context, name: &str) -> Option<Field> {
 }
 
 /// The names that [`find`] knows.
-pub(super) fn names(context: Context) -> impl Iterator<Item = &'static str> {
+pub(in crate::ottl) fn names(context: Context) -> impl Iterator<Item = &'static str> {
     table(context).iter().map(|(name, _)| *name).chain(["cache"])
 }

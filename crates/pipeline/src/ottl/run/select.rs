@@ -1,7 +1,7 @@
 //! Telling what conditions hold for, without changing anything: marks, and the two parts that they make of a batch.
 
 use cupola_telemetry::Batch;
-use cupola_telemetry::edit::{Editor as Edits, Level, Map, Place, Verdict, edit};
+use cupola_telemetry::edit::{Editor as Edits, Level, Place, Verdict, edit};
 
 use super::{Conditions, Executor, Work};
 use crate::ottl::env::Env;
@@ -40,16 +40,7 @@ impl Conditions {
             return Ok(Marks::default());
         }
         let mut marking = Marking {
-            executor: Executor {
-                work: Work::Drop(&[]),
-                env,
-                signal: batch.signal(),
-                deepest: self.context.level(),
-                cache: Map::new(),
-                part_index: 0,
-                errors: 0,
-                first_error: None,
-            },
+            executor: Executor::new(Work::Drop(&[]), env, batch.signal(), self.context.level()),
             conditions: self,
             marks: Vec::new(),
         };

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use cupola_config::Secret;
 use cupola_telemetry::edit::Value;
-use cupola_telemetry::view::AnyValue;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use regex::{Captures, Regex};
@@ -16,6 +15,10 @@ use sha3::Sha3_256;
 use crate::processors::ConfigError;
 
 const MASK: &str = "****";
+
+/// Shortest keys, in bytes.
+const HMAC_SHA256_KEY_MIN: usize = 32;
+const HMAC_SHA512_KEY_MIN: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum HashFunction {
@@ -33,24 +36,42 @@ pub enum HashFunction {
 }
 
 pub(super) enum Masking {
-    Fixed,
+    Fixed(String),
     Hash(HashFunction),
     Hmac256(Hmac<Sha256>),
     Hmac512(Hmac<Sha512>),
 }
 
 impl Masking {
-    pub(super) fn new(function: Option<HashFunction>, key: Option<&Secret>) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        function: Option<HashFunction>,
+        key: Option<&Secret>,
+        mask: &str,
+    ) -> Result<Self, ConfigError> {
+        if function.is_some() && !mask.is_empty() {
+            let problem = "it is not used together with hash_function";
+            return Err(ConfigError::setting("masking_string", problem));
+        }
         let missing = || ConfigError::setting("hmac_key", "the hash_function needs one");
         let key = key.map(Secret::expose).filter(|key| !key.is_empty());
+        let long_enough = |key: &str, least: usize| match key.len() < least {
+            true => Err(ConfigError::setting(
+                "hmac_key",
+                format!("it needs {least} bytes at least"),
+            )),
+            false => Ok(()),
+        };
         Ok(match function {
-            None => Self::Fixed,
+            None if mask.is_empty() => Self::Fixed(MASK.to_owned()),
+            None => Self::Fixed(mask.to_owned()),
             Some(HashFunction::HmacSha256) => {
                 let key = key.ok_or_else(missing)?;
+                long_enough(key, HMAC_SHA256_KEY_MIN)?;
                 Self::Hmac256(Hmac::new_from_slice(key.as_bytes()).map_err(|_| missing())?)
             }
             Some(HashFunction::HmacSha512) => {
                 let key = key.ok_or_else(missing)?;
+                long_enough(key, HMAC_SHA512_KEY_MIN)?;
                 Self::Hmac512(Hmac::new_from_slice(key.as_bytes()).map_err(|_| missing())?)
             }
             Some(function) => Self::Hash(function),
@@ -61,7 +82,7 @@ impl Masking {
     pub(super) fn whole(&self, text: &str) -> String {
         let bytes = text.as_bytes();
         match self {
-            Self::Fixed => MASK.to_owned(),
+            Self::Fixed(mask) => mask.clone(),
             Self::Hash(HashFunction::Md5) => hex::encode(Md5::digest(bytes)),
             Self::Hash(HashFunction::Sha1) => hex::encode(Sha1::digest(bytes)),
             Self::Hash(_) => hex::encode(Sha3_256::digest(bytes)),
@@ -102,7 +123,7 @@ pub(super) fn text<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
         }
         Value::Array(_) | Value::Map(_) | Value::Other(_) => {
             let mut out = String::new();
-            cupola_telemetry::json::write_plain(&mut out, AnyValue::parse(&value.encode()));
+            crate::ottl::write_json(&mut out, value);
             out.into()
         }
     }

@@ -75,14 +75,7 @@ fn values_compare_by_the_table() {
 
 #[test]
 fn arithmetic_that_has_no_result_is_an_error() {
-    for expression in [
-        "1 / 0",
-        "1.0 / 0.0",
-        "1 + 1.0",
-        "\"a\" + \"b\"",
-        "nil + 1",
-        "1 + true",
-    ] {
+    for expression in ["1 / 0", "1.0 / 0.0", "\"a\" + \"b\"", "nil + 1", "1 + true"] {
         assert!(evaluate(expression).is_err(), "{expression}");
     }
     assert_eq!(

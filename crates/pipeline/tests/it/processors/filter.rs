@@ -157,7 +157,7 @@ fn failing_conditions_are_propagated_unless_told_otherwise() {
 fn mistakes_are_refused() {
     for json in [
         json!({ "traces": { "spans": [] } }),
-        json!({ "metrics": { "include": {} } }),
+        json!({ "metrics": { "includes": {} } }),
         json!({ "log": {} }),
     ] {
         assert!(
