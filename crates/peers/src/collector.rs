@@ -1,12 +1,14 @@
 //! The OpenTelemetry Collector, built from Go modules with the components that are compared.
 
 mod spanmetrics;
+mod tailing;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 pub use spanmetrics::SpanMetrics;
+pub use tailing::{RunningTailing, Tailing};
 
 use crate::{Missing, Process, found, once};
 
@@ -69,5 +71,21 @@ impl Collector {
     /// What it said.
     pub fn output(&self) -> String {
         self.process.output()
+    }
+}
+
+/// Builds a program of one Go module.
+fn build(folder: &Path) -> Result<(), Missing> {
+    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
+    let output = Command::new(go)
+        .args(["build", "-o", "program", "."])
+        .current_dir(folder)
+        // Otherwise `cargo clean` could not remove what was fetched.
+        .env("GOFLAGS", "-modcacherw")
+        .output()
+        .map_err(|error| format!("cannot run go: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }

@@ -1,10 +1,11 @@
 //! The spanmetrics connector of the Collector as a program of its own.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::{Missing, found, once, slow};
+use super::build;
+use crate::{Missing, once, slow};
 
 /// The spanmetrics connector, over one batch of traces.
 #[derive(Debug)]
@@ -52,20 +53,5 @@ impl SpanMetrics {
             true => Ok(output.stdout),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
-    }
-}
-
-fn build(folder: &Path) -> Result<(), Missing> {
-    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
-    let output = Command::new(go)
-        .args(["build", "-o", "program", "."])
-        .current_dir(folder)
-        // Otherwise `cargo clean` could not remove what was fetched.
-        .env("GOFLAGS", "-modcacherw")
-        .output()
-        .map_err(|error| format!("cannot run go: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }
