@@ -1,5 +1,6 @@
 //! Receivers: servers that turn a protocol into batches.
 
+pub mod filelog;
 mod http;
 pub mod jaeger;
 pub mod loki;
@@ -8,6 +9,8 @@ pub mod prometheus;
 pub mod prometheus_remote_write;
 mod protobuf;
 mod series;
+pub mod syslog;
+mod text;
 pub mod zipkin;
 
 pub use http::config::HttpServerConfig;

@@ -1,5 +1,6 @@
 //! Receivers of protocols other than OTLP: item for item, refusals, and real clients.
 
+mod filelog;
 mod jaeger;
 mod loki;
 mod metrics;
@@ -7,6 +8,8 @@ mod programs;
 mod prometheus;
 mod prometheus_remote_write;
 mod prometheus_server;
+mod records;
+mod syslog;
 mod zipkin;
 
 use std::sync::Arc;
