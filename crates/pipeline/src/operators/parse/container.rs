@@ -108,9 +108,8 @@ impl Container {
             .remove("stream")
             .ok_or("the line has no `stream`")?;
         entry.attributes.set("log.iostream", stream);
-        match self.config.add_metadata_from_filepath {
-            true => add_metadata(entry)?,
-            false => {}
+        if self.config.add_metadata_from_filepath {
+            add_metadata(entry)?;
         }
         Ok(format)
     }

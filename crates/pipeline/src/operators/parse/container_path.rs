@@ -34,7 +34,7 @@ pub(super) fn parse(path: &str) -> Option<[(&'static str, &str); 5]> {
 /// Without `.log`, or `.log.20060102-150405` of a file that was rotated.
 fn without_suffix(path: &str) -> Option<&str> {
     let at = path.rfind(".log")?;
-    let rotated = path[at + ".log".len()..].as_bytes();
+    let rotated = &path.as_bytes()[at + ".log".len()..];
     let valid = match rotated {
         [] => true,
         [b'.', date @ .., b'-', _, _, _, _, _, _] => {

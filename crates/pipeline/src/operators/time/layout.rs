@@ -265,7 +265,7 @@ fn push_directives(pieces: &mut Vec<Piece>, text: &str) -> Result<(), String> {
 }
 
 /// The dot before a fraction belongs to it.
-fn announce_fraction(pieces: &mut Vec<Piece>, directive: char) -> Result<(), String> {
+fn announce_fraction(pieces: &mut [Piece], directive: char) -> Result<(), String> {
     match pieces.last_mut() {
         Some(Piece::Literal(text)) if text.ends_with(['.', ',']) => {
             text.pop();

@@ -357,7 +357,7 @@ fn siblings(path: &Path, inode: Option<Inode>) -> Vec<Sibling> {
             found.push((Some(of_it) == inode, modified, (sibling, of_it, metadata.len())));
         }
     }
-    found.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+    found.sort_by_key(|(same, modified, _)| std::cmp::Reverse((*same, *modified)));
     found.into_iter().map(|(_, _, sibling)| sibling).collect()
 }
 
