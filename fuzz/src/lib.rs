@@ -107,6 +107,12 @@ pub fn check_manifest(input: &[u8]) {
     cupola_store::fuzzing::manifest(input);
 }
 
+/// Syslog, an expression, and what parsers of text are given.
+#[cfg(fuzzing)]
+pub fn check_operators(input: &[u8]) {
+    cupola_pipeline::fuzzing::operators(input);
+}
+
 /// A body of a receiver of another protocol than OTLP; the first byte chooses the format.
 #[cfg(fuzzing)]
 pub fn check_received(input: &[u8]) {

@@ -4,6 +4,7 @@ mod hostmetrics;
 mod k8sattributes;
 mod processors;
 mod spanmetrics;
+mod tailing;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +14,7 @@ pub use hostmetrics::HostMetrics;
 pub use k8sattributes::K8sAttributes;
 pub use processors::Processors;
 pub use spanmetrics::SpanMetrics;
+pub use tailing::{RunningTailing, Tailing};
 
 use crate::{Missing, Process, found, once};
 

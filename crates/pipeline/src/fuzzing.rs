@@ -14,3 +14,8 @@ pub fn grpc_message(data: &[u8]) {
 pub fn received(data: &[u8]) {
     crate::receivers::fuzz_received(data);
 }
+
+/// Reads `data` as syslog, as an expression, and as what parsers of text are given.
+pub fn operators(data: &[u8]) {
+    crate::operators::fuzz(data);
+}

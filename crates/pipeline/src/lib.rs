@@ -9,6 +9,7 @@ pub mod connectors;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod graph;
+pub mod operators;
 pub mod ottl;
 pub mod processors;
 pub mod receivers;

@@ -1,5 +1,6 @@
 //! Receivers: servers that turn a protocol into batches.
 
+pub mod filelog;
 mod handover;
 pub mod hostmetrics;
 mod http;
@@ -12,6 +13,8 @@ pub mod prometheus;
 pub mod prometheus_remote_write;
 mod protobuf;
 mod series;
+pub mod syslog;
+mod text;
 pub mod zipkin;
 
 use serde::{Deserialize, Deserializer};

@@ -13,12 +13,13 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "kafka")]
 use super::exporters::{DEAD_LETTERS, folder_of};
-use super::{ALL, LOGS, METRICS, TRACES, findings};
+use super::{ALL, LOGS, METRICS, TRACES, findings, folder};
 use crate::graph::Context;
 use crate::graph::extensions::{Reference, Side};
 use crate::graph::kinds::{BuildError, Kind, Receiver, ReceiverSettings, Registry, SignalSinks};
 use crate::processors::ConfigError;
 use crate::receivers::StartError as HttpStartError;
+use crate::receivers::filelog::{FilelogConfig, FilelogReceiver, FilelogSurroundings, RunningFilelog};
 use crate::receivers::hostmetrics::{HostMetricsConfig, HostMetricsReceiver, RunningHostMetrics};
 use crate::receivers::jaeger::{JaegerReceiver, JaegerReceiverConfig, RunningJaeger};
 #[cfg(feature = "kafka")]
@@ -29,6 +30,7 @@ use crate::receivers::prometheus::{PrometheusReceiver, PrometheusReceiverConfig,
 use crate::receivers::prometheus_remote_write::{
     RemoteWriteReceiver, RemoteWriteReceiverConfig, RunningRemoteWrite,
 };
+use crate::receivers::syslog::{RunningSyslog, SyslogReceiver, SyslogReceiverConfig};
 use crate::receivers::zipkin::{RunningZipkin, ZipkinReceiver, ZipkinReceiverConfig};
 
 /// The setting `auth` of a listener, and the key below which it stands.
@@ -188,6 +190,18 @@ pub(super) fn register(registry: &mut Registry) {
     registry
         .receivers
         .push(http("zipkin", TRACES, ZipkinReceiverConfig::validate));
+    registry.receivers.push(Kind::new::<FilelogConfig>(
+        "filelog",
+        LOGS,
+        FilelogConfig::problems,
+        |config| Arc::new(Filelog(config)) as Arc<dyn ReceiverSettings>,
+    ));
+    registry.receivers.push(Kind::new::<SyslogReceiverConfig>(
+        "syslog",
+        LOGS,
+        SyslogReceiverConfig::problems,
+        |config| Arc::new(Syslog(config)) as Arc<dyn ReceiverSettings>,
+    ));
 }
 
 fn http<C>(
@@ -356,5 +370,103 @@ impl Receiver for RunningReceiver {
         both.into_iter()
             .filter_map(|(protocol, address)| Some((protocol, address?)))
             .collect()
+    }
+}
+
+/// A receiver could not be started, with the address if it is for that.
+fn start_failed(error: HttpStartError) -> BuildError {
+    match error {
+        HttpStartError::Listen {
+            endpoint,
+            receiver,
+            source,
+        } => BuildError::listen(endpoint, receiver, source),
+        error => BuildError::of(error),
+    }
+}
+
+struct Filelog(FilelogConfig);
+
+impl ReceiverSettings for Filelog {
+    fn start(
+        &self,
+        context: Context,
+        sinks: SignalSinks,
+    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
+        async move {
+            let storage = self
+                .0
+                .storage
+                .as_ref()
+                .map(|id| match context.extensions.storage.get(id) {
+                    // Receivers and exporters of the same name have directories of their own.
+                    Some(directory) => Ok(directory.join(format!("receiver-{}", folder(&context.id)))),
+                    None => Err(BuildError::new(format!(
+                        "there is no extension `{id}` to keep checkpoints"
+                    ))),
+                });
+            let surroundings = FilelogSurroundings {
+                storage: storage.transpose()?,
+                memory: context.ingest,
+                variables: context.variables,
+            };
+            let started = FilelogReceiver::start(self.0.clone(), Arc::new(sinks), surroundings).await;
+            Ok(Arc::new(started.map_err(start_failed)?) as Arc<dyn Receiver>)
+        }
+        .boxed()
+    }
+}
+
+#[async_trait]
+impl Receiver for RunningFilelog {
+    async fn shutdown(&self) {
+        RunningFilelog::shutdown(self).await;
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        RunningFilelog::collect(self, samples);
+    }
+}
+
+struct Syslog(SyslogReceiverConfig);
+
+impl ReceiverSettings for Syslog {
+    fn start(
+        &self,
+        context: Context,
+        sinks: SignalSinks,
+    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
+        async move {
+            let started = SyslogReceiver::start(
+                self.0.clone(),
+                Arc::new(sinks),
+                context.ingest,
+                &context.variables,
+            )
+            .await;
+            Ok(Arc::new(started.map_err(start_failed)?) as Arc<dyn Receiver>)
+        }
+        .boxed()
+    }
+
+    fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
+        let tcp = self.0.tcp.as_ref().map(|tcp| ("tcp", tcp.listen_address.0));
+        let udp = self.0.udp.as_ref().map(|udp| ("udp", udp.listen_address.0));
+        tcp.into_iter().chain(udp).collect()
+    }
+}
+
+#[async_trait]
+impl Receiver for RunningSyslog {
+    async fn shutdown(&self) {
+        RunningSyslog::shutdown(self).await;
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        RunningSyslog::collect(self, samples);
+    }
+
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        vec![self.listens()]
     }
 }

@@ -1,5 +1,6 @@
 //! Receivers of protocols other than OTLP: item for item, refusals, and real clients.
 
+mod filelog;
 #[cfg(target_os = "linux")]
 mod hostmetrics;
 mod jaeger;
@@ -11,6 +12,8 @@ mod programs;
 mod prometheus;
 mod prometheus_remote_write;
 pub(crate) mod prometheus_server;
+mod records;
+mod syslog;
 mod zipkin;
 
 use std::sync::Arc;

@@ -1,0 +1,378 @@
+//! What a file is that was not there at the last poll: one that is known, under another inode; a copy that somebody is
+//! making of one that is read; or a new one.
+//!
+//! `cp app.log app.log.1` followed by the truncation of `app.log` shows for a moment two files with the same bytes. So a
+//! file that has, so far, the bytes of another one waits: until it differs, and is new; until the other one is truncated
+//! or removed, and it takes its place, from where that one was read; or until nothing of this has happened for a while,
+//! and it is a file of its own that happens to have the same bytes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::config::Compression;
+use super::content::{Content, Inode, Stat, TAIL_BYTES_MAX};
+use super::finder::Found;
+use super::tailer::Tailer;
+use super::tracked::Tracked;
+use crate::receivers::http::stats::count;
+
+/// How long a file with the bytes of another one waits after it was written to.
+pub(super) const COPY_WAIT: TimeDelta = TimeDelta::seconds(5);
+/// That a file has the same bytes up to where another one was read proves something from this many on; below, the names
+/// must say so too.
+const PROOF_BYTES_MIN: u64 = 128;
+/// Files of a directory that are looked at for one whose name has changed.
+const SIBLINGS_MAX: usize = 10_000;
+
+/// A file of which it is not known yet what it is. It is held open, so that it cannot be lost.
+pub(super) struct Waiting {
+    path: PathBuf,
+    content: Content,
+    inode: Inode,
+    gzip: bool,
+    stat: Stat,
+    since: DateTime<Utc>,
+    /// The file whose bytes it has so far.
+    like: Option<u64>,
+    matched: bool,
+}
+
+enum Verdict {
+    /// Its bytes are those of this known file, which is not there any more.
+    Heir(u64),
+    New,
+    Wait(Option<u64>),
+    /// There is nothing in it that is not read elsewhere.
+    Nothing,
+}
+
+impl Tailer {
+    /// Decides about files that nobody knows, and about those that wait.
+    pub(super) fn admit(&mut self, found: Vec<Found>, now: DateTime<Utc>) {
+        for waiting in &mut self.waiting {
+            waiting.matched = false;
+        }
+        for found in found {
+            let inode = Inode::of(&found.metadata);
+            if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.inode == inode) {
+                waiting.matched = true;
+                waiting.path = found.path;
+                continue;
+            }
+            match self.wait(&found.path, now) {
+                Ok(waiting) => self.waiting.push(waiting),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    count(&self.stats.errors, 1);
+                    tracing::warn!(path = %found.path.display(), %error, "cannot open a file");
+                }
+            }
+        }
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match self.verdict(&mut waiting, now) {
+                Ok(verdict) => self.settle(waiting, verdict, now),
+                Err(error) => {
+                    count(&self.stats.errors, 1);
+                    tracing::warn!(path = %waiting.path.display(), %error, "cannot read a file");
+                    self.waiting.push(waiting);
+                }
+            }
+        }
+    }
+
+    fn wait(&self, path: &Path, now: DateTime<Utc>) -> io::Result<Waiting> {
+        let gzip = match self.config.compression {
+            Compression::None => false,
+            Compression::Gzip => true,
+            Compression::Auto => is_gzip(path),
+        };
+        let content = Content::open(path, gzip)?;
+        let inode = Inode::of(&content.metadata()?);
+        Ok(Waiting {
+            path: path.to_owned(),
+            content,
+            inode,
+            gzip,
+            stat: Stat::default(),
+            since: now,
+            like: None,
+            matched: true,
+        })
+    }
+
+    fn settle(&mut self, waiting: Waiting, verdict: Verdict, now: DateTime<Utc>) {
+        match verdict {
+            Verdict::Heir(id) => self.inherit(id, waiting, now),
+            Verdict::New => self.begin(waiting, now),
+            Verdict::Wait(like) => self.waiting.push(Waiting { like, ..waiting }),
+            Verdict::Nothing => {}
+        }
+    }
+
+    fn verdict(&mut self, waiting: &mut Waiting, now: DateTime<Utc>) -> io::Result<Verdict> {
+        let metadata = waiting.content.metadata()?;
+        let (stat, unlinked) = (Stat::of(&metadata), metadata.nlink() == 0);
+        if stat != waiting.stat {
+            waiting.stat = stat;
+            waiting.since = now;
+        }
+        let beginning = waiting
+            .content
+            .read_at(0, self.config.fingerprint_size.0 as usize)?;
+        if beginning.is_empty() {
+            // The beginning of a copy looks like this, too.
+            return Ok(if unlinked {
+                Verdict::Nothing
+            } else {
+                Verdict::Wait(waiting.like)
+            });
+        }
+        if let Some(id) = self.heritage(waiting, &beginning)? {
+            return Ok(Verdict::Heir(id));
+        }
+        // At the beginning all files are new.
+        let like = if self.first_poll {
+            None
+        } else {
+            self.lookalike(waiting, &beginning)?
+        };
+        Ok(match like {
+            None => Verdict::New,
+            Some(_) if unlinked => Verdict::Nothing,
+            Some(_) if now - waiting.since >= COPY_WAIT => Verdict::New,
+            Some(id) => Verdict::Wait(Some(id)),
+        })
+    }
+
+    /// The file that is not there any more and whose bytes are these.
+    fn heritage(&self, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<Option<u64>> {
+        for file in self.files.values() {
+            let left =
+                file.is_dormant() || (waiting.like == Some(file.id) && file.is_unlinked() && file.is_done());
+            if !left || file.read_to == 0 {
+                continue;
+            }
+            let proven = waiting.like == Some(file.id)
+                || file.read_to >= PROOF_BYTES_MIN
+                || is_rotated(&file.path, &waiting.path)
+                || file
+                    .inode
+                    .is_some_and(|inode| inode.number == waiting.inode.number);
+            if proven && is_continued(file, &mut waiting.content, beginning)? {
+                return Ok(Some(file.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A file that is there and has the same bytes, as far as both go.
+    fn lookalike(&mut self, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<Option<u64>> {
+        for file in self.files.values_mut() {
+            let both = beginning.len().min(file.head.bytes as usize);
+            if both == 0 || (both == file.head.bytes as usize && !file.head.is_of(&beginning[..both])) {
+                continue;
+            }
+            let (gzip, read_to, tail) = (file.gzip, file.read_to, file.tail);
+            let Some(content) = &mut file.content else {
+                continue;
+            };
+            if both < file.head.bytes as usize && content.read_at(0, both)? != beginning[..both] {
+                continue;
+            }
+            if gzip || waiting.gzip {
+                // How long they are is not known: what is before the place up to which one is read must do.
+                let there = waiting.content.read_at(read_to.saturating_sub(1), 1)?.len() == 1;
+                if !there || read_to == 0 || waiting.content.has_before(read_to, tail)? {
+                    return Ok(Some(file.id));
+                }
+                continue;
+            }
+            let ends = (content.size()?.unwrap_or(0)).min(waiting.content.size()?.unwrap_or(0));
+            let start = ends.saturating_sub(TAIL_BYTES_MAX as u64);
+            let bytes = (ends - start) as usize;
+            if content.read_at(start, bytes)? == waiting.content.read_at(start, bytes)? {
+                return Ok(Some(file.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is known of a file goes on with the bytes of another one.
+    fn inherit(&mut self, id: u64, waiting: Waiting, now: DateTime<Utc>) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = file.inode
+            && self.by_inode.get(&old) == Some(&id)
+        {
+            self.by_inode.remove(&old);
+        }
+        tracing::info!(path = %file.path.display(), heir = %waiting.path.display(), "file goes on under another name");
+        if let Err(error) = file.move_to(waiting.content, &waiting.path, waiting.gzip, now) {
+            tracing::warn!(path = %waiting.path.display(), %error, "cannot read a file");
+            return;
+        }
+        file.matched = waiting.matched;
+        if waiting.matched {
+            file.path = waiting.path;
+            file.attributes = None;
+        }
+        self.by_inode.insert(waiting.inode, id);
+        self.changed.insert(id);
+    }
+
+    fn begin(&mut self, mut waiting: Waiting, now: DateTime<Utc>) {
+        let end = match self.from_end {
+            true => end_of(&mut waiting.content),
+            false => Ok(0),
+        };
+        let tracked = end.and_then(|end| {
+            let tail = waiting.content.mark_before(end)?;
+            let mut tracked = Tracked::new(0, &waiting.path, waiting.content, waiting.gzip, now)?;
+            (tracked.read_to, tracked.done_to, tracked.tail) = (end, end, tail);
+            tracked.matched = waiting.matched;
+            Ok(tracked)
+        });
+        match tracked {
+            Ok(tracked) => self.track(tracked, now),
+            Err(error) => {
+                count(&self.stats.errors, 1);
+                tracing::warn!(path = %waiting.path.display(), %error, "cannot read a file");
+            }
+        }
+    }
+
+    /// Looks beside files that were truncated or are gone for those that have their bytes now, whether a pattern finds
+    /// them or not.
+    pub(super) fn find_heirs(&mut self, orphans: &[u64], now: DateTime<Utc>) {
+        for id in orphans {
+            let Some(file) = self.files.get(id).filter(|file| file.is_dormant()) else {
+                continue;
+            };
+            let (path, inode, unread, bytes) =
+                (file.path.clone(), file.inode, file.read_to == 0, file.stat.size);
+            for (index, sibling) in siblings(&path, inode).into_iter().enumerate() {
+                // Where nothing was read, there is nothing but the beginning to recognise it by: it is the newest copy.
+                let newest = index == 0 && sibling.2 >= bytes;
+                if unread && !newest && Some(sibling.1) != inode {
+                    continue;
+                }
+                let known = self.by_inode.get(&sibling.1).is_some_and(|other| other != id)
+                    || self.waiting.iter().any(|waiting| waiting.inode == sibling.1);
+                if !known && self.is_heir(*id, &sibling, now) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn is_heir(&mut self, id: u64, (path, inode, _): &Sibling, now: DateTime<Utc>) -> bool {
+        let gzip = is_gzip(path);
+        let Some(file) = self.files.get(&id) else {
+            return false;
+        };
+        let Ok(mut content) = Content::open(path, gzip) else {
+            return false;
+        };
+        let beginning = content
+            .read_at(0, self.config.fingerprint_size.0 as usize)
+            .unwrap_or_default();
+        if !is_continued(file, &mut content, &beginning).unwrap_or(false) {
+            return false;
+        }
+        let (path, inode) = (path.clone(), *inode);
+        let stat = Stat::default();
+        self.inherit(
+            id,
+            Waiting {
+                path,
+                content,
+                inode,
+                gzip,
+                stat,
+                since: now,
+                like: None,
+                matched: false,
+            },
+            now,
+        );
+        true
+    }
+}
+
+/// Whether what was read of `file` is in `content`, in the same place.
+fn is_continued(file: &Tracked, content: &mut Content, beginning: &[u8]) -> io::Result<bool> {
+    let head: Option<&[u8]> = beginning.get(..file.head.bytes as usize);
+    let begins = match head {
+        Some(head) => file.head.is_of(head),
+        // The settings ask for less than the checkpoint has.
+        None => content.begins(file.head)?,
+    };
+    Ok(begins
+        && file.head.bytes > 0
+        && content.has_before(file.read_to, file.tail)?
+        && content.has_before(file.seen_to, file.seen)?)
+}
+
+fn is_gzip(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("gz"))
+}
+
+/// Whether a name is what rotation makes of another: `app.log` becomes `app.log.1`, or `app-20060102.log`.
+fn is_rotated(from: &Path, to: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(old), Some(new)) = (name(from), name(to)) else {
+        return false;
+    };
+    let stem = old.rsplit_once('.').map_or(old.as_str(), |(stem, _)| stem);
+    old != new && new.starts_with(stem) && from.parent() == to.parent()
+}
+
+/// A file beside another one: where it is, what it is, and its size.
+type Sibling = (PathBuf, Inode, u64);
+
+/// Files in the same directory that have the inode, or a name that rotation makes of this one: the newest first, but for
+/// the one that has only another name now.
+fn siblings(path: &Path, inode: Option<Inode>) -> Vec<Sibling> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten().take(SIBLINGS_MAX) {
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let (sibling, of_it) = (entry.path(), Inode::of(&metadata));
+        if metadata.is_file() && (Some(of_it) == inode || is_rotated(path, &sibling)) {
+            let modified = (metadata.mtime(), metadata.mtime_nsec());
+            found.push((Some(of_it) == inode, modified, (sibling, of_it, metadata.len())));
+        }
+    }
+    found.sort_by_key(|(same, modified, _)| std::cmp::Reverse((*same, *modified)));
+    found.into_iter().map(|(_, _, sibling)| sibling).collect()
+}
+
+/// The number of bytes in a file; of a compressed one they have to be read.
+fn end_of(content: &mut Content) -> io::Result<u64> {
+    const STEP: usize = 1 << 20;
+    if let Some(size) = content.size()? {
+        return Ok(size);
+    }
+    let mut end = 0;
+    loop {
+        let read = content.read_at(end, STEP)?.len();
+        end += read as u64;
+        if read < STEP {
+            return Ok(end);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! All files of a receiver: finds them, notices what happens to them, and knows how far each is read. Blocking, with a
+//! clock that is passed in; `newcomers` decides what a file that was not there before is, `reading` makes records.
+//!
+//! A file is known by its inode, by a hash of its beginning, and by a hash of what is before the place up to which it is
+//! read. If the first is the same and the others are not, it was truncated or its inode was used again; if the others
+//! are the same and the first is not, it was copied or compressed. Files are held open, so that one that was renamed out
+//! of the pattern, or removed, is read to its end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::checkpoint::{Checkpoints, Record};
+use super::config::FilelogConfig;
+use super::content::Inode;
+use super::finder::{Finder, Found};
+use super::newcomers::Waiting;
+use super::stats::FileStats;
+use super::tracked::{Look, Tracked};
+use crate::operators::Operators;
+use crate::receivers::http::stats::count;
+use crate::receivers::text::Templates;
+use crate::receivers::text::split::Split;
+
+/// A file that no pattern finds any more is held open until nothing has been written to it for this long: after a
+/// rotation, programs go on writing until they open the new one.
+const MOVED_IDLE: TimeDelta = TimeDelta::minutes(5);
+/// The same for one that was removed, which takes room of the disk as long as it is held.
+const REMOVED_IDLE: TimeDelta = TimeDelta::seconds(10);
+/// Files that are not there and that something is still known of.
+const DORMANT_MAX: usize = 10_000;
+
+pub(super) struct Tailer {
+    pub(super) config: FilelogConfig,
+    pub(super) split: Split,
+    pub(super) operators: Operators,
+    pub(super) attributes: Templates,
+    pub(super) resource: Templates,
+    pub(super) stats: Arc<FileStats>,
+    pub(super) files: BTreeMap<u64, Tracked>,
+    pub(super) by_inode: HashMap<Inode, u64>,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) next_id: u64,
+    /// Files whose checkpoint is not what is known.
+    pub(super) changed: BTreeSet<u64>,
+    pub(super) gone: Vec<u64>,
+    /// Files whose bytes are not where they were, since the last poll.
+    orphans: Vec<u64>,
+    /// A batch that was made has not been taken yet.
+    pub(super) in_flight: bool,
+    /// Where the next batch begins, so that every file gets its turn.
+    pub(super) turn: u64,
+    /// New files are read from their end: at the first poll of a receiver that knows of none.
+    pub(super) from_end: bool,
+    pub(super) first_poll: bool,
+    finder: Finder,
+    checkpoints: Option<Checkpoints>,
+    open_max: usize,
+}
+
+/// What a tailer is made of beside its settings.
+pub(super) struct Parts {
+    pub(super) finder: Finder,
+    pub(super) split: Split,
+    pub(super) operators: Operators,
+    pub(super) attributes: Templates,
+    pub(super) resource: Templates,
+    pub(super) checkpoints: Option<(Checkpoints, Vec<Record>)>,
+    pub(super) stats: Arc<FileStats>,
+    /// Files that may be open at a time.
+    pub(super) open_max: usize,
+}
+
+impl Tailer {
+    pub(super) fn new(config: FilelogConfig, parts: Parts, now: DateTime<Utc>) -> Tailer {
+        let (checkpoints, records) = parts
+            .checkpoints
+            .map_or((None, Vec::new()), |(open, records)| (Some(open), records));
+        let files: BTreeMap<u64, Tracked> = records
+            .iter()
+            .map(|record| (record.id, Tracked::remembered(record, now)))
+            .collect();
+        let by_inode = files
+            .values()
+            .filter_map(|file| Some((file.inode?, file.id)))
+            .collect();
+        Tailer {
+            from_end: config.start_at == super::config::StartAt::End && files.is_empty(),
+            first_poll: true,
+            next_id: files.keys().next_back().map_or(1, |last| last + 1),
+            changed: files.keys().copied().collect(),
+            open_max: parts.open_max.min(config.max_concurrent_files).max(1),
+            finder: parts.finder,
+            split: parts.split,
+            operators: parts.operators,
+            attributes: parts.attributes,
+            resource: parts.resource,
+            stats: parts.stats,
+            checkpoints,
+            config,
+            files,
+            by_inode,
+            waiting: Vec::new(),
+            gone: Vec::new(),
+            orphans: Vec::new(),
+            in_flight: false,
+            turn: 0,
+        }
+    }
+
+    /// Looks at what there is now. Reads nothing of it but what files are recognised by.
+    pub(super) fn poll(&mut self, now: DateTime<Utc>) {
+        let mut found: HashMap<Inode, Found> = HashMap::new();
+        let mut order = Vec::new();
+        for file in self.finder.find(now) {
+            let inode = Inode::of(&file.metadata);
+            if let std::collections::hash_map::Entry::Vacant(vacant) = found.entry(inode) {
+                vacant.insert(file);
+                order.push(inode);
+            }
+        }
+        for id in self.files.keys().copied().collect::<Vec<_>>() {
+            self.look(id, &mut found, now);
+        }
+        if self.first_poll {
+            let missing = self
+                .files
+                .values()
+                .filter(|file| file.is_dormant())
+                .map(|file| file.id);
+            self.orphans.extend(missing);
+        }
+        let newcomers = order.iter().filter_map(|inode| found.remove(inode)).collect();
+        self.admit(newcomers, now);
+        let orphans = std::mem::take(&mut self.orphans);
+        self.find_heirs(&orphans, now);
+        self.tell_lost(&orphans);
+        self.let_go(now);
+        self.close_some();
+        self.first_poll = false;
+        self.from_end = false;
+        self.write_checkpoints();
+        self.stats.levels(
+            self.files
+                .values()
+                .map(|file| (file.content.is_some(), file.pending)),
+        );
+    }
+
+    /// Takes what is known of a tracked file from `found`.
+    fn look(&mut self, id: u64, found: &mut HashMap<Inode, Found>, now: DateTime<Utc>) {
+        let fingerprint_bytes = self.config.fingerprint_size.0 as usize;
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        let at = file.inode.and_then(|inode| found.remove(&inode));
+        if let Some(at) = &at {
+            if file.path != at.path {
+                file.path.clone_from(&at.path);
+                file.attributes = None;
+                self.changed.insert(id);
+            }
+            file.location.clone_from(&at.path);
+        } else if file.matched {
+            file.active = now;
+            if file.content.is_none() {
+                // It was closed because it was quiet, and has another name now.
+                self.orphans.push(id);
+            }
+        }
+        file.matched = at.is_some();
+        let head = file.head;
+        match file.look(at.as_ref().map(|at| &at.metadata), fingerprint_bytes, now) {
+            Ok(Look::Replaced) => {
+                self.replaced(id, now);
+            }
+            Ok(_) if file.head != head => drop(self.changed.insert(id)),
+            Ok(_) => {}
+            Err(error) => {
+                count(&self.stats.errors, 1);
+                tracing::warn!(path = %file.path.display(), %error, "cannot look at a file");
+            }
+        }
+    }
+
+    /// The file of `id` has other bytes than those that were read: they are those of a new one.
+    pub(super) fn replaced(&mut self, id: u64, now: DateTime<Utc>) {
+        let Some(old) = self.files.get_mut(&id) else {
+            return;
+        };
+        self.orphans.push(id);
+        count(&self.stats.truncations, 1);
+        tracing::info!(path = %old.path.display(), read_to = old.read_to, "file was truncated or replaced");
+        let (content, path, location) = (old.content.take(), old.path.clone(), old.location.clone());
+        let (gzip, matched) = (old.gzip, old.matched);
+        if let Some(inode) = old.inode.take() {
+            self.by_inode.remove(&inode);
+        }
+        old.matched = false;
+        old.partial = None;
+        old.pending = false;
+        self.changed.insert(id);
+        let reopened = content.map_or_else(|| super::content::Content::open(&location, gzip), Ok);
+        let tracked = reopened.and_then(|content| Tracked::new(self.next_id, &path, content, gzip, now));
+        match tracked {
+            Ok(mut tracked) => {
+                tracked.matched = matched;
+                tracked.location = location;
+                self.track(tracked, now);
+            }
+            // Gone in the meantime; if not, the next poll finds it.
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot open a file"),
+        }
+    }
+
+    /// Takes a file under its own number.
+    pub(super) fn track(&mut self, mut file: Tracked, now: DateTime<Utc>) {
+        file.id = self.next_id;
+        self.next_id += 1;
+        // What it is recognised by from now on: the next poll would do it too late for the first batch.
+        if let Err(error) = file.look(None, self.config.fingerprint_size.0 as usize, now) {
+            tracing::warn!(path = %file.path.display(), %error, "cannot read a file");
+        }
+        if let Some(inode) = file.inode {
+            self.by_inode.insert(inode, file.id);
+        }
+        self.changed.insert(file.id);
+        self.files.insert(file.id, file);
+    }
+
+    /// What was truncated away before it was read, and is in no copy.
+    fn tell_lost(&mut self, orphans: &[u64]) {
+        for id in orphans {
+            let Some(file) = self.files.get(id) else {
+                continue;
+            };
+            let lost = file.stat.size.saturating_sub(file.read_to);
+            if file.inode.is_none() && file.content.is_none() && !file.gzip && lost > 0 {
+                count(&self.stats.lost_bytes, lost);
+                tracing::error!(path = %file.path.display(), lost, "bytes were truncated away before they were read, and no copy has them");
+            }
+        }
+    }
+
+    /// Closes files that have left and to which nothing is written any more, and forgets what will not come back.
+    fn let_go(&mut self, now: DateTime<Utc>) {
+        for file in self.files.values_mut() {
+            if file.matched || file.content.is_none() {
+                continue;
+            }
+            let unlinked = file.is_unlinked();
+            let idle = if unlinked { REMOVED_IDLE } else { MOVED_IDLE };
+            if !file.is_done() || self.in_flight || now - file.active < idle {
+                continue;
+            }
+            file.content = None;
+            if unlinked {
+                self.gone.push(file.id);
+            }
+        }
+        let mut dormant: Vec<(DateTime<Utc>, u64)> = self
+            .files
+            .values()
+            .filter(|file| file.is_dormant())
+            .map(|file| (file.active, file.id))
+            .collect();
+        if dormant.len() > DORMANT_MAX {
+            dormant.sort_unstable();
+            let more = dormant.len() - DORMANT_MAX;
+            self.gone.extend(dormant.iter().take(more).map(|(_, id)| *id));
+        }
+        for id in self.gone.clone() {
+            if let Some(inode) = self.files.remove(&id).and_then(|file| file.inode)
+                && self.by_inode.get(&inode) == Some(&id)
+            {
+                self.by_inode.remove(&inode);
+            }
+        }
+    }
+
+    /// Closes those that have been quiet longest, if there are too many; they are opened again when they grow.
+    fn close_some(&mut self) {
+        let open = self.files.values().filter(|file| file.content.is_some()).count();
+        if open <= self.open_max {
+            return;
+        }
+        let mut quiet: Vec<(DateTime<Utc>, u64)> = self
+            .files
+            .values()
+            .filter(|file| file.content.is_some() && file.matched && file.is_done())
+            .map(|file| (file.active, file.id))
+            .collect();
+        quiet.sort_unstable();
+        for (_, id) in quiet.into_iter().take(open - self.open_max) {
+            if let Some(file) = self.files.get_mut(&id) {
+                file.content = None;
+            }
+        }
+    }
+
+    /// Writes down what has changed. A failure is told, and tried again with the next change: nothing is lost by it.
+    pub(super) fn write_checkpoints(&mut self) {
+        let gone = std::mem::take(&mut self.gone);
+        let Some(checkpoints) = &mut self.checkpoints else {
+            self.changed.clear();
+            return;
+        };
+        if self.changed.is_empty() && gone.is_empty() {
+            return;
+        }
+        let files = &mut self.files;
+        let mut records: Vec<Record> = gone.iter().map(|id| Record::gone(*id)).collect();
+        for id in &self.changed {
+            records.extend(files.get_mut(id).and_then(record));
+        }
+        match checkpoints.write(&records, || files.values_mut().filter_map(record).collect()) {
+            Ok(()) => self.changed.clear(),
+            Err(error) => {
+                count(&self.stats.checkpoint_errors, 1);
+                tracing::error!(%error, "cannot write checkpoints: after a crash, lines are read twice");
+            }
+        }
+    }
+
+    /// Makes checkpoints durable, at the end.
+    pub(super) fn close(&mut self) {
+        self.write_checkpoints();
+        if let Some(Err(error)) = self.checkpoints.as_mut().map(Checkpoints::sync) {
+            tracing::error!(%error, "cannot sync checkpoints");
+        }
+    }
+
+    /// Files and where they are read up to, for tests.
+    #[cfg(test)]
+    pub(super) fn positions(&self) -> Vec<(std::path::PathBuf, u64)> {
+        self.files
+            .values()
+            .map(|file| (file.path.clone(), file.done_to))
+            .collect()
+    }
+}
+
+/// `None`: what is before the place cannot be read now, and the older checkpoint stays.
+fn record(file: &mut Tracked) -> Option<Record> {
+    if file.done_to == file.read_to {
+        return Some(file.record(file.tail));
+    }
+    let done_to = file.done_to;
+    let tail = file.content.as_mut()?.mark_before(done_to).ok()?;
+    Some(file.record(tail))
+}

@@ -1,0 +1,137 @@
+//! Syslog over UDP: packets, held in a queue of a bounded length while the sink takes its time. What does not fit is dropped
+//! by the system, or here for want of memory; both are counted, since no sender is told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use super::config::UdpConfig;
+use super::work::{BATCH_RECORDS_MAX, Peer, Record, Work};
+use crate::receivers::http::stats::count;
+use crate::receivers::text::delivery::Delivered;
+use crate::receivers::text::split::{After, Split};
+
+/// A packet has no more.
+pub(super) const PACKET_BYTES_MAX: usize = 64 << 10;
+/// Packets that wait, unless `async.max_queue_length` says otherwise.
+const QUEUE_PACKETS: usize = 1024;
+
+type Packet = (Record, cupola_telemetry::memory::Reservation);
+
+/// Receives until the receiver ends.
+pub(super) async fn receive(socket: Arc<UdpSocket>, udp: Arc<UdpConfig>, work: Work) {
+    let length = if udp.r#async.max_queue_length == 0 {
+        QUEUE_PACKETS
+    } else {
+        udp.r#async.max_queue_length
+    };
+    let (queue, packets) = mpsc::channel::<Packet>(length);
+    work.tasks.spawn(send(packets, udp, work.clone()));
+    let local = socket.local_addr().ok();
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    loop {
+        // A place first: what is in the system's buffer is safer there than here.
+        let place = tokio::select! {
+            place = queue.reserve() => place,
+            () = work.stop.cancelled() => return,
+        };
+        let Ok(place) = place else {
+            return;
+        };
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            () = work.stop.cancelled() => return,
+        };
+        let (bytes, address) = match received {
+            Ok((length, address)) => (&buffer[..length], address),
+            Err(error) => {
+                tracing::warn!(%error, "cannot receive");
+                continue;
+            }
+        };
+        count(&work.stats.packets, 1);
+        match work.memory.try_reserve(bytes.len()) {
+            Some(reserved) => {
+                let record = Record {
+                    bytes: Bytes::copy_from_slice(trimmed(bytes)),
+                    peer: Peer { address, local },
+                };
+                place.send((record, reserved));
+            }
+            None => count(&work.stats.packets_dropped, 1),
+        }
+    }
+}
+
+/// Without line ends, NUL and the like at the end.
+fn trimmed(packet: &[u8]) -> &[u8] {
+    let end = packet
+        .iter()
+        .rposition(|byte| *byte >= b' ')
+        .map_or(0, |at| at + 1);
+    &packet[..end]
+}
+
+async fn send(mut packets: mpsc::Receiver<Packet>, udp: Arc<UdpConfig>, work: Work) {
+    let Ok(split) = udp.split() else {
+        return;
+    };
+    let keep = (
+        udp.preserve_leading_whitespaces,
+        udp.preserve_trailing_whitespaces,
+    );
+    let mut waiting = Vec::new();
+    loop {
+        // Ends when the receiving side has, and the queue is empty.
+        if packets.recv_many(&mut waiting, BATCH_RECORDS_MAX).await == 0 {
+            return;
+        }
+        let packets = std::mem::take(&mut waiting);
+        let records: Vec<Record> = packets
+            .iter()
+            .flat_map(|(record, _)| records(&split, record))
+            .collect();
+        let lost = packets.len() as u64;
+        let attributes = udp.add_attributes.then_some("IP.UDP");
+        if work.hand_over(records, udp.encoding, keep, attributes).await == Delivered::Stopped {
+            work.stats.packets_dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+}
+
+fn records(split: &Split, packet: &Record) -> Vec<Record> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(token) = split.next(&packet.bytes[at..], After::Nothing) {
+        found.push(Record {
+            bytes: packet.bytes.slice(at + token.start..at + token.end),
+            peer: packet.peer,
+        });
+        at += token.advance;
+    }
+    found
+}
+
+/// Packets that the system has dropped because nobody took them in time, as it tells itself.
+pub(super) fn dropped_by_system(port: u16) -> Option<u64> {
+    let mut dropped = None;
+    for table in ["/proc/net/udp", "/proc/net/udp6"] {
+        let Ok(text) = std::fs::read_to_string(table) else {
+            continue;
+        };
+        for line in text.lines().skip(1) {
+            let mut fields = line.split_whitespace();
+            let of_port = fields
+                .nth(1)
+                .and_then(|local| local.rsplit_once(':'))
+                .map(|(_, port)| port);
+            if of_port.and_then(|port| u16::from_str_radix(port, 16).ok()) == Some(port) {
+                let drops = fields.next_back().and_then(|drops| drops.parse::<u64>().ok());
+                dropped = Some(dropped.unwrap_or(0) + drops.unwrap_or(0));
+            }
+        }
+    }
+    dropped
+}
