@@ -5,6 +5,7 @@
 //! light enough for an application to depend on.
 
 mod component;
+mod condition;
 pub mod dead_letter;
 pub mod debug;
 pub mod elasticsearch;
@@ -36,5 +37,6 @@ mod sink;
 pub mod spool;
 
 pub use component::{Component, Sample};
+pub use condition::{Condition, Trouble};
 pub use exporter::{DeliveryConfig, Exporter, ExporterError};
 pub use sink::{Accepted, SendError, Sink};
