@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::config::file::{FileStorage, HealthCheck, Sections};
+use crate::config::file::{FileStorage, HealthCheck, Pprof, Sections, Zpages};
 use crate::sink::StoreSink;
 
 /// The name of the exporter that is the embedded store.
@@ -134,6 +134,8 @@ pub(crate) fn schema() -> Json {
             section([
                 ("health_check", cupola_config::schema::<HealthCheck>()),
                 ("file_storage", cupola_config::schema::<FileStorage>()),
+                ("zpages", cupola_config::schema::<Zpages>()),
+                ("pprof", cupola_config::schema::<Pprof>()),
             ]),
         ),
     ];

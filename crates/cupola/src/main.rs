@@ -7,7 +7,10 @@ mod client;
 mod commands;
 mod components;
 mod config;
+mod diagnostics;
 mod failure;
+mod health;
+mod kept;
 mod logging;
 mod output;
 mod own;
@@ -18,6 +21,7 @@ mod signals;
 mod sink;
 mod terminal;
 mod watch;
+mod zpages;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod agent;
 mod commands;
 mod configuration;
 mod crash;
@@ -10,6 +11,7 @@ mod disk_full;
 mod failures;
 mod fixture;
 mod generate;
+mod health;
 mod ledger;
 mod offline;
 mod output;
@@ -22,3 +24,4 @@ mod retention;
 mod serve;
 mod support;
 mod tail;
+mod zpages;
