@@ -14,6 +14,7 @@ mod kept;
 mod logging;
 mod output;
 mod own;
+mod pprof;
 mod readiness;
 mod reload;
 mod server;

@@ -49,6 +49,7 @@ pub(crate) struct Addresses {
     pub(crate) flight_sql: Option<SocketAddr>,
     pub(crate) health: Option<SocketAddr>,
     pub(crate) zpages: Option<SocketAddr>,
+    pub(crate) pprof: Option<SocketAddr>,
 }
 
 /// Budgets made from the plan.
@@ -126,6 +127,7 @@ impl Server {
                     flight_sql: api.flight_addr,
                     health: health.as_ref().map(|health| health.addr),
                     zpages: diagnostics.zpages(),
+                    pprof: diagnostics.pprof(),
                 };
                 Ok(Server {
                     addresses,

@@ -72,6 +72,7 @@ fn announce(addresses: &Addresses, settings: &Settings) {
         flight_sql = shown(addresses.flight_sql),
         health = shown(addresses.health),
         zpages = shown(addresses.zpages),
+        pprof = shown(addresses.pprof),
         data = %settings.directory.display(),
         memory_limit_bytes = settings.memory.limit,
         version = env!("CARGO_PKG_VERSION"),

@@ -17,6 +17,7 @@ mod offline;
 mod output;
 mod own_telemetry;
 mod pipelines;
+mod pprof;
 mod query;
 mod reader;
 mod readiness;
