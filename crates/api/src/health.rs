@@ -1,16 +1,18 @@
 //! The health server: `/`, `/health` and `/ready`. It starts before the store is opened, so that a long recovery shows as
-//! "alive, not ready" instead of as a dead process. Knows nothing of what it reports on: the binary sets the state.
+//! "alive, not ready" instead of as a dead process. Knows nothing of what it reports on: the binary sets the state, and says
+//! how each component is.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{Method, StatusCode, Uri};
 use parking_lot::RwLock;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::connections::Connections;
@@ -52,52 +54,187 @@ impl Readiness {
     }
 }
 
+/// Where the health server listens, and what it answers.
+#[derive(Debug, Clone)]
+pub struct HealthConfig {
+    pub listen: SocketAddr,
+    /// Where it is said that the process lives, besides `/`.
+    pub path: Option<String>,
+    /// What is said there, instead of what the Collector says.
+    pub healthy_body: Option<String>,
+}
+
+impl HealthConfig {
+    /// Answers as the Collector does.
+    pub fn new(listen: SocketAddr) -> HealthConfig {
+        HealthConfig {
+            listen,
+            path: None,
+            healthy_body: None,
+        }
+    }
+}
+
+/// Says how the components of the process are.
+pub trait HealthSource: Send + Sync {
+    fn health(&self) -> ComponentHealth;
+}
+
+/// How a component is, or all of several, in the shape that the Collector's `healthcheckv2` gives it.
+///
+/// <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/extension/healthcheckv2extension>
+#[derive(Debug, Clone, Serialize)]
+pub struct ComponentHealth {
+    pub healthy: bool,
+    pub status: HealthStatus,
+    /// What does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Since when it is so, if that is known; this and the other times are RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_time: Option<String>,
+    /// What did not work last, whether it does now or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error_time: Option<String>,
+    /// When it last began to work again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered_time: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub components: BTreeMap<String, ComponentHealth>,
+}
+
+/// The Collector's states that there are here, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum HealthStatus {
+    #[serde(rename = "StatusOK")]
+    Ok,
+    #[serde(rename = "StatusStarting")]
+    Starting,
+    #[serde(rename = "StatusRecoverableError")]
+    Recoverable,
+    #[serde(rename = "StatusPermanentError")]
+    Permanent,
+}
+
+impl ComponentHealth {
+    /// Nothing is known to be wrong.
+    pub fn ok() -> ComponentHealth {
+        ComponentHealth {
+            healthy: true,
+            status: HealthStatus::Ok,
+            error: None,
+            status_time: None,
+            last_error: None,
+            last_error_time: None,
+            recovered_time: None,
+            components: BTreeMap::new(),
+        }
+    }
+
+    /// Several as one: as bad as the worst of them.
+    pub fn of(components: BTreeMap<String, ComponentHealth>) -> ComponentHealth {
+        let mut all = ComponentHealth::ok();
+        all.healthy = components.values().all(|one| one.healthy);
+        if let Some(worst) = components.values().max_by_key(|one| one.status) {
+            all.status = worst.status;
+            all.error.clone_from(&worst.error);
+            all.status_time.clone_from(&worst.status_time);
+        }
+        all.components = components;
+        all
+    }
+}
+
 /// Starts the health server.
 #[derive(Debug)]
 pub struct HealthServer;
 
+#[derive(Clone)]
+struct HealthState {
+    config: Arc<HealthConfig>,
+    readiness: Readiness,
+    source: Arc<OnceLock<Arc<dyn HealthSource>>>,
+}
+
 /// A health server under way; stops when `shutdown` is called or it is dropped.
-#[derive(Debug)]
 pub struct RunningHealth {
     pub addr: SocketAddr,
     pub readiness: Readiness,
     /// For whoever publishes metrics.
     pub connections: Connections,
+    source: Arc<OnceLock<Arc<dyn HealthSource>>>,
     listening: Listening,
 }
 
 impl HealthServer {
-    pub async fn start(listen: SocketAddr) -> Result<RunningHealth, StartError> {
-        let bound = bind("health", listen).await?;
+    pub async fn start(config: HealthConfig) -> Result<RunningHealth, StartError> {
+        let bound = bind("health", config.listen).await?;
         let readiness = Readiness::default();
-        let router = Router::new()
-            .route("/", get(health))
-            .route("/health", get(health))
-            .route("/ready", get(ready))
-            .with_state(readiness.clone());
+        let source = Arc::<OnceLock<_>>::default();
+        let router = Router::new().fallback(answer).with_state(HealthState {
+            config: Arc::new(config),
+            readiness: readiness.clone(),
+            source: source.clone(),
+        });
         let connections = Connections::new(CONNECTIONS_MAX, HEADER_TIMEOUT);
         let listening = serve_http(bound, router, connections.clone());
         Ok(RunningHealth {
             addr: listening.addr,
             readiness,
             connections,
+            source,
             listening,
         })
     }
 }
 
 impl RunningHealth {
+    /// Lets it be said how each component is. Counts the first time.
+    pub fn set_source(&self, source: Arc<dyn HealthSource>) {
+        let _ = self.source.set(source);
+    }
+
     pub async fn shutdown(self) {
         self.listening.shutdown().await;
     }
 }
 
-async fn health() -> Response {
-    // The shape of the OpenTelemetry Collector's health_check extension.
-    Json(json!({ "status": "Server available" })).into_response()
+/// Paths are compared and not routed, because one of them is anything that somebody configured.
+async fn answer(State(state): State<HealthState>, method: Method, uri: Uri) -> Response {
+    if !matches!(method, Method::GET | Method::HEAD) {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    match uri.path() {
+        path if path == "/" || state.config.path.as_deref() == Some(path) => alive(&state.config),
+        "/health" => health(state.source.get().map(Arc::as_ref)),
+        "/ready" => ready(&state.readiness),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
-async fn ready(State(readiness): State<Readiness>) -> Response {
+fn alive(config: &HealthConfig) -> Response {
+    match &config.healthy_body {
+        Some(body) => body.clone().into_response(),
+        // The shape of the OpenTelemetry Collector's health_check extension.
+        None => Json(json!({ "status": "Server available" })).into_response(),
+    }
+}
+
+/// Always a success: that a destination is away is no reason to end the process, which is what a failing probe does.
+fn health(source: Option<&dyn HealthSource>) -> Response {
+    let health = match source {
+        Some(source) => source.health(),
+        None => ComponentHealth {
+            status: HealthStatus::Starting,
+            ..ComponentHealth::ok()
+        },
+    };
+    Json(health).into_response()
+}
+
+fn ready(readiness: &Readiness) -> Response {
     match readiness.state() {
         ReadyState::Ready => Json(json!({ "status": "ready" })).into_response(),
         ReadyState::NotReady(why) => (

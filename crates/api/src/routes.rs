@@ -2,6 +2,7 @@
 //! OpenAPI description; the document is made from the same list that routes, so neither can lack what the other has.
 
 mod admin;
+pub(crate) mod agent;
 mod attributes;
 mod logs;
 mod queries;
@@ -23,7 +24,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
-use crate::metrics::{PROMETHEUS_CONTENT_TYPE, PrometheusText};
+use crate::metrics::{MetricsSource, PROMETHEUS_CONTENT_TYPE, PrometheusText};
+use crate::own_metrics::OwnMetrics;
 use crate::security::HostPolicy;
 use crate::state::AppState;
 use crate::{own_metrics, security, web};
@@ -125,9 +127,13 @@ async fn openapi(State(state): State<AppState>) -> Response {
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
+    metrics_of(&state.own, state.metrics.as_ref())
+}
+
+fn metrics_of(own: &OwnMetrics, source: &dyn MetricsSource) -> Response {
     let mut out = PrometheusText::new();
-    state.own.collect(&mut out);
-    state.metrics.collect(&mut out);
+    own.collect(&mut out);
+    source.collect(&mut out);
     (
         [(
             header::CONTENT_TYPE,

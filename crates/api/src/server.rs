@@ -17,6 +17,7 @@ use crate::listener::{Listening, StartError, bind, serve_http};
 use crate::metrics::MetricsSource;
 use crate::model::OtlpPorts;
 use crate::own_metrics::OwnMetrics;
+use crate::routes::agent::AgentState;
 use crate::security::HostPolicy;
 use crate::state::{AppState, Shared};
 use crate::{flight, postgres, routes};
@@ -93,10 +94,7 @@ impl ApiServer {
                 own.clone(),
             ));
         }
-        let hosts = HostPolicy {
-            loopback_only: config.listen.ip().is_loopback(),
-            allowed: config.allowed_hosts.clone(),
-        };
+        let hosts = hosts(&config);
         let state = AppState::new(Shared {
             backend: Backend::new(engine),
             store,
@@ -114,6 +112,44 @@ impl ApiServer {
             .servers
             .push(serve_http(api, routes::router(state, hosts), connections));
         Ok(running)
+    }
+}
+
+impl ApiServer {
+    /// Starts what there is without a store: `/metrics`, and reading the configuration again. PostgreSQL and Flight SQL,
+    /// which have nothing to answer from, are not listened for.
+    pub async fn start_without_store(
+        config: ApiConfig,
+        metrics: Arc<dyn MetricsSource>,
+    ) -> Result<RunningApi, StartError> {
+        let api = bind("the HTTP API", config.listen).await?;
+        let addr = api.addr;
+        let own = Arc::new(OwnMetrics::default());
+        let connections = Connections::new(config.connections_max, config.header_timeout);
+        own.set_connections(vec![("http", connections.clone())]);
+        let control = Arc::new(OnceLock::new());
+        let state = AgentState {
+            metrics,
+            own,
+            control: control.clone(),
+        };
+        let router = routes::agent::router(state, hosts(&config), config.body_bytes_max);
+        Ok(RunningApi {
+            addr,
+            postgres_addr: None,
+            flight_addr: None,
+            otlp: Arc::default(),
+            control,
+            stop: CancellationToken::new(),
+            servers: vec![serve_http(api, router, connections)],
+        })
+    }
+}
+
+fn hosts(config: &ApiConfig) -> HostPolicy {
+    HostPolicy {
+        loopback_only: config.listen.ip().is_loopback(),
+        allowed: config.allowed_hosts.clone(),
     }
 }
 

@@ -85,5 +85,5 @@ pub use problem::{PROBLEMS_MAX, Place, Problem, Problems, Severity};
 pub use read::{read, read_at};
 pub use schema::{schema, secret_paths};
 pub use secret::{MASK, Secret};
-pub use show::{Masking, SecretPath, show};
+pub use show::{Masking, SecretPath, masked, plain, show};
 pub use tree::{Entry, Node, Origin, Value};

@@ -8,6 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 use mimalloc::MiMalloc;
 
+use crate::pprof::heap;
+
 /// Blocks of this size and more come from the C library.
 const LARGE_BYTES: usize = 16 << 10;
 /// Freed pages of small blocks go back to the system after this long, in milliseconds: the next generation of the memtable
@@ -33,55 +35,90 @@ fn is_large(bytes: usize) -> bool {
 }
 
 // SAFETY: both allocators keep the contract, and the size alone, which a caller gives back with the block, says from
-// which of them a block is.
+// which of them a block is. The heap profile looks at addresses and sizes only.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are handed on, here and below.
-        unsafe {
-            match is_large(layout.size()) {
-                true => System.alloc(layout),
-                false => MiMalloc.alloc(layout),
-            }
-        }
+        told(unsafe { allocate(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe {
+        let block = unsafe {
             match is_large(layout.size()) {
                 true => System.alloc_zeroed(layout),
                 false => MiMalloc.alloc_zeroed(layout),
             }
-        }
+        };
+        told(block, layout.size())
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe {
-            match is_large(layout.size()) {
-                true => System.dealloc(block, layout),
-                false => MiMalloc.dealloc(block, layout),
-            }
+        if heap::is_on() {
+            heap::freed(block);
         }
+        // SAFETY: as above.
+        unsafe { free(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        if heap::is_on() {
+            heap::freed(block);
+        }
         // SAFETY: as above; a block that changes allocators is copied into a new one and freed by the one it is from.
-        unsafe {
+        let moved = unsafe {
             match (is_large(layout.size()), is_large(bytes)) {
                 (true, true) => System.realloc(block, layout, bytes),
                 (false, false) => MiMalloc.realloc(block, layout, bytes),
                 _ => {
-                    let moved = self.alloc(Layout::from_size_align_unchecked(bytes, layout.align()));
+                    let moved = allocate(Layout::from_size_align_unchecked(bytes, layout.align()));
                     if !moved.is_null() {
                         std::ptr::copy_nonoverlapping(block, moved, layout.size().min(bytes));
-                        self.dealloc(block, layout);
+                        free(block, layout);
                     }
                     moved
                 }
             }
+        };
+        told(moved, bytes)
+    }
+}
+
+/// # Safety
+///
+/// That of [`GlobalAlloc::alloc`].
+#[inline(always)]
+unsafe fn allocate(layout: Layout) -> *mut u8 {
+    // SAFETY: what the caller promises.
+    unsafe {
+        match is_large(layout.size()) {
+            true => System.alloc(layout),
+            false => MiMalloc.alloc(layout),
         }
     }
+}
+
+/// # Safety
+///
+/// That of [`GlobalAlloc::dealloc`].
+#[inline(always)]
+unsafe fn free(block: *mut u8, layout: Layout) {
+    // SAFETY: what the caller promises.
+    unsafe {
+        match is_large(layout.size()) {
+            true => System.dealloc(block, layout),
+            false => MiMalloc.dealloc(block, layout),
+        }
+    }
+}
+
+/// The block, of which the heap profile has been told if there is one.
+#[inline(always)]
+fn told(block: *mut u8, bytes: usize) -> *mut u8 {
+    if heap::is_on() && !block.is_null() {
+        heap::allocated(block, bytes);
+    }
+    block
 }
 
 /// Sets options. To be called before there are threads.

@@ -61,17 +61,17 @@ impl Client {
     /// A data directory that nobody else has open.
     pub(crate) async fn offline(settings: &Settings, tenant: TenantId) -> Result<Self, Failure> {
         crate::commands::require_directory(settings)?;
-        let budgets = server::budgets(settings);
+        let budgets = server::budgets(&settings.memory);
         let store = StoreConfig {
             // Asking changes nothing: the log is left to the server that will open the directory next.
             read_only: true,
             ..settings.store_config(budgets.store)
         };
         let (store, _) = Store::open(store).await.map_err(|error| match error {
-            StoreError::Locked { .. } => server::store_failed(&error).hint(format!(
+            StoreError::Locked { .. } => crate::kept::store_failed(&error).hint(format!(
                 "or ask the running server instead, with --url {URL_DEFAULT}"
             )),
-            error => server::store_failed(&error),
+            error => crate::kept::store_failed(&error),
         })?;
         let engine = QueryEngine::new(store.clone(), server::query_config(settings), budgets.query)
             .map_err(|error| Failure::from_error(&error))?;
@@ -133,7 +133,7 @@ impl Client {
             .store
             .shutdown()
             .await
-            .map_err(|error| server::store_failed(&error))
+            .map_err(|error| crate::kept::store_failed(&error))
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::config::file::{FileStorage, HealthCheck, Sections};
+use crate::config::file::{FileStorage, HealthCheck, Pprof, Sections, Zpages};
 use crate::sink::StoreSink;
 
 /// The name of the exporter that is the embedded store.
@@ -151,6 +151,8 @@ pub(crate) fn schema() -> Json {
                 [
                     ("health_check", cupola_config::schema::<HealthCheck>()),
                     ("file_storage", cupola_config::schema::<FileStorage>()),
+                    ("zpages", cupola_config::schema::<Zpages>()),
+                    ("pprof", cupola_config::schema::<Pprof>()),
                 ]
                 .into_iter()
                 .chain(registry.extensions.iter().map(|kind| (kind.name, kind.schema()))),

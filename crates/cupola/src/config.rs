@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupola_api::ApiConfig;
+use cupola_api::{ApiConfig, HealthConfig};
 use cupola_config::units::ByteSize;
 use cupola_config::{ComponentId, Endpoint, Node, Problems};
 use cupola_pipeline::graph::Plan;
@@ -26,6 +26,7 @@ use cupola_store::{RetentionRule, StoreConfig};
 use cupola_telemetry::TenantId;
 use cupola_telemetry::memory::MemoryBudget;
 
+use crate::components;
 use crate::failure::Failure;
 use file::{File, LogEncoding};
 pub(crate) use flags::{LogFlags, OptionalEndpoint, ServeFlags};
@@ -34,6 +35,8 @@ use query::QuerySettings;
 
 pub(crate) const OTLP_GRPC_PORT: u16 = 4317;
 pub(crate) const OTLP_HTTP_PORT: u16 = 4318;
+const ZPAGES_PORT: u16 = 55679;
+const PPROF_PORT: u16 = 1777;
 pub(crate) const DATA_DIRECTORY: &str = "cupola-data";
 /// Below it: queues, dead letters and fall-back files of pipelines.
 pub(crate) const PIPELINE_DIRECTORY: &str = "pipeline";
@@ -60,10 +63,17 @@ pub(crate) struct Settings {
     /// Directories of `file_storage` extensions.
     pub(crate) storage: BTreeMap<ComponentId, PathBuf>,
     pub(crate) api: ApiConfig,
-    pub(crate) health: Option<SocketAddr>,
+    pub(crate) health: Option<HealthConfig>,
+    pub(crate) zpages: Option<ZpagesSettings>,
+    pub(crate) pprof: Option<PprofSettings>,
+    /// Extensions in use, by their names.
+    pub(crate) extensions: Vec<String>,
     pub(crate) memory: MemoryPlan,
     pub(crate) query: QuerySettings,
+    /// Where Cupola's own telemetry is kept, if it is.
     pub(crate) own_tenant: Option<TenantId>,
+    /// Whether something is to be kept here: by a pipeline, or because own telemetry was asked for.
+    pub(crate) opens_store: bool,
     pub(crate) log: LogSettings,
     /// What is odd about the configuration, though not wrong.
     pub(crate) warnings: Vec<String>,
@@ -75,6 +85,18 @@ pub(crate) struct Settings {
 pub(crate) struct LogSettings {
     pub(crate) filter: String,
     pub(crate) encoding: LogEncoding,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ZpagesSettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) expvar: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PprofSettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) save_to_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -116,8 +138,15 @@ impl Settings {
         let plan = pipelines::plan(&tree, &mut problems);
         document.settle(problems)?;
         let telemetry = file.service.telemetry;
+        let plan = plan.unwrap_or_default();
+        let own_is_asked_for =
+            flags.own_telemetry.is_some() || telemetry.enabled.is_some() || telemetry.tenant.is_some();
         let own_tenant = own_tenant(flags, telemetry.enabled, telemetry.tenant)?;
-        let health = file.extensions.health_check.unwrap_or_default();
+        // Alone, what is kept without being asked for is no reason to have a store.
+        let opens_store = has_store(&plan) || (own_is_asked_for && own_tenant.is_some());
+        let own_tenant = own_tenant.filter(|_| opens_store);
+        let extensions = file.extensions;
+        let health = extensions.health_check.unwrap_or_default();
         let settings = Settings {
             directory: flags
                 .data_dir
@@ -131,23 +160,22 @@ impl Settings {
             object_store_options: file.store.object_store_options.clone().into_iter().collect(),
             store: store_settings(flags, file.store, own_tenant.as_ref())?,
             tree,
-            plan: Arc::new(plan.unwrap_or_default()),
-            storage: storage(file.extensions.file_storage),
+            plan: Arc::new(plan),
+            storage: storage(extensions.file_storage),
             warnings: document
                 .warnings
                 .iter()
                 .map(|problem| document.render(problem))
                 .collect(),
             api: api_settings(flags, file.api),
-            health: optional(
-                flags.health,
-                health.endpoint,
-                health.enabled,
-                cupola_api::HEALTH_PORT,
-            ),
+            health: health_config(flags, health)?,
+            zpages: extensions.zpages.map(zpages),
+            pprof: extensions.pprof.map(pprof),
+            extensions: extensions.names,
             memory: MemoryPlan::new(limit),
             query: QuerySettings::resolve(file.query)?,
             own_tenant,
+            opens_store,
             log: LogSettings {
                 filter: log
                     .log
@@ -165,10 +193,16 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Whether a pipeline keeps what it takes here.
+    pub(crate) fn has_store(&self) -> bool {
+        has_store(&self.plan)
+    }
+
     /// The store's configuration, drawing on `memory`.
     pub(crate) fn store_config(&self, memory: MemoryBudget) -> StoreConfig {
         let mut config = StoreConfig::new(&self.directory);
         let given = &self.store;
+        config.other_entries = vec![PIPELINE_DIRECTORY.to_owned()];
         config.object_store_url.clone_from(&self.object_store_url);
         // The later ones count: what is written down goes before what the environment says.
         config.object_store_options = provider_options(std::env::vars_os());
@@ -200,6 +234,11 @@ impl Settings {
     pub(crate) fn show(&self) -> String {
         show::yaml(self)
     }
+}
+
+/// Whether a pipeline has the exporter `store`: those that none has are not in a plan.
+fn has_store(plan: &Plan) -> bool {
+    plan.exporters.keys().any(|id| id.kind() == components::STORE)
 }
 
 /// Credentials and the like in the variables that a provider's own tools read, as options of the object store.
@@ -255,6 +294,35 @@ fn storage(extensions: BTreeMap<ComponentId, file::FileStorage>) -> BTreeMap<Com
         .into_iter()
         .map(|(id, storage)| (id, directory(storage)))
         .collect()
+}
+
+fn health_config(flags: &ServeFlags, file: file::HealthCheck) -> Result<Option<HealthConfig>, Failure> {
+    if let Some(path) = file.path.as_deref().filter(|path| !path.starts_with('/')) {
+        return Err(Failure::usage(format!(
+            "extensions.health_check.path is `{path}`, which is no path"
+        ))
+        .hint(format!("write for example /{path}")));
+    }
+    let listen = optional(flags.health, file.endpoint, file.enabled, cupola_api::HEALTH_PORT);
+    Ok(listen.map(|listen| HealthConfig {
+        listen,
+        path: file.path,
+        healthy_body: file.response_body.healthy.filter(|body| !body.is_empty()),
+    }))
+}
+
+fn zpages(file: file::Zpages) -> ZpagesSettings {
+    ZpagesSettings {
+        listen: file.endpoint.unwrap_or(Endpoint::loopback(ZPAGES_PORT)).0,
+        expvar: file.expvar.enabled,
+    }
+}
+
+fn pprof(file: file::Pprof) -> PprofSettings {
+    PprofSettings {
+        listen: file.endpoint.unwrap_or(Endpoint::loopback(PPROF_PORT)).0,
+        save_to_file: file.save_to_file,
+    }
 }
 
 fn api_settings(flags: &ServeFlags, file: file::ApiSection) -> ApiConfig {
@@ -326,7 +394,7 @@ mod tests {
         assert_eq!(endpoint(&settings, "grpc").as_deref(), Some("127.0.0.1:4317"));
         assert_eq!(endpoint(&settings, "http").as_deref(), Some("127.0.0.1:4318"));
         assert_eq!(settings.api.listen, Endpoint::loopback(4300).0);
-        assert_eq!(settings.health, Some(Endpoint::loopback(13133).0));
+        assert_eq!(settings.health.unwrap().listen, Endpoint::loopback(13133).0);
         assert_eq!(settings.directory, PathBuf::from("cupola-data"));
         assert_eq!(settings.own_tenant.unwrap().as_str(), "cupola");
     }

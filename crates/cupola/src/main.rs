@@ -7,10 +7,14 @@ mod client;
 mod commands;
 mod components;
 mod config;
+mod diagnostics;
 mod failure;
+mod health;
+mod kept;
 mod logging;
 mod output;
 mod own;
+mod pprof;
 mod readiness;
 mod reload;
 mod server;
@@ -18,6 +22,7 @@ mod signals;
 mod sink;
 mod terminal;
 mod watch;
+mod zpages;
 
 use std::process::ExitCode;
 

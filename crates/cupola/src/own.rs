@@ -1,4 +1,5 @@
-//! Cupola's own telemetry: its logs, spans and metrics, kept in its own store under a tenant of its own.
+//! Cupola's own telemetry: its logs, spans and metrics, kept in its own store under a tenant of its own, and samples of its
+//! spans for whoever looks at them in the process.
 //!
 //! Never about itself in a loop: what happens while own telemetry is stored is not recorded, nor are spans about the own
 //! tenant alone (a flush of own metrics, say), and routine work of the store is logged to stderr only. Everything here is
@@ -7,8 +8,10 @@
 mod layer;
 mod metrics;
 mod recorder;
+pub(crate) mod samples;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cupola_telemetry::TenantId;
@@ -17,6 +20,7 @@ use tracing::{Level, Metadata};
 pub(crate) use layer::OwnLayer;
 pub(crate) use metrics::Vitals;
 pub(crate) use recorder::{Collected, Recorder};
+pub(crate) use samples::SpanSamples;
 
 /// Items that may wait to be stored; more are dropped and counted.
 const QUEUE_ITEMS_MAX: usize = 4_096;
@@ -68,6 +72,8 @@ pub(crate) struct OwnSpan {
     start: u64,
     end: u64,
     failed: bool,
+    /// It goes to the store, as well as to the samples where there are some.
+    is_stored: bool,
     attributes: Attributes,
 }
 
@@ -80,20 +86,36 @@ pub(crate) fn is_kept(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() || !metadata.target().starts_with("cupola_store") || *metadata.level() <= Level::WARN
 }
 
-/// The layer that collects for the own tenant, and the end from which the recorder takes; neither where own telemetry is
-/// off.
-pub(crate) fn channel(own_tenant: Option<&TenantId>) -> (Option<OwnLayer>, Option<Collected>) {
+/// The ends at which own telemetry comes out, for the server.
+#[derive(Default)]
+pub(crate) struct OwnTelemetry {
+    /// From which the recorder takes what is stored.
+    pub(crate) collected: Option<Collected>,
+    /// Samples of spans, for whoever looks.
+    pub(crate) samples: Option<Arc<SpanSamples>>,
+}
+
+/// The layer that collects for the own tenant and for samples, and where it comes out; no layer where neither is wanted.
+pub(crate) fn channel(own_tenant: Option<&TenantId>, sampled: bool) -> (Option<OwnLayer>, OwnTelemetry) {
+    let samples = sampled.then(Arc::<SpanSamples>::default);
     let Some(own_tenant) = own_tenant else {
-        return (None, None);
+        let layer = samples.clone().map(OwnLayer::sampling);
+        return (
+            layer,
+            OwnTelemetry {
+                collected: None,
+                samples,
+            },
+        );
     };
     let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE_ITEMS_MAX);
-    let counts = std::sync::Arc::new(layer::Counts::default());
-    let layer = OwnLayer::new(sender, counts.clone(), own_tenant);
-    let collected = Collected {
+    let counts = Arc::new(layer::Counts::default());
+    let layer = OwnLayer::new(sender, counts.clone(), own_tenant, samples.clone());
+    let collected = Some(Collected {
         items: receiver,
         counts,
-    };
-    (Some(layer), Some(collected))
+    });
+    (Some(layer), OwnTelemetry { collected, samples })
 }
 
 pub(crate) fn now_unix_nano() -> u64 {

@@ -16,22 +16,24 @@ const LOG_FAILING: &str = "the write-ahead log cannot be written; its disk may b
 /// Keeps `/ready` true to the store until it is told to end.
 pub(crate) struct ReadinessWatch {
     readiness: Readiness,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl ReadinessWatch {
-    /// Ready from now on, as long as the log can be written.
-    pub(crate) fn start(readiness: Readiness, store: Store) -> Self {
+    /// Ready from now on, as long as the log can be written, if there is one.
+    pub(crate) fn start(readiness: Readiness, store: Option<Store>) -> Self {
         readiness.set_ready();
-        let task = tokio::spawn(watch(readiness.clone(), store));
+        let task = store.map(|store| tokio::spawn(watch(readiness.clone(), store)));
         ReadinessWatch { readiness, task }
     }
 
     /// Not ready any more, whatever becomes of the log.
     pub(crate) async fn end(self, why: &str) {
-        self.task.abort();
-        // Cut off or not: afterwards it says nothing any more.
-        let _ = self.task.await;
+        if let Some(task) = self.task {
+            task.abort();
+            // Cut off or not: afterwards it says nothing any more.
+            let _ = task.await;
+        }
         self.readiness.set_not_ready(why);
     }
 }

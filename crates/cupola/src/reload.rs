@@ -46,7 +46,8 @@ const SILENCE_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct Reloader {
     sources: Sources,
-    store: Store,
+    /// None if there was nothing to keep at the start.
+    store: Option<Store>,
     pipelines: Arc<Pipelines>,
     /// The sections that only a restart can change, as they were at the start.
     lasting: Node,
@@ -60,7 +61,7 @@ impl Reloader {
     pub(crate) fn new(
         sources: Sources,
         settings: &Settings,
-        store: Store,
+        store: Option<Store>,
         pipelines: Arc<Pipelines>,
     ) -> Arc<Self> {
         let seen = Mutex::new(contents(&sources.paths));
@@ -79,7 +80,13 @@ impl Reloader {
         let _changing = self.changing.lock().await;
         *self.seen.lock() = contents(&self.sources.paths);
         let settings = self.sources.settings()?;
-        let plan = server::plan(&settings, &self.store)?;
+        if self.store.is_none() && settings.has_store() {
+            return Err(Failure::usage(
+                "the exporter `store` cannot be added to a pipeline while Cupola runs without a store",
+            )
+            .hint("start Cupola again with this configuration; until then what ran before goes on running"));
+        }
+        let plan = server::plan(&settings, self.store.as_ref())?;
         let reloaded = self.pipelines.reload(plan).await.map_err(|error| match &error {
             ReloadError::Refused(refused) => {
                 server::pipelines_failed(refused, &settings).hint("what ran before goes on running")
@@ -93,6 +100,12 @@ impl Reloader {
         if lasting(&settings.tree) != self.lasting {
             warnings.push(
                 "sections beside the pipelines have changed since the start: they hold after a restart"
+                    .to_owned(),
+            );
+        }
+        if self.store.is_some() && !settings.opens_store {
+            warnings.push(
+                "no pipeline has the exporter `store` any more: what was kept can be queried until the next start"
                     .to_owned(),
             );
         }

@@ -10,15 +10,18 @@ use cupola_pipeline::graph::context::MemoryProbe;
 use cupola_pipeline::graph::{Context, Extensions, Pipelines, Plan, StartError as PipelineError};
 use cupola_pipeline::ottl::SystemEnv;
 use cupola_query::{QueryConfig, QueryEngine};
-use cupola_store::{RecoveryReport, Store, StoreError};
+use cupola_store::Store;
 use cupola_telemetry::memory::MemoryBudget;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, field};
 
 use crate::components::registry;
-use crate::config::{PIPELINE_DIRECTORY, Settings, memory};
+use crate::config::memory::{self, MemoryPlan};
+use crate::config::{PIPELINE_DIRECTORY, Settings};
+use crate::diagnostics::Diagnostics;
 use crate::failure::Failure;
-use crate::own::{Recorder, Vitals};
+use crate::health::PipelineHealth;
+use crate::kept::Kept;
+use crate::own::{OwnTelemetry, Recorder, Vitals};
 use crate::readiness::ReadinessWatch;
 use crate::reload::{Reloader, Sources};
 use crate::watch::{self, MemoryState};
@@ -26,10 +29,11 @@ use crate::watch::{self, MemoryState};
 /// Everything that runs.
 pub(crate) struct Server {
     pub(crate) addresses: Addresses,
-    store: Store,
+    kept: Kept,
     api: RunningApi,
     pipelines: Arc<Pipelines>,
     health: Option<RunningHealth>,
+    diagnostics: Diagnostics,
     readiness: Option<ReadinessWatch>,
     recorder: Option<Recorder>,
     stop: CancellationToken,
@@ -44,6 +48,8 @@ pub(crate) struct Addresses {
     pub(crate) postgres: Option<SocketAddr>,
     pub(crate) flight_sql: Option<SocketAddr>,
     pub(crate) health: Option<SocketAddr>,
+    pub(crate) zpages: Option<SocketAddr>,
+    pub(crate) pprof: Option<SocketAddr>,
 }
 
 /// Budgets made from the plan.
@@ -55,13 +61,10 @@ pub(crate) struct Budgets {
 
 impl Server {
     /// Starts everything. Health answers first, so that a long recovery shows as "alive, not ready".
-    pub(crate) async fn start(
-        settings: &Settings,
-        own: Option<crate::own::Collected>,
-    ) -> Result<Server, Failure> {
-        let health = match settings.health {
-            Some(address) => Some(
-                HealthServer::start(address)
+    pub(crate) async fn start(settings: &Settings, own: OwnTelemetry) -> Result<Server, Failure> {
+        let health = match &settings.health {
+            Some(config) => Some(
+                HealthServer::start(config.clone())
                     .await
                     .map_err(|error| start_failed(&error, settings))?,
             ),
@@ -70,32 +73,42 @@ impl Server {
         if let Some(health) = &health {
             health.readiness.set_not_ready("opening the store");
         }
-        let budgets = budgets(settings);
+        let plan = match settings.opens_store {
+            true => settings.memory,
+            false => settings.memory.without_store(),
+        };
+        let budgets = budgets(&plan);
         let memory = Arc::new(MemoryState::default());
         let vitals = Arc::new(Vitals::new(
             settings.memory.limit,
             memory.clone(),
-            vec![
-                ("ingest", budgets.ingest.clone()),
-                ("store", budgets.store.clone()),
-                ("query", budgets.query.clone()),
-            ],
-            own.as_ref().map(|collected| collected.counts.clone()),
+            budgets.named(settings.opens_store),
+            own.collected.as_ref().map(|collected| collected.counts.clone()),
         ));
         if let Some(health) = &health {
             vitals.set_health(health.connections.clone());
         }
-        let (store, recovery) = recover(settings, budgets.store.clone()).await?;
-        report_recovery(&recovery);
-        vitals.set_store(store.clone());
-        match start_around(settings, &store, &budgets, &vitals).await {
+        let diagnostics = Diagnostics::start(settings, own.samples, &vitals).await?;
+        let kept = Kept::open(settings, budgets.store.clone()).await?;
+        let store = kept.store().cloned();
+        if let Some(store) = &store {
+            vitals.set_store(store.clone());
+        }
+        match start_around(settings, store.as_ref(), &budgets, &vitals).await {
             Ok((api, pipelines)) => {
-                let recorder = match (&settings.own_tenant, own) {
-                    (Some(tenant), Some(collected)) => {
+                let recorder = match (&store, &settings.own_tenant, own.collected) {
+                    (Some(store), Some(tenant), Some(collected)) => {
                         Some(Recorder::start(store.clone(), tenant.clone(), collected, vitals))
                     }
                     _ => None,
                 };
+                diagnostics.set_pipelines(pipelines.clone());
+                if let Some(health) = &health {
+                    health.set_source(Arc::new(PipelineHealth {
+                        pipelines: pipelines.clone(),
+                        extensions: settings.extensions.clone(),
+                    }));
+                }
                 let stop = CancellationToken::new();
                 tokio::spawn(watch::watch(
                     settings.memory.limit,
@@ -105,7 +118,7 @@ impl Server {
                 ));
                 let readiness = health
                     .as_ref()
-                    .map(|health| ReadinessWatch::start(health.readiness.clone(), store.clone()));
+                    .map(|health| ReadinessWatch::start(health.readiness.clone(), store));
                 let addresses = Addresses {
                     api: api.addr,
                     otlp_grpc: otlp_address(&pipelines, "grpc"),
@@ -113,13 +126,16 @@ impl Server {
                     postgres: api.postgres_addr,
                     flight_sql: api.flight_addr,
                     health: health.as_ref().map(|health| health.addr),
+                    zpages: diagnostics.zpages(),
+                    pprof: diagnostics.pprof(),
                 };
                 Ok(Server {
                     addresses,
-                    store,
+                    kept,
                     api,
                     pipelines,
                     health,
+                    diagnostics,
                     readiness,
                     recorder,
                     stop,
@@ -127,7 +143,7 @@ impl Server {
             }
             Err(failure) => {
                 // The reason why it did not start matters more than a store that did not close.
-                let _ = store.shutdown().await;
+                let _ = kept.close().await;
                 Err(failure)
             }
         }
@@ -135,7 +151,12 @@ impl Server {
 
     /// Lets the configuration be read again: on request, on a signal, and when its files change.
     pub(crate) fn reloader(&self, sources: Sources, settings: &Settings) -> Arc<Reloader> {
-        let reloader = Reloader::new(sources, settings, self.store.clone(), self.pipelines.clone());
+        let reloader = Reloader::new(
+            sources,
+            settings,
+            self.kept.store().cloned(),
+            self.pipelines.clone(),
+        );
         self.api.set_control(reloader.clone());
         reloader
     }
@@ -151,10 +172,11 @@ impl Server {
             recorder.shutdown().await;
         }
         self.stop.cancel();
-        let closed = self.store.shutdown().await;
+        let closed = self.kept.close().await;
         if let Some(health) = self.health {
             health.shutdown().await;
         }
+        self.diagnostics.shutdown().await;
         closed.map_err(|error| {
             Failure::new("the last flush failed")
                 .caused_by(&error)
@@ -163,9 +185,19 @@ impl Server {
     }
 }
 
-pub(crate) fn budgets(settings: &Settings) -> Budgets {
+impl Budgets {
+    /// Those that are drawn on, for metrics.
+    fn named(&self, with_store: bool) -> Vec<(&'static str, MemoryBudget)> {
+        let mut named = vec![("ingest", self.ingest.clone())];
+        if with_store {
+            named.extend([("store", self.store.clone()), ("query", self.query.clone())]);
+        }
+        named
+    }
+}
+
+pub(crate) fn budgets(plan: &MemoryPlan) -> Budgets {
     let bytes = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
-    let plan = &settings.memory;
     let shared = MemoryBudget::new(bytes(plan.shared));
     Budgets {
         ingest: MemoryBudget::new(bytes(plan.ingest)),
@@ -176,16 +208,20 @@ pub(crate) fn budgets(settings: &Settings) -> Budgets {
 
 async fn start_around(
     settings: &Settings,
-    store: &Store,
+    store: Option<&Store>,
     budgets: &Budgets,
     vitals: &Arc<Vitals>,
 ) -> Result<(RunningApi, Arc<Pipelines>), Failure> {
-    let engine = QueryEngine::new(store.clone(), query_config(settings), budgets.query.clone())
-        .map_err(|error| Failure::from_error(&error))?;
-    vitals.set_queries(engine.clone());
-    let api = ApiServer::start(settings.api.clone(), engine, store.clone(), vitals.clone())
-        .await
-        .map_err(|error| start_failed(&error, settings))?;
+    let api = match store {
+        Some(store) => {
+            let engine = QueryEngine::new(store.clone(), query_config(settings), budgets.query.clone())
+                .map_err(|error| Failure::from_error(&error))?;
+            vitals.set_queries(engine.clone());
+            ApiServer::start(settings.api.clone(), engine, store.clone(), vitals.clone()).await
+        }
+        None => ApiServer::start_without_store(settings.api.clone(), vitals.clone()).await,
+    };
+    let api = api.map_err(|error| start_failed(&error, settings))?;
     let plan = plan(settings, store)?;
     let started = Pipelines::start(plan, context(settings, budgets)).await;
     let pipelines = Arc::new(started.map_err(|error| pipelines_failed(&error, settings))?);
@@ -198,10 +234,10 @@ async fn start_around(
     Ok((api, pipelines))
 }
 
-/// The pipelines of settings, with this store.
-pub(crate) fn plan(settings: &Settings, store: &Store) -> Result<Plan, Failure> {
+/// The pipelines of settings, with this store if there is one.
+pub(crate) fn plan(settings: &Settings, store: Option<&Store>) -> Result<Plan, Failure> {
     let mut problems = Problems::new();
-    Plan::read(&settings.tree, &registry(Some(store.clone())), &mut problems)
+    Plan::read(&settings.tree, &registry(store.cloned()), &mut problems)
         // They were read when the settings were, so that this does not happen.
         .ok_or_else(|| {
             Failure::usage(format!(
@@ -267,87 +303,7 @@ pub(crate) fn query_config(settings: &Settings) -> QueryConfig {
     config
 }
 
-/// Opens the store, within a span that says what was recovered.
-async fn recover(settings: &Settings, memory: MemoryBudget) -> Result<(Store, RecoveryReport), Failure> {
-    let span = tracing::info_span!(
-        "store.recovery",
-        cupola.batches = field::Empty,
-        cupola.items = field::Empty,
-        cupola.journal_files = field::Empty,
-        cupola.segments = field::Empty,
-        error.type = field::Empty,
-    );
-    let opened = open_store(settings, memory).instrument(span.clone()).await;
-    match &opened {
-        Ok((_, report)) => {
-            span.record("cupola.batches", report.replayed_batches);
-            span.record("cupola.items", report.replayed_items);
-            span.record("cupola.journal_files", report.journal_files);
-            span.record("cupola.segments", report.segments);
-        }
-        Err(_) => {
-            // The fallback of the semantic conventions; what it was is said at the end of the process.
-            span.record("error.type", "_OTHER");
-        }
-    }
-    opened
-}
-
-/// Opens the store, or says what is in the way.
-async fn open_store(settings: &Settings, memory: MemoryBudget) -> Result<(Store, RecoveryReport), Failure> {
-    Store::open(settings.store_config(memory))
-        .await
-        .map_err(|error| store_failed(&error))
-}
-
-/// A failure of the store with what can be done about it.
-pub(crate) fn store_failed(error: &StoreError) -> Failure {
-    let failure = Failure::from_error(error);
-    match error {
-        StoreError::Locked { .. } => failure.hint("choose another directory with --data-dir"),
-        StoreError::OtherObjects { .. } => failure
-            .hint("give what `serve` is given: --object-store-url, or --config with store.object_store_url")
-            .hint("moved on purpose, with `data` and `manifest`? write the new place into the file FORMAT"),
-        StoreError::NewerFormat { .. } => {
-            failure.hint("start it with the version that wrote it, or a newer one")
-        }
-        StoreError::Corrupt { .. } => {
-            failure.hint("`cupola doctor --data-dir DIR --repair` repairs what can be")
-        }
-        StoreError::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::StorageFull => {
-                failure.hint("make room on the disk; nothing acknowledged is lost")
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                failure.hint("choose a directory you may write with --data-dir, or run as its owner")
-            }
-            _ => failure,
-        },
-        _ => failure,
-    }
-}
-
-fn report_recovery(report: &RecoveryReport) {
-    if report.replayed_batches > 0 || report.torn_bytes > 0 {
-        tracing::info!(
-            batches = report.replayed_batches,
-            items = report.replayed_items,
-            torn_bytes = report.torn_bytes,
-            "recovered what the last run had not flushed"
-        );
-    }
-    for damaged in &report.damaged {
-        tracing::error!(
-            file = damaged.file,
-            offset = damaged.offset,
-            bytes = damaged.bytes,
-            reason = damaged.reason,
-            "a record of the write-ahead log is damaged and was skipped"
-        );
-    }
-}
-
-fn start_failed(error: &StartError, settings: &Settings) -> Failure {
+pub(crate) fn start_failed(error: &StartError, settings: &Settings) -> Failure {
     match error {
         StartError::Bind { addr, source, .. } => {
             bind_hints(Failure::from_error(error), *addr, source, settings)
@@ -376,19 +332,22 @@ fn bind_hints(
         std::io::ErrorKind::AddrInUse => failure
             .hint("another process uses this port: another Cupola, or an OpenTelemetry Collector?")
             .hint(match settings.has_address_flags {
-                true => format!("stop it, or choose another port with {flag} 127.0.0.1:PORT"),
+                true => format!("stop it, or choose another port with {flag}127.0.0.1:PORT"),
                 false => "stop it, or take any free ports with --free-ports".to_owned(),
             }),
         std::io::ErrorKind::PermissionDenied => failure.hint(format!(
-            "ports below 1024 need a privilege; choose a higher one with {flag}"
+            "ports below 1024 need a privilege; choose a higher one with {}",
+            flag.trim_end()
         )),
         std::io::ErrorKind::AddrNotAvailable => failure.hint(format!(
-            "this machine does not have that address; choose another with {flag}"
+            "this machine does not have that address; choose another with {}",
+            flag.trim_end()
         )),
         _ => failure,
     }
 }
 
+/// By what an address is given, up to the address itself.
 fn flag_of(address: SocketAddr, settings: &Settings) -> &'static str {
     let otlp = |protocol: &str| {
         let listens = settings
@@ -402,17 +361,25 @@ fn flag_of(address: SocketAddr, settings: &Settings) -> &'static str {
             .next()
     };
     let flags = [
-        (otlp("grpc"), "--otlp-grpc"),
-        (otlp("http"), "--otlp-http"),
-        (Some(settings.api.listen), "--api"),
-        (settings.api.postgres_listen, "--postgres"),
-        (settings.api.flight_listen, "--flight-sql"),
-        (settings.health, "--health"),
+        (otlp("grpc"), "--otlp-grpc "),
+        (otlp("http"), "--otlp-http "),
+        (Some(settings.api.listen), "--api "),
+        (settings.api.postgres_listen, "--postgres "),
+        (settings.api.flight_listen, "--flight-sql "),
+        (settings.health.as_ref().map(|health| health.listen), "--health "),
+        (
+            settings.zpages.as_ref().map(|pages| pages.listen),
+            "extensions.zpages.endpoint: ",
+        ),
+        (
+            settings.pprof.as_ref().map(|pprof| pprof.listen),
+            "extensions.pprof.endpoint: ",
+        ),
     ];
     flags
         .into_iter()
         .find(|(of, _)| *of == Some(address))
-        .map_or("a flag", |(_, flag)| flag)
+        .map_or("a flag ", |(_, flag)| flag)
 }
 
 #[cfg(test)]

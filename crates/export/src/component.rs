@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use cupola_telemetry::Batch;
 
-use crate::Sink;
+use crate::{Condition, Sink};
 
 /// A processor, a connector or an exporter. Its settings are checked before it is made, and it is ready as soon as it is.
 ///
@@ -34,6 +34,11 @@ pub trait Component: Sink {
     /// Whether a batch given to it now would get somewhere soon. What does not know says yes.
     fn is_healthy(&self) -> bool {
         true
+    }
+
+    /// How it is, for health checks. What does not know says nothing.
+    fn condition(&self) -> Condition {
+        Condition::default()
     }
 
     /// Adds what is counted, for a metrics page. The labels that say which component this is are added by whoever asks.

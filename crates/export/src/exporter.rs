@@ -33,7 +33,7 @@ use crate::queue::{Delivery, Load, QueueConfig, SendingQueue, SettingError, When
 use crate::rate_limit::{RateLimitConfig, RateLimiter, RuntimeClock, WhenLimited};
 use crate::retry::{RetryConfig, time_span};
 use crate::spool::{SpoolError, blocking};
-use crate::{Accepted, Component, Sample, SendError, Sink};
+use crate::{Accepted, Component, Condition, Sample, SendError, Sink, Trouble};
 
 /// What every exporter can be told beside what is its own. The first three keys are the Collector's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -470,6 +470,25 @@ impl Component for Exporter {
         let core = &self.core;
         let full = core.queue.as_ref().is_some_and(|queue| queue.gate().is_full());
         !full && !core.health.is_lost() && core.sink.is_healthy()
+    }
+
+    fn condition(&self) -> Condition {
+        let core = &self.core;
+        let gate = core.queue.as_ref().map(SendingQueue::gate);
+        let full = gate.filter(|gate| gate.is_full()).map(|gate| Trouble {
+            reason: format!(
+                "the queue is full: it holds {} of {}",
+                gate.size(),
+                gate.capacity()
+            ),
+            since: None,
+            recoverable: true,
+        });
+        let queue = Condition {
+            failing: full,
+            ..Condition::default()
+        };
+        core.health.condition().or(queue).or(core.sink.condition())
     }
 
     fn collect(&self, samples: &mut Vec<Sample>) {

@@ -16,7 +16,7 @@ use cupola_telemetry::Batch;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{Accepted, Component, Sample, SendError, Sink};
+use crate::{Accepted, Component, Condition, Sample, SendError, Sink};
 
 /// The levels and how they fare.
 pub struct Failover {
@@ -148,6 +148,12 @@ impl Sink for Failover {
 impl Component for Failover {
     fn is_healthy(&self) -> bool {
         self.levels.iter().any(|level| level.sink.is_healthy())
+    }
+
+    /// That of the first level: batches that go elsewhere are safe, but not where they belong.
+    fn condition(&self) -> Condition {
+        let first = self.levels.first();
+        first.map(|level| level.sink.condition()).unwrap_or_default()
     }
 
     fn collect(&self, samples: &mut Vec<Sample>) {

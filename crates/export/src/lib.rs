@@ -6,6 +6,7 @@
 
 pub mod auth;
 mod component;
+mod condition;
 pub mod dead_letter;
 pub mod debug;
 pub mod elasticsearch;
@@ -39,5 +40,6 @@ pub mod spool;
 pub mod tls;
 
 pub use component::{Component, Sample};
+pub use condition::{Condition, Trouble};
 pub use exporter::{DeliveryConfig, Exporter, ExporterError};
 pub use sink::{Accepted, SendError, Sink};

@@ -319,6 +319,10 @@ impl Component for RateLimit {
         self.next.is_healthy()
     }
 
+    fn condition(&self) -> crate::Condition {
+        self.next.condition()
+    }
+
     fn collect(&self, samples: &mut Vec<Sample>) {
         samples.push(Sample::count(
             "cupola_rate_limit_waited_items",

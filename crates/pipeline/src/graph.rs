@@ -28,4 +28,4 @@ pub use context::{Context, Extensions};
 pub use id::PipelineId;
 pub use kinds::{BuildError, Receiver, Registry, SignalSinks};
 pub use plan::Plan;
-pub use running::{Pipelines, ReloadError, StartError};
+pub use running::{Counts, Pipelines, ReloadError, Role, RunningPart, RunningPipeline, StartError};

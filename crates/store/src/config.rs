@@ -28,6 +28,8 @@ pub struct StoreConfig {
     pub object_store_url: Option<String>,
     /// Options of the object store by the names `object_store` knows (`aws_access_key_id`, `aws_endpoint`, …).
     pub object_store_options: Vec<(String, String)>,
+    /// Names in the data directory that are of whoever opens the store: one that holds nothing else is as good as empty.
+    pub other_entries: Vec<String>,
     /// For asking a directory that a server will open again: nothing is taken, flushed, merged or removed, and the log stays
     /// as it is.
     pub read_only: bool,
@@ -71,6 +73,7 @@ impl StoreConfig {
             directory: directory.into(),
             object_store_url: None,
             object_store_options: Vec::new(),
+            other_entries: Vec::new(),
             read_only: false,
             memory: MemoryBudget::new(MEMORY_BYTES_DEFAULT),
             flush_bytes_max: 128 << 20,

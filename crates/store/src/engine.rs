@@ -38,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub(crate) use background::Background;
+pub use directory::HeldDirectory;
 pub(crate) use directory::{DataDirectory, require_format};
 pub(crate) use open::{open, open_objects};
 pub(crate) use orphans::{Orphan, find_orphans};

@@ -31,6 +31,7 @@ mod version;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{CompactionConfig, MEMORY_BYTES_DEFAULT, RetainedSignal, RetentionRule, StoreConfig};
+pub use engine::HeldDirectory;
 pub use error::{AppendError, StoreError};
 pub use journal::{JOURNAL_DIRECTORY, JOURNAL_FORMAT};
 pub use report::{

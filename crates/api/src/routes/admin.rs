@@ -1,5 +1,7 @@
 //! `/api/v1/admin`: removing data, and flush and compaction on request. Refuses a deletion that names nothing.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
@@ -10,6 +12,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::control::Control;
 use crate::error::{ApiError, ErrorBody};
 use crate::query_string::instant_or_age;
 use crate::state::AppState;
@@ -132,7 +135,12 @@ pub(super) struct ReloadAnswer {
         (status = 422, description = "The files are not valid, or cannot be started; the message says why", body = ErrorBody),
         (status = 503, description = "The server is still starting", body = ErrorBody)))]
 pub(super) async fn reload(State(state): State<AppState>) -> Result<Json<ReloadAnswer>, ApiError> {
-    let Some(control) = state.control.get() else {
+    reload_by(&state.control).await
+}
+
+/// Asks the program around, once it says how.
+pub(super) async fn reload_by(control: &OnceLock<Arc<dyn Control>>) -> Result<Json<ReloadAnswer>, ApiError> {
+    let Some(control) = control.get() else {
         return Err(ApiError::overloaded("the server is still starting", None));
     };
     // By itself: a client that goes away must not leave a change half done.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cupola_api::{ApiConfig, HealthServer};
+use cupola_api::{ApiConfig, HealthConfig, HealthServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -115,7 +115,9 @@ async fn whoever_says_nothing_or_half_of_it_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_to_the_health_checks_are_counted() {
-    let health = HealthServer::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let health = HealthServer::start(HealthConfig::new("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
     let mut socket = TcpStream::connect(health.addr).await.unwrap();
     socket
         .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")

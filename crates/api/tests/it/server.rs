@@ -1,12 +1,14 @@
 //! The server itself: health, metrics, the page, and what every answer has for safety's sake.
 
-use cupola_api::{HealthServer, PROMETHEUS_CONTENT_TYPE};
+use cupola_api::{HealthConfig, HealthServer, PROMETHEUS_CONTENT_TYPE};
 
 use crate::support::{Server, reply};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_comes_first_and_ready_when_it_is() {
-    let health = HealthServer::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let health = HealthServer::start(HealthConfig::new("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let get = |path: &str| reply(http.get(format!("http://{}{path}", health.addr)));
     assert_eq!(get("/").await.ok()["status"], "Server available");

@@ -33,10 +33,10 @@ pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, mut file: Fil
     let (directory, _temporary) = directory(arguments)?;
     let mut settings = Settings::resolve(&flags(arguments, directory), log, file)?;
     settings.has_address_flags = false;
-    let (layer, collected) = own::channel(settings.own_tenant.as_ref());
+    let (layer, own) = own::channel(settings.own_tenant.as_ref(), settings.zpages.is_some());
     logging::start(&settings.log, layer)?;
     let server = tokio::select! {
-        started = Server::start(&settings, collected) => started?,
+        started = Server::start(&settings, own) => started?,
         _ = signals.asked() => return Ok(()),
     };
     let started = tokio::select! {

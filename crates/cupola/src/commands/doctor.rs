@@ -9,7 +9,7 @@ use crate::cli::DoctorArguments;
 use crate::config::file::File;
 use crate::config::{LogFlags, ServeFlags};
 use crate::failure::Failure;
-use crate::{logging, output, server};
+use crate::{logging, output};
 
 pub(crate) async fn run(arguments: &DoctorArguments, log: &LogFlags, file: File) -> Result<(), Failure> {
     let flags = ServeFlags {
@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: &DoctorArguments, log: &LogFlags, file: File)
             // Another directory would be another question.
             StoreError::Locked { .. } => Failure::from_error(&error)
                 .hint("stop the server first: only a directory that nobody uses can be checked"),
-            error => server::store_failed(&error),
+            error => crate::kept::store_failed(&error),
         })?;
     if arguments.json {
         let json = serde_json::to_string_pretty(&report)

@@ -23,10 +23,10 @@ pub(crate) async fn run(flags: &ServeFlags, log: &LogFlags, paths: &[PathBuf]) -
     };
     let settings = &sources.settings()?;
     let mut signals = StopSignals::listen()?;
-    let (layer, collected) = own::channel(settings.own_tenant.as_ref());
+    let (layer, own) = own::channel(settings.own_tenant.as_ref(), settings.zpages.is_some());
     logging::start(&settings.log, layer)?;
     let server = tokio::select! {
-        started = Server::start(settings, collected) => started?,
+        started = Server::start(settings, own) => started?,
         // Asked to stop while still recovering: nothing was received yet, so there is nothing to drain.
         name = signals.asked() => {
             tracing::info!(signal = name, "stopped before serving");
@@ -59,14 +59,20 @@ fn announce(addresses: &Addresses, settings: &Settings) {
     let shown = |address: Option<std::net::SocketAddr>| {
         address.map_or("off".to_owned(), |address| address.to_string())
     };
+    let page = match settings.opens_store {
+        true => format!("http://{}/", addresses.api),
+        false => "off".to_owned(),
+    };
     tracing::info!(
-        page = format!("http://{}/", addresses.api),
+        page,
         api = %addresses.api,
         otlp_grpc = shown(addresses.otlp_grpc),
         otlp_http = shown(addresses.otlp_http),
         postgres = shown(addresses.postgres),
         flight_sql = shown(addresses.flight_sql),
         health = shown(addresses.health),
+        zpages = shown(addresses.zpages),
+        pprof = shown(addresses.pprof),
         data = %settings.directory.display(),
         memory_limit_bytes = settings.memory.limit,
         version = env!("CARGO_PKG_VERSION"),

@@ -66,7 +66,18 @@ fn listeners(settings: &Settings) -> Result<(), Failure> {
         ("the API", Some(settings.api.listen)),
         ("the PostgreSQL protocol", settings.api.postgres_listen),
         ("Arrow Flight SQL", settings.api.flight_listen),
-        ("the health checks", settings.health),
+        (
+            "the health checks",
+            settings.health.as_ref().map(|health| health.listen),
+        ),
+        (
+            "the extension zpages",
+            settings.zpages.as_ref().map(|pages| pages.listen),
+        ),
+        (
+            "the extension pprof",
+            settings.pprof.as_ref().map(|pprof| pprof.listen),
+        ),
     ];
     let receivers = settings.plan.receivers.iter().flat_map(|(id, receiver)| {
         let listens = receiver.settings.listens();
@@ -125,6 +136,12 @@ mod tests {
                 "the receiver otlp (http) and the API",
             ),
             ("api: {postgres: {endpoint: 4302}}", "Arrow Flight SQL"),
+            (
+                "extensions: {health_check: {path: health}}",
+                "extensions.health_check.path",
+            ),
+            ("extensions: {pprof: {endpoint: 4300}}", "the extension pprof"),
+            ("extensions: {zpages: {endpoint: 13133}}", "the extension zpages"),
         ] {
             let failure = refused(text).unwrap_or_else(|| panic!("{text} is taken"));
             assert!(failure.contains(named), "{text}: {failure}");

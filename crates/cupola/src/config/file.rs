@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
-use cupola_config::{ComponentId, Endpoint, Node, Place, Problem, Problems};
+use cupola_config::{ComponentId, Endpoint, Entry, Node, Place, Problem, Problems};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -97,15 +97,18 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<File, Failure> {
 pub(crate) struct Extensions {
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) file_storage: BTreeMap<ComponentId, FileStorage>,
+    pub(crate) zpages: Option<Zpages>,
+    pub(crate) pprof: Option<Pprof>,
+    /// All that are in use, by their names.
+    pub(crate) names: Vec<String>,
 }
 
-/// Extensions of the Collector for whoever debugs it.
-const DEBUGGING: [&str; 2] = ["pprof", "zpages"];
-const EXTENSIONS: [&str; 2] = ["health_check", "file_storage"];
+const EXTENSIONS: [&str; 4] = ["health_check", "file_storage", "zpages", "pprof"];
 
 impl Extensions {
     fn read(root: &Node, problems: &mut Problems) -> Extensions {
         let mut read = Extensions::default();
+        check_listed(root, problems);
         let Some(section) = root.get("extensions").filter(|node| !node.is_null()) else {
             return read;
         };
@@ -126,6 +129,10 @@ impl Extensions {
                     continue;
                 }
             };
+            if !is_listed(root, &id, entry, problems) {
+                continue;
+            }
+            read.names.push(entry.key.to_string());
             match id.kind() {
                 "health_check" => read.health_check = below(&at, &entry.value, problems),
                 "file_storage" => {
@@ -133,17 +140,57 @@ impl Extensions {
                         read.file_storage.insert(id, storage);
                     }
                 }
-                // Nothing depends on them, so that a file that brings them along can be used.
-                kind if DEBUGGING.contains(&kind) => {
-                    let message = format!("Cupola has no extension `{kind}` yet: nothing will listen there");
-                    problems.push(Problem::warning(entry.place.clone(), at, message));
-                }
+                "zpages" => read.zpages = below(&at, &entry.value, problems),
+                "pprof" => read.pprof = below(&at, &entry.value, problems),
                 // Authenticators.
                 kind if components::is_of_pipelines(kind) => {}
                 kind => problems.push(unknown_extension(kind, &at, &entry.place)),
             }
         }
         read
+    }
+}
+
+/// Extensions that open the process to whoever looks into it, which nobody needs by accident.
+const ONLY_IF_LISTED: [&str; 2] = ["zpages", "pprof"];
+
+/// What `service.extensions` lists; nothing where a section is enough.
+fn listed(root: &Node) -> Option<&Node> {
+    root.at(&["service", "extensions"])
+        .filter(|node| node.is_sequence())
+}
+
+/// Whether an extension is in use, which one that is not listed is told about.
+fn is_listed(root: &Node, id: &ComponentId, entry: &Entry, problems: &mut Problems) -> bool {
+    let Some(list) = listed(root) else { return true };
+    let names = list.items().iter().filter_map(Node::text);
+    if names
+        .filter_map(|name| name.parse().ok())
+        .any(|other: ComponentId| other == *id)
+    {
+        return true;
+    }
+    let started = !ONLY_IF_LISTED.contains(&id.kind());
+    let message = match started {
+        true => "it is not in `service.extensions`, and holds all the same",
+        false => "it is not in `service.extensions`, and so is not started",
+    };
+    let problem = Problem::warning(entry.place.clone(), format!("extensions.{}", entry.key), message);
+    problems.push(problem.hint(format!("add `{id}` to the list, or remove the section")));
+    started
+}
+
+/// Whatever is listed must be there; the health checks are in any case.
+fn check_listed(root: &Node, problems: &mut Problems) {
+    for item in listed(root).map(Node::items).unwrap_or_default() {
+        let Some(name) = item.text() else { continue };
+        let is_there =
+            name.split('/').next() == Some("health_check") || root.at(&["extensions", name]).is_some();
+        if !is_there {
+            let message = format!("there is no extension `{name}` in `extensions`");
+            let problem = Problem::error(item.place().clone(), "service.extensions", message);
+            problems.push(problem.hint(format!("add `{name}:` there, or remove it from the list")));
+        }
     }
 }
 
@@ -176,8 +223,56 @@ fn below<T: serde::de::DeserializeOwned>(at: &str, node: &Node, problems: &mut P
 pub(crate) struct HealthCheck {
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) enabled: Option<bool>,
-    /// Read so that files may have it: every path of the listener is answered.
+    /// Where it is said that the process lives, besides `/`.
     pub(crate) path: Option<String>,
+    pub(crate) response_body: ResponseBody,
+    /// Read so that files may have it: how each exporter is, is at `/health`.
+    pub(crate) check_collector_pipeline: CheckPipeline,
+}
+
+/// What is said there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ResponseBody {
+    pub(crate) healthy: Option<String>,
+    /// Read so that files may have it: a process that answers lives.
+    pub(crate) unhealthy: Option<String>,
+}
+
+/// The Collector counts failures of exporters with it, which its own documentation advises against.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CheckPipeline {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) interval: Option<TimeSpan>,
+    pub(crate) exporter_failure_threshold: Option<u32>,
+}
+
+/// Pages that show what the process does.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Zpages {
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) expvar: Expvar,
+}
+
+/// The page `/debug/expvarz`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Expvar {
+    pub(crate) enabled: bool,
+}
+
+/// Profiles of the process.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pprof {
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Where the processor profile of the whole run goes.
+    pub(crate) save_to_file: Option<PathBuf>,
+    /// Of the Go runtime: there is nothing of the kind here.
+    pub(crate) block_profile_fraction: Option<i64>,
+    pub(crate) mutex_profile_fraction: Option<i64>,
 }
 
 /// Where queues that survive are kept.
@@ -336,7 +431,7 @@ pub(crate) struct QuerySection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ServiceSection {
     pub(crate) telemetry: Telemetry,
-    /// Extensions are started where they are given settings; the list is read so that files may have it.
+    /// Read with the extensions.
     pub(crate) extensions: Vec<String>,
     pub(crate) pipelines: Passed,
 }
@@ -396,6 +491,31 @@ mod tests {
         assert!(file.extensions.health_check.is_some());
         assert_eq!(file.extensions.file_storage.len(), 1);
         assert_eq!(file.memory.limit, Some(MemoryLimit::Percent(25.0)));
+    }
+
+    #[test]
+    fn a_list_of_extensions_says_which_are_started() {
+        let sections = "extensions: {health_check: , zpages: , pprof: {endpoint: ':1'}}\n";
+        let all = File::parse(sections).unwrap();
+        assert!(all.extensions.zpages.is_some() && all.extensions.pprof.is_some());
+        assert!(all.document.warnings.is_empty());
+        let some = File::parse(&format!("{sections}service: {{extensions: [pprof]}}\n")).unwrap();
+        assert!(some.extensions.zpages.is_none() && some.extensions.pprof.is_some());
+        assert!(some.extensions.health_check.is_some());
+        assert_eq!(some.extensions.names, ["health_check", "pprof"]);
+        let warned: Vec<&str> = some
+            .document
+            .warnings
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
+        assert_eq!(warned, ["extensions.health_check", "extensions.zpages"]);
+        let missing = File::parse("service: {extensions: [health_check, zpages]}\n").unwrap_err();
+        let told = missing.details().join("\n");
+        assert!(
+            told.contains("`zpages`") && !told.contains("`health_check`"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -38,6 +38,17 @@ impl MemoryPlan {
             query: part(35),
         }
     }
+
+    /// The same where nothing is kept and nobody asks: all but the rest is for what is being received and handed on.
+    pub(crate) fn without_store(self) -> Self {
+        MemoryPlan {
+            ingest: self.limit / 100 * 65,
+            shared: 0,
+            store: 0,
+            query: 0,
+            ..self
+        }
+    }
 }
 
 /// Bytes that `limit` means on this machine.

@@ -13,12 +13,25 @@ use cupola_config::{Entry, Masking, Node};
 pub(crate) fn yaml(settings: &Settings) -> String {
     let mut text = pipelines(settings);
     text.push_str("extensions:\n");
-    listener(&mut text, "health_check", settings.health);
+    listener(
+        &mut text,
+        "health_check",
+        settings.health.as_ref().map(|health| health.listen),
+    );
+    if let Some(health) = &settings.health {
+        if let Some(path) = &health.path {
+            let _ = writeln!(text, "    path: {}", quoted(path));
+        }
+        if let Some(body) = &health.healthy_body {
+            let _ = writeln!(text, "    response_body: {{healthy: {}}}", quoted(body));
+        }
+    }
     for (id, directory) in &settings.storage {
         let directory = quoted(&directory.to_string_lossy());
         let _ = write!(text, "  {id}:\n    directory: {directory}\n");
     }
     authenticators(&mut text, settings);
+    diagnostics(&mut text, settings);
     store(&mut text, settings);
     let _ = write!(text, "api:\n  endpoint: {}\n", settings.api.listen);
     listener(&mut text, "postgres", settings.api.postgres_listen);
@@ -74,6 +87,19 @@ fn authenticators(text: &mut String, settings: &Settings) {
     // The section has been begun with those of the binary.
     for line in masked.lines().skip(1) {
         let _ = writeln!(text, "{line}");
+    }
+}
+
+fn diagnostics(text: &mut String, settings: &Settings) {
+    if let Some(pages) = &settings.zpages {
+        listener(text, "zpages", Some(pages.listen));
+        let _ = writeln!(text, "    expvar: {{enabled: {}}}", pages.expvar);
+    }
+    if let Some(pprof) = &settings.pprof {
+        listener(text, "pprof", Some(pprof.listen));
+        if let Some(path) = &pprof.save_to_file {
+            let _ = writeln!(text, "    save_to_file: {}", quoted(&path.to_string_lossy()));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{Attributes, Item, OwnLog, OwnSpan, STORING, Value, now_unix_nano};
+use super::{Attributes, Item, OwnLog, OwnSpan, STORING, SpanSamples, Value, now_unix_nano};
 
 /// Root spans of one name kept in one second; their children are kept with them. By name, so that a busy receiver leaves
 /// room for what happens seldom. Names are those in the source, and so are few.
@@ -41,27 +41,60 @@ pub(crate) struct Counts {
 }
 
 pub(crate) struct OwnLayer {
-    sender: Sender<Item>,
+    /// To the recorder, where own telemetry is stored.
+    sender: Option<Sender<Item>>,
     counts: Arc<Counts>,
+    /// Empty, and so that of nobody, where own telemetry is not stored.
     own_tenant: String,
+    /// Where every span is counted, however many there are.
+    samples: Option<Arc<SpanSamples>>,
     /// By the name of root spans: the second in which they are counted, and how many there were.
     roots: Mutex<HashMap<&'static str, (u64, u64)>>,
 }
 
 impl OwnLayer {
-    pub(super) fn new(sender: Sender<Item>, counts: Arc<Counts>, own_tenant: &TenantId) -> Self {
+    pub(super) fn new(
+        sender: Sender<Item>,
+        counts: Arc<Counts>,
+        own_tenant: &TenantId,
+        samples: Option<Arc<SpanSamples>>,
+    ) -> Self {
         OwnLayer {
-            sender,
+            sender: Some(sender),
             counts,
             own_tenant: own_tenant.as_str().to_owned(),
+            samples,
+            roots: Mutex::default(),
+        }
+    }
+
+    /// One that stores nothing.
+    pub(super) fn sampling(samples: Arc<SpanSamples>) -> Self {
+        OwnLayer {
+            sender: None,
+            counts: Arc::default(),
+            own_tenant: String::new(),
+            samples: Some(samples),
             roots: Mutex::default(),
         }
     }
 
     fn push(&self, item: Item) {
-        if self.sender.try_send(item).is_err() {
+        let Some(sender) = &self.sender else { return };
+        if sender.try_send(item).is_err() {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a span is one to store; `None` if it is not even to be sampled: what is within a span that was left out is
+    /// left out too.
+    fn is_stored(&self, is_root: bool, parent: Option<bool>, name: &'static str, now: u64) -> Option<bool> {
+        let stored = match parent {
+            Some(stored) => stored,
+            None if is_root => self.sender.is_some() && self.admits_root(name, now),
+            None => return None,
+        };
+        (stored || self.samples.is_some()).then_some(stored)
     }
 
     fn admits_root(&self, name: &'static str, now: u64) -> bool {
@@ -90,9 +123,12 @@ impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for OwnLayer {
             return;
         }
         let Some(span) = context.span(id) else { return };
-        let parent = span
-            .parent()
-            .and_then(|parent| parent.extensions().get::<OwnSpan>().map(|parent| parent.ids));
+        let parent = span.parent().and_then(|parent| {
+            let extensions = parent.extensions();
+            extensions
+                .get::<OwnSpan>()
+                .map(|parent| (parent.ids, parent.is_stored))
+        });
         let start = now_unix_nano();
         let metadata = span.metadata();
         let mut fields = Fields::default();
@@ -100,24 +136,30 @@ impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for OwnLayer {
         if self.is_about_own_tenant(&fields) {
             return;
         }
-        // A child of a span that was not kept is not kept either.
-        if parent.is_none() && (span.parent().is_some() || !self.admits_root(metadata.name(), start)) {
+        let is_root = span.parent().is_none();
+        let of_parent = parent.map(|(_, is_stored)| is_stored);
+        let Some(is_stored) = self.is_stored(is_root, of_parent, metadata.name(), start) else {
             return;
-        }
-        span.extensions_mut().insert(OwnSpan {
+        };
+        let own = OwnSpan {
             ids: (
-                parent.map_or_else(rand::random, |(trace, _)| trace),
+                parent.map_or_else(rand::random, |((trace, _), _)| trace),
                 rand::random(),
             ),
-            parent: parent.map(|(_, span)| span),
+            parent: parent.map(|((_, span), _)| span),
             name: fields.name.map_or(Cow::Borrowed(metadata.name()), Cow::Owned),
             kind: fields.kind,
             target: metadata.target(),
             start,
             end: start,
             failed: fields.failed,
+            is_stored,
             attributes: fields.attributes,
-        });
+        };
+        if let Some(samples) = &self.samples {
+            samples.begun(&own);
+        }
+        span.extensions_mut().insert(own);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
@@ -140,15 +182,19 @@ impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for OwnLayer {
         if is_storing() || (of_store && self.counts.failing.load(Ordering::Relaxed)) {
             return;
         }
-        let mut fields = Fields::default();
-        event.record(&mut fields);
         let mut ids = None;
         if let Some(span) = context.event_span(event)
             && let Some(own) = span.extensions_mut().get_mut::<OwnSpan>()
         {
             own.failed |= *metadata.level() == Level::ERROR;
-            ids = Some(own.ids);
+            // A log of a span that is not stored would lead nowhere.
+            ids = own.is_stored.then_some(own.ids);
         }
+        if self.sender.is_none() {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
         self.push(Item::Log(OwnLog {
             time: now_unix_nano(),
             level: *metadata.level(),
@@ -164,7 +210,12 @@ impl<S: Subscriber + for<'lookup> LookupSpan<'lookup>> Layer<S> for OwnLayer {
         let own = span.extensions_mut().remove::<OwnSpan>();
         if let Some(mut own) = own {
             own.end = now_unix_nano();
-            self.push(Item::Span(own));
+            if let Some(samples) = &self.samples {
+                samples.ended(&own);
+            }
+            if own.is_stored {
+                self.push(Item::Span(own));
+            }
         }
     }
 }
@@ -255,8 +306,8 @@ mod tests {
 
     fn record(work: impl FnOnce()) -> Vec<Item> {
         let own = TenantId::parse("own").unwrap();
-        let (layer, collected) = channel(Some(&own));
-        let (layer, mut collected) = (layer.unwrap(), collected.unwrap());
+        let (layer, telemetry) = channel(Some(&own), false);
+        let (layer, mut collected) = (layer.unwrap(), telemetry.collected.unwrap());
         let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter_fn(is_kept)));
         tracing::subscriber::with_default(subscriber, work);
         std::iter::from_fn(|| collected.items.try_recv().ok()).collect()
@@ -304,6 +355,33 @@ mod tests {
             "{}",
             items.len()
         );
+    }
+
+    #[test]
+    fn samples_count_every_span_whatever_is_stored() {
+        let own = TenantId::parse("own").unwrap();
+        for tenant in [Some(&own), None] {
+            let (layer, telemetry) = channel(tenant, true);
+            let layer = layer.unwrap().with_filter(filter_fn(is_kept));
+            let subscriber = tracing_subscriber::registry().with(layer);
+            tracing::subscriber::with_default(subscriber, || {
+                for _ in 0..500 {
+                    let _outer = tracing::info_span!("outer").entered();
+                    drop(tracing::info_span!("inner", error.type = "broken"));
+                }
+            });
+            let summary = telemetry.samples.unwrap().summary();
+            let counted = |name: &str| {
+                let of = summary.iter().find(|of| of.name == name).unwrap();
+                (of.running, of.latency.iter().sum::<u64>(), of.errors)
+            };
+            assert_eq!((counted("outer"), counted("inner")), ((0, 500, 0), (0, 0, 500)));
+            let stored = std::iter::successors(telemetry.collected, |_| None)
+                .map(|mut collected| std::iter::from_fn(|| collected.items.try_recv().ok()).count())
+                .sum::<usize>();
+            assert_eq!(stored > 0, tenant.is_some());
+            assert!(stored <= 4 * ROOTS_PER_SECOND_MAX as usize, "{stored}");
+        }
     }
 
     #[test]

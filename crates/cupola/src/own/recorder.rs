@@ -328,6 +328,7 @@ mod tests {
             start: now_unix_nano(),
             end: now_unix_nano(),
             failed: false,
+            is_stored: true,
             attributes: Vec::new(),
         })
     }

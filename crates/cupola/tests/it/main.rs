@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod agent;
 mod commands;
 mod configuration;
 mod crash;
@@ -10,11 +11,13 @@ mod disk_full;
 mod failures;
 mod fixture;
 mod generate;
+mod health;
 mod ledger;
 mod offline;
 mod output;
 mod own_telemetry;
 mod pipelines;
+mod pprof;
 mod query;
 mod reader;
 mod readiness;
@@ -22,3 +25,4 @@ mod retention;
 mod serve;
 mod support;
 mod tail;
+mod zpages;

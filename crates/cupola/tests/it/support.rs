@@ -60,6 +60,8 @@ pub(crate) struct Server {
     pub(crate) otlp_http: String,
     pub(crate) otlp_grpc: String,
     pub(crate) health: String,
+    /// The line that says that it is ready, with all addresses.
+    pub(crate) ready: Value,
     lines: Arc<Mutex<Vec<String>>>,
     pub(crate) http: reqwest::Client,
     grpc: OtlpSink,
@@ -145,6 +147,7 @@ impl Server {
             otlp_http: url("otlp_http"),
             otlp_grpc: url("otlp_grpc"),
             health: url("health"),
+            ready: addresses.clone(),
             lines,
             http: reqwest::Client::builder()
                 .timeout(PATIENCE)
@@ -153,6 +156,18 @@ impl Server {
                 .unwrap(),
             grpc: OtlpSink::new(grpc).unwrap(),
         })
+    }
+
+    /// Where something is, by its name in the line that says that the server is ready.
+    pub(crate) fn url(&self, name: &str, path: &str) -> String {
+        let address = self.ready[name].as_str().unwrap();
+        format!("http://{address}{path}")
+    }
+
+    /// Status and text of a page.
+    pub(crate) async fn page(&self, name: &str, path: &str) -> (u16, String) {
+        let response = self.http.get(self.url(name, path)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -4,13 +4,14 @@
 //! with its own batch so that no single batch decides. The first success lets all go on at once. So a dead destination is
 //! asked rarely, whatever the number of consumers, and a living one is noticed soon.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::retry::RetryConfig;
+use crate::{Condition, Trouble};
 
 /// Failures in a row after which a destination counts as failing.
 const FAILURES_UNTIL_DOWN: u32 = 3;
@@ -39,6 +40,10 @@ struct State {
     /// Consumers take turns.
     parked: bool,
     next_attempt: Instant,
+    /// For health checks: what failed last, when it was said that the destination fails, and when that ended.
+    last_error: Option<Trouble>,
+    down_since: Option<SystemTime>,
+    recovered: Option<SystemTime>,
 }
 
 /// The right to make one attempt.
@@ -57,6 +62,9 @@ impl Health {
                 down: false,
                 parked: false,
                 next_attempt: Instant::now(),
+                last_error: None,
+                down_since: None,
+                recovered: None,
             }),
             turn: Semaphore::new(1),
             recovered: Notify::new(),
@@ -69,6 +77,20 @@ impl Health {
 
     pub(super) fn is_parked(&self) -> bool {
         self.state.lock().parked
+    }
+
+    /// Failing as soon as that is said in the log, with what was answered last.
+    pub(super) fn condition(&self) -> Condition {
+        let state = self.state.lock();
+        let failing = state.last_error.as_ref().filter(|_| state.down);
+        Condition {
+            failing: failing.map(|last| Trouble {
+                since: state.down_since,
+                ..last.clone()
+            }),
+            recovered: state.recovered,
+            last_error: state.last_error.clone(),
+        }
     }
 
     /// Failing, and for long.
@@ -118,6 +140,13 @@ impl Health {
             down: false,
             parked: false,
             next_attempt: Instant::now(),
+            last_error: state.last_error.take(),
+            down_since: None,
+            recovered: if was_down {
+                Some(SystemTime::now())
+            } else {
+                state.recovered
+            },
         };
         drop(state);
         self.recovered.notify_waiters();
@@ -144,6 +173,10 @@ impl Health {
             .min(PROBE_INTERVAL_MAX);
         let begins = state.failures >= FAILURES_UNTIL_DOWN && !state.down;
         state.down |= begins;
+        state.last_error = Some(Trouble::new(reason, retryable));
+        if begins {
+            state.down_since = Some(SystemTime::now());
+        }
         // Who refuses for good is there, and waiting does not help.
         let parked = state.down && retryable && self.retry.enabled;
         let freed = state.parked && !parked;

@@ -138,6 +138,41 @@ async fn a_dead_destination_is_asked_rarely_and_a_living_one_noticed_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn its_condition_says_what_fails_that_it_recovered_and_that_the_queue_is_full() {
+    let sink = Arc::new(Told::default());
+    let mut config = DeliveryConfig::default();
+    config.retry_on_failure.max_elapsed_time = Duration::ZERO;
+    let exporter = start(&sink, config.clone(), None).await;
+    assert_eq!(exporter.condition(), Condition::default());
+    sink.behave(down());
+    exporter.send(batch(1)).await.unwrap();
+    until(|| exporter.condition().failing.is_some()).await;
+    let failing = exporter.condition();
+    let trouble = failing.failing.unwrap();
+    assert!(trouble.reason.contains("down") && trouble.recoverable && trouble.since.is_some());
+    assert_eq!(failing.recovered, None);
+    sink.behave(Behaviour::Takes);
+    until(|| exporter.condition().failing.is_none()).await;
+    let recovered = exporter.condition();
+    assert!(recovered.recovered.is_some());
+    assert!(
+        recovered.last_error.unwrap().reason.contains("down"),
+        "it is still known"
+    );
+    exporter.shutdown().await;
+
+    config.sending_queue.queue_size = ByteSize(2);
+    config.sending_queue.num_consumers = 1;
+    config.timeout = Duration::ZERO;
+    sink.behave(Behaviour::Hangs);
+    let exporter = start(&sink, config, None).await;
+    while exporter.send(batch(2)).await.is_ok() {}
+    let reason = exporter.condition().failing.unwrap().reason;
+    assert_eq!(reason, "the queue is full: it holds 2 of 2");
+    exporter.kill();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wish_to_wait_is_obeyed() {
     let sink = Arc::new(Told::default());
     sink.behave(Behaviour::Refuses(SendError::Retryable {

@@ -126,6 +126,7 @@ http_receiver!(
     HostMetricsReceiver,
     RunningHostMetrics,
     |_| Vec::new(),
+    |_| Vec::new(),
     |_| Vec::new()
 );
 http_receiver!(

@@ -4,6 +4,7 @@
 //! data, so that nothing is taken in that could not be passed on.
 
 mod collect;
+mod describe;
 mod edges;
 mod make;
 mod reload;
@@ -26,6 +27,8 @@ use super::station::Station;
 use crate::auth::Authenticators;
 use edges::Edges;
 
+pub use super::station::Counts;
+pub use describe::{Role, RunningPart, RunningPipeline};
 pub use reload::{ReloadError, Reloaded};
 
 /// Pipelines could not be started.

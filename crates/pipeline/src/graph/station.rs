@@ -1,12 +1,13 @@
-//! A component at its place in the graph, with what flows into it counted.
+//! A component at its place in the graph, with what flows into it counted and what it answers watched.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_export::{Accepted, Component, Condition, Sample, SendError, Sink, Trouble};
 use cupola_telemetry::{Batch, Signal};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Counts what comes in, by signal.
@@ -18,6 +19,9 @@ pub(crate) struct Station {
     begun: Instant,
     /// Seconds after the beginning when something came in last, plus one; zero if nothing ever did.
     last_input: AtomicU64,
+    /// The last answer was a refusal for now: looked at for each batch, so that a good answer after a good one takes no lock.
+    refusing: AtomicBool,
+    answers: Mutex<Condition>,
 }
 
 impl Station {
@@ -29,6 +33,8 @@ impl Station {
             failed: Default::default(),
             begun: Instant::now(),
             last_input: AtomicU64::new(0),
+            refusing: AtomicBool::new(false),
+            answers: Mutex::default(),
         })
     }
 
@@ -44,6 +50,48 @@ impl Station {
 
     pub(crate) fn incoming(&self, signal: Signal) -> u64 {
         self.incoming[signal as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn counts(&self, signal: Signal) -> Counts {
+        let load = |counts: &[AtomicU64]| counts[signal as usize].load(Ordering::Relaxed);
+        Counts {
+            incoming: load(&self.incoming),
+            refused: load(&self.refused),
+            failed: load(&self.failed),
+        }
+    }
+
+    /// What the component says of itself, and else what it answered last.
+    pub(crate) fn condition(&self) -> Condition {
+        self.component.condition().or(self.answers.lock().clone())
+    }
+
+    fn refused_with(&self, error: &SendError) {
+        let trouble = Trouble::new(error.reason(), error.is_retryable());
+        let mut answers = self.answers.lock();
+        // One that is refused for good says something about the batch, and nothing about the component.
+        if error.is_retryable() {
+            self.refusing.store(true, Ordering::Relaxed);
+            let since = answers
+                .failing
+                .as_ref()
+                .map_or(trouble.since, |failing| failing.since);
+            answers.failing = Some(Trouble {
+                since,
+                ..trouble.clone()
+            });
+        }
+        answers.last_error = Some(trouble);
+    }
+
+    fn taken(&self) {
+        if !self.refusing.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut answers = self.answers.lock();
+        self.refusing.store(false, Ordering::Relaxed);
+        answers.failing = None;
+        answers.recovered = Some(SystemTime::now());
     }
 
     /// What every component counts, and what this one counts of its own.
@@ -67,6 +115,17 @@ impl Station {
     }
 }
 
+/// Items of one signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Handed to the component.
+    pub incoming: u64,
+    /// Refused for now, by it or what follows it.
+    pub refused: u64,
+    /// Refused for good.
+    pub failed: u64,
+}
+
 const INCOMING: &str = "Items handed to the component.";
 const REFUSED: &str = "Items that the component, or what follows it, refused for now.";
 const FAILED: &str = "Items that the component, or what follows it, refused for good.";
@@ -79,6 +138,10 @@ impl Sink for Station {
         self.last_input
             .store(self.begun.elapsed().as_secs() + 1, Ordering::Relaxed);
         let answer = self.component.send(batch).await;
+        match &answer {
+            Ok(_) => self.taken(),
+            Err(error) => self.refused_with(error),
+        }
         match &answer {
             Ok(accepted) if accepted.rejected == 0 => {}
             Ok(accepted) => {

@@ -36,6 +36,31 @@ struct Format {
     objects: Option<String>,
 }
 
+/// A data directory that is this process's as long as this is held.
+#[derive(Clone, Debug)]
+pub struct HeldDirectory {
+    _lock: Arc<dyn Lock>,
+    /// Whether there is a store in it.
+    pub has_store: bool,
+}
+
+impl HeldDirectory {
+    /// Makes the directory if need be and takes it, without a store: for a process that keeps other things there, which no
+    /// second one may touch. Blocks.
+    pub fn take(config: &StoreConfig) -> Result<HeldDirectory, StoreError> {
+        let (file_system, directory) = (config.file_system.as_ref(), &config.directory);
+        refuse_foreign(config)?;
+        file_system
+            .create_directories(directory)
+            .map_err(|source| directory_failed(config, "make the data directory", source))?;
+        let lock = take_lock(config)?;
+        Ok(HeldDirectory {
+            _lock: lock.into(),
+            has_store: file_system.read(&directory.join(FORMAT_FILE)).is_ok(),
+        })
+    }
+}
+
 /// A locked data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDirectory {
@@ -203,7 +228,9 @@ fn refuse_foreign(config: &StoreConfig) -> Result<(), StoreError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(directory_failed(config, "list the data directory", source)),
     };
-    let foreign = |entry: &Entry| !BEFORE_FORMAT.contains(&entry.name.as_str());
+    let foreign = |entry: &Entry| {
+        !BEFORE_FORMAT.contains(&entry.name.as_str()) && !config.other_entries.contains(&entry.name)
+    };
     let is_store = entries.iter().any(|entry| entry.name == FORMAT_FILE);
     if is_store || !entries.iter().any(foreign) {
         return Ok(());

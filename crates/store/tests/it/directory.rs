@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cupola_store::io::Disk;
-use cupola_store::{AppendError, Store, StoreConfig, StoreError};
+use cupola_store::{AppendError, HeldDirectory, Store, StoreConfig, StoreError};
 
 use crate::rows::{Stopped, log_numbers, logs, open, quiet};
 use crate::simulated::Simulated;
@@ -259,6 +259,42 @@ async fn each_foreign_entry_by_itself_is_a_reason_to_refuse() {
         let refused = Store::open(config).await.unwrap_err();
         assert!(matches!(refused, StoreError::Foreign { .. }), "{name}: {refused}");
     }
+}
+
+/// A process without a store keeps other things there, and may get a store later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_held_without_a_store_is_nobody_elses_and_can_get_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = quiet(Arc::new(Disk));
+    config.directory = directory.path().join("data");
+    config.other_entries = vec!["pipeline".to_owned()];
+    let held = HeldDirectory::take(&config).unwrap();
+    assert!(!held.has_store);
+    std::fs::create_dir_all(config.directory.join("pipeline/dead-letters")).unwrap();
+    std::fs::write(config.directory.join("pipeline/dead-letters/one"), "mine").unwrap();
+    let refused = HeldDirectory::take(&config).unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    let refused = Store::open(config.clone()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    assert!(
+        !config.directory.join("journal").exists(),
+        "no store has been made"
+    );
+    drop(held);
+    let (store, _) = Store::open(config.clone()).await.unwrap();
+    let refused = HeldDirectory::take(&config).unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    store.shutdown().await.unwrap();
+    drop(store);
+    let held = HeldDirectory::take(&config).unwrap();
+    assert!(held.has_store);
+    drop(held);
+    let elsewhere = tempfile::tempdir().unwrap();
+    foreign(elsewhere.path());
+    config.directory = elsewhere.path().to_owned();
+    let refused = HeldDirectory::take(&config).unwrap_err();
+    assert!(matches!(refused, StoreError::Foreign { .. }), "{refused}");
+    assert!(!elsewhere.path().join("LOCK").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::cli::{FileFormat, GenerateArguments};
 use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
-use crate::{logging, server};
+use crate::logging;
 use cupola_config::units::MemoryLimit;
 
 /// Requests under way at one time.
@@ -86,7 +86,7 @@ impl Destination {
             Destination::Store(store) => store
                 .shutdown()
                 .await
-                .map_err(|error| server::store_failed(&error)),
+                .map_err(|error| crate::kept::store_failed(&error)),
         }
     }
 }
@@ -108,9 +108,9 @@ async fn open_store(
     let memory = MemoryBudget::new(usize::try_from(settings.memory.store).unwrap_or(usize::MAX));
     match Store::open(settings.store_config(memory)).await {
         Ok((store, _)) => Ok(Destination::Store(store)),
-        Err(error @ StoreError::Locked { .. }) => Err(server::store_failed(&error)
+        Err(error @ StoreError::Locked { .. }) => Err(crate::kept::store_failed(&error)
             .hint("or send to the running server instead, with --endpoint http://127.0.0.1:4317")),
-        Err(error) => Err(server::store_failed(&error)),
+        Err(error) => Err(crate::kept::store_failed(&error)),
     }
 }
 

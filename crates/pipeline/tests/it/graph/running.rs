@@ -199,3 +199,59 @@ service:
         ["the connector join has seen nothing for 12 minutes"]
     );
 }
+
+#[tokio::test]
+async fn what_runs_is_described_in_the_order_of_the_data_with_what_fails() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: }
+processors:
+  filter: {logs: {log_record: ['body == \"noise\"']}}
+exporters: {keep/a: , keep/bad: {refuse: true}}
+connectors: {forward: }
+service:
+  pipelines:
+    logs/in: {receivers: [push], processors: [filter], exporters: [forward]}
+    logs/out: {receivers: [forward], exporters: [keep/a]}
+    traces: {receivers: [push], exporters: [keep/bad]}
+",
+    );
+    let pipelines = Pipelines::start(plan, context()).await.unwrap();
+    bench.push("push", logs(&["a", "noise", "b"])).await.unwrap();
+    bench.push("push", span("s")).await.unwrap_err();
+    let described = pipelines.describe();
+    let shown: Vec<String> = described
+        .iter()
+        .map(|pipeline| {
+            let parts = pipeline.parts().map(|part| {
+                let outgoing = part.outgoing.map(|outgoing| format!(">{outgoing}"));
+                format!(
+                    " {} {} {}{}",
+                    part.role.as_str(),
+                    part.id,
+                    part.counts.incoming,
+                    outgoing.unwrap_or_default()
+                )
+            });
+            format!("{}:{}", pipeline.id, parts.collect::<Vec<_>>().join(","))
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "logs/in: receiver push 3, processor filter 3>2, connector forward 2",
+            "logs/out: connector forward 0, exporter keep/a 2",
+            "traces: receiver push 0, exporter keep/bad 1",
+        ]
+    );
+    let bad = &described[2].exporters[0];
+    assert_eq!(bad.counts.refused, 1);
+    let failing = bad.condition.failing.clone().unwrap();
+    assert!(failing.reason.contains("not now") && failing.recoverable && failing.since.is_some());
+    assert!(
+        described[0]
+            .parts()
+            .all(|part| part.condition.failing.is_none() && !part.missing)
+    );
+    pipelines.shutdown().await;
+}
