@@ -122,14 +122,6 @@ http_receiver!(
     |config| vec![("", config.auth.as_ref())]
 );
 http_receiver!(
-    HostMetricsConfig,
-    HostMetricsReceiver,
-    RunningHostMetrics,
-    |_| Vec::new(),
-    |_| Vec::new(),
-    |_| Vec::new()
-);
-http_receiver!(
     JaegerReceiverConfig,
     JaegerReceiver,
     RunningJaeger,
@@ -150,6 +142,39 @@ http_receiver!(
         vec![("protocols.grpc.", grpc), ("protocols.thrift_http.", thrift)]
     }
 );
+
+/// A receiver that fetches by itself: nobody connects to it.
+macro_rules! fetching_receiver {
+    ($config:ty, $receiver:ty, $running:ty) => {
+        impl ReceiverSettings for Http<$config> {
+            fn start(
+                &self,
+                context: Context,
+                sinks: SignalSinks,
+            ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
+                async move {
+                    let started = <$receiver>::start(self.0.clone(), Arc::new(sinks), context.ingest).await;
+                    Ok(Arc::new(started.map_err(BuildError::of)?) as Arc<dyn Receiver>)
+                }
+                .boxed()
+            }
+        }
+
+        #[async_trait]
+        impl Receiver for $running {
+            async fn shutdown(&self) {
+                <$running>::shutdown(self).await;
+            }
+
+            fn collect(&self, samples: &mut Vec<Sample>) {
+                <$running>::collect(self, samples);
+            }
+        }
+    };
+}
+
+fetching_receiver!(PrometheusReceiverConfig, PrometheusReceiver, RunningPrometheus);
+fetching_receiver!(HostMetricsConfig, HostMetricsReceiver, RunningHostMetrics);
 
 pub(super) fn register(registry: &mut Registry) {
     registry.receivers.push(Kind::new::<OtlpSettings>(
@@ -223,32 +248,6 @@ where
 }
 
 struct Http<C>(C);
-
-/// Nobody connects to it.
-impl ReceiverSettings for Http<PrometheusReceiverConfig> {
-    fn start(
-        &self,
-        context: Context,
-        sinks: SignalSinks,
-    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
-        async move {
-            let started = PrometheusReceiver::start(self.0.clone(), Arc::new(sinks), context.ingest).await;
-            Ok(Arc::new(started.map_err(BuildError::of)?) as Arc<dyn Receiver>)
-        }
-        .boxed()
-    }
-}
-
-#[async_trait]
-impl Receiver for RunningPrometheus {
-    async fn shutdown(&self) {
-        RunningPrometheus::shutdown(self).await;
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        RunningPrometheus::collect(self, samples);
-    }
-}
 
 struct Otlp(OtlpSettings);
 
