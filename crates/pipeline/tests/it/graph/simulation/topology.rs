@@ -187,7 +187,7 @@ impl Topology {
             dice.below(100) + 5,
             dice.below(4) + 1,
             dice.below(2000) + 50,
-            [0, 20, 300][dice.below(3) as usize],
+            [0, 40, 300][dice.below(3) as usize],
         );
     }
 
