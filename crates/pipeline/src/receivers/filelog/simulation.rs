@@ -1,10 +1,11 @@
 //! A program that writes, rotates, truncates and deletes against a reader that is stopped, killed and refused, in an order
-//! that a seed decides. Every line must arrive: once as long as the reader is
-//! not started again, in the order of its file.
+//! that a seed decides. Every line must arrive, in the order of its file, and once: again only if the reader was killed
+//! after the sink had taken it and before that was written down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,10 +53,10 @@ struct Simulation {
     // The reader.
     tailer: Option<Tailer>,
     under_way: Option<Made>,
-    /// It was killed, or stopped and started.
-    restarted: bool,
     // What arrived.
     arrived: Vec<String>,
+    /// By line: how often it was taken by the sink right before the reader was killed, which may take it again.
+    unsure: BTreeMap<String, usize>,
 }
 
 impl Simulation {
@@ -78,8 +79,8 @@ impl Simulation {
             written: BTreeMap::new(),
             tailer: None,
             under_way: None,
-            restarted: false,
             arrived: Vec::new(),
+            unsure: BTreeMap::new(),
         }
     }
 
@@ -105,14 +106,22 @@ impl Simulation {
 
     /// For a person who looks for a bug: `FILELOG_SEED=7` tells what happens.
     fn tell(&self, what: &str) {
-        if std::env::var_os("FILELOG_SEED").is_some() {
-            let known = self.tailer.as_ref().map(Tailer::positions);
-            eprintln!(
-                "{what}: line {} of stream {}, {} arrived, {known:?}",
-                self.lines,
-                self.stream,
-                self.arrived.len()
-            );
+        if std::env::var_os("FILELOG_SEED").is_none() {
+            return;
+        }
+        let (line, stream, arrived) = (self.lines, self.stream, self.arrived.len());
+        eprintln!("{what}: line {line} of stream {stream}, {arrived} arrived");
+        for number in 0..=BACKUPS {
+            if let Ok(metadata) = self.path(number).metadata() {
+                eprintln!(
+                    "    backup {number}: inode {}, {} bytes",
+                    metadata.ino(),
+                    metadata.len()
+                );
+            }
+        }
+        for known in self.tailer.iter().flat_map(Tailer::describe) {
+            eprintln!("    {known}");
         }
     }
 
@@ -317,11 +326,14 @@ impl Simulation {
         }
         self.tell(if accepts { "taken" } else { "refused" });
         if accepts && let Some(made) = self.under_way.take() {
-            self.arrived.extend(bodies(&made.batch));
+            let lines = bodies(&made.batch);
+            self.arrived.extend(lines.iter().cloned());
             // The process may end right here.
             if self.random.random_ratio(1, 40) && !self.removed {
                 self.tailer = None;
-                self.restarted = true;
+                for line in lines {
+                    *self.unsure.entry(line).or_default() += 1;
+                }
                 return true;
             }
             if let Some(tailer) = &mut self.tailer {
@@ -337,8 +349,6 @@ impl Simulation {
             return;
         }
         self.under_way = None;
-        // A copy that is being made right after a start may be taken for a file of its own, and read again.
-        self.restarted = true;
         if let Some(mut tailer) = self.tailer.take()
             && self.random.random()
         {
@@ -423,10 +433,13 @@ impl Simulation {
                 short(line)
             );
         }
-        if !self.restarted {
-            for (line, count) in counts {
-                assert_eq!(count, 1, "seed {seed}: {:?} came several times", short(line));
-            }
+        for (line, count) in counts {
+            let most = 1 + self.unsure.get(line).copied().unwrap_or(0);
+            assert!(
+                count <= most,
+                "seed {seed}: {:?} came {count} times, {most} at the most",
+                short(line)
+            );
         }
     }
 }

@@ -153,6 +153,20 @@ impl Tracked {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "file {}: {} as inode {:?}, {}, taken to {}, read to {}, seen to {}",
+            self.id,
+            self.location.display(),
+            self.inode.map(|inode| inode.number),
+            if self.content.is_some() { "open" } else { "closed" },
+            self.done_to,
+            self.read_to,
+            self.seen_to,
+        )
+    }
+
     /// No bytes of it can be read now; it may come back under another name, or compressed.
     pub(super) fn is_dormant(&self) -> bool {
         self.content.is_none() && !self.matched
@@ -179,7 +193,7 @@ impl Tracked {
         if stat == self.stat && !changed_lately(&metadata, now) {
             return Ok(Look::Unchanged);
         }
-        if self.born != 0 && born(&metadata) != 0 && self.born != born(&metadata) {
+        if !self.is_of_birth(&metadata) {
             return Ok(Look::Replaced);
         }
         let content = match &mut self.content {
@@ -243,6 +257,11 @@ impl Tracked {
         self.active = now;
         self.pending = true;
         Ok(())
+    }
+
+    /// Whether it may be the file with these metadata: another one that has its inode now was made at another time.
+    pub(super) fn is_of_birth(&self, metadata: &Metadata) -> bool {
+        self.born == 0 || born(metadata) == 0 || self.born == born(metadata)
     }
 
     /// Its name has been removed, and no other is known.
