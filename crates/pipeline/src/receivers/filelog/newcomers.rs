@@ -71,11 +71,15 @@ enum Verdict {
 }
 
 impl Tailer {
-    /// Decides about files that nobody knows, and about those that wait.
-    pub(super) fn admit(&mut self, found: Vec<Found>, now: DateTime<Utc>) {
+    /// No pattern finds those that wait, as far as is known at the beginning of a poll.
+    pub(super) fn forget_matches(&mut self) {
         for waiting in &mut self.waiting {
             waiting.matched = false;
         }
+    }
+
+    /// Decides about files that nobody knows, and about those that wait.
+    pub(super) fn admit(&mut self, found: Vec<Found>, now: DateTime<Utc>) {
         for found in found {
             let inode = Inode::of(&found.metadata);
             if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.inode == inode) {
@@ -174,11 +178,12 @@ impl Tailer {
             let left =
                 file.is_dormant() || (waiting.like == Some(file.id) && file.is_unlinked() && file.is_done());
             // Several may have begun like it: what was read furthest says most.
-            if !left || file.read_to <= best.map_or(0, |best| best.read_to) {
+            let known = (file.read_to, file.seen_to);
+            if !left || known <= best.map_or((0, 0), |best| (best.read_to, best.seen_to)) {
                 continue;
             }
             let proven = waiting.like == Some(file.id)
-                || file.read_to >= PROOF_BYTES_MIN
+                || file.read_to.max(file.seen_to) >= PROOF_BYTES_MIN
                 || is_rotated(&file.path, &waiting.path)
                 || file
                     .inode
@@ -193,14 +198,20 @@ impl Tailer {
     /// A file that is there and that this one may be a copy of: it has all of its bytes.
     fn lookalike(&mut self, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<Option<u64>> {
         for file in self.files.values_mut() {
+            let (gzip, read_to, tail) = (file.gzip, file.read_to, file.tail);
+            // Most differ in their first bytes: of many files, nothing else is to be read or hashed.
+            let first = beginning.len().min(file.first.len());
+            let Some(content) = file
+                .content
+                .as_mut()
+                .filter(|_| file.first[..first] == beginning[..first])
+            else {
+                continue;
+            };
             let both = beginning.len().min(file.head.bytes as usize);
             if both == 0 || (both == file.head.bytes as usize && !file.head.is_of(&beginning[..both])) {
                 continue;
             }
-            let (gzip, read_to, tail) = (file.gzip, file.read_to, file.tail);
-            let Some(content) = &mut file.content else {
-                continue;
-            };
             if both < file.head.bytes as usize && content.read_at(0, both)? != beginning[..both] {
                 continue;
             }
@@ -297,18 +308,14 @@ impl Tailer {
         };
         let inode = file.inode;
         // Where nothing was read or seen, there is nothing but the beginning to recognise it by: it is the newest copy.
-        let guessed = beside == Beside::Copy && file.read_to.max(file.seen_to) < PROOF_BYTES_MIN;
+        let guessed = beside == Beside::Copy && file.read_to == 0 && file.seen_to < PROOF_BYTES_MIN;
         let candidates = siblings(&file.path, inode)
             .into_iter()
             .filter(|sibling| (beside == Beside::SameInode) == (Some(sibling.1) == inode))
             .take(if guessed { 1 } else { SIBLINGS_MAX });
         for sibling in candidates {
-            let known = self
-                .by_inode
-                .get(&sibling.1)
-                .and_then(|other| self.files.get(other))
-                .is_some_and(|other| other.id != id && !other.is_dormant())
-                || self.waiting.iter().any(|waiting| waiting.inode == sibling.1);
+            let known =
+                self.is_read(sibling.1) || self.waiting.iter().any(|waiting| waiting.inode == sibling.1);
             if !known && self.is_heir(id, &sibling, now) {
                 return;
             }

@@ -42,6 +42,8 @@ struct Simulation {
     open_line: Option<String>,
     /// Of `app.log`: a poll has seen it with bytes in it.
     seen: bool,
+    /// A poll has seen more of it than what every file begins with.
+    seen_own: bool,
     /// A poll has come after the last change.
     polled: bool,
     /// Removed files may still have something to be read.
@@ -72,6 +74,7 @@ impl Simulation {
             writing: None,
             open_line: None,
             seen: false,
+            seen_own: false,
             polled: false,
             removed: false,
             stream: 0,
@@ -190,7 +193,7 @@ impl Simulation {
 
     fn begin(&mut self) {
         self.stream += 1;
-        self.seen = false;
+        (self.seen, self.seen_own) = (false, false);
         if self.headers {
             self.write(HEADER.as_bytes());
         }
@@ -245,7 +248,8 @@ impl Simulation {
 
     fn copy_and_truncate(&mut self) {
         self.tell("copy_and_truncate");
-        if !self.may_rotate() {
+        // A file of which only what every file begins with has been seen looks as if it had grown, when it begins so again.
+        if !self.may_rotate() || !(self.wide || self.seen_own) {
             return;
         }
         self.finish_line();
@@ -308,7 +312,9 @@ impl Simulation {
         if let Some(tailer) = &mut self.tailer {
             tailer.poll(self.now);
             self.polled = true;
-            self.seen |= self.path(0).metadata().is_ok_and(|metadata| metadata.len() > 0);
+            let bytes = self.path(0).metadata().map_or(0, |metadata| metadata.len());
+            self.seen |= bytes > 0;
+            self.seen_own |= bytes > if self.headers { HEADER.len() as u64 } else { 0 };
         }
     }
 
@@ -444,7 +450,7 @@ impl Simulation {
     }
 }
 
-fn bodies(batch: &Batch) -> Vec<String> {
+pub(super) fn bodies(batch: &Batch) -> Vec<String> {
     let mut found = Vec::new();
     for resource in LogsData::new(batch.payload()).resources() {
         for scope in resource.scopes() {

@@ -7,6 +7,7 @@
 //! of the pattern, or removed, is read to its end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -131,12 +132,24 @@ impl Tailer {
                 .map(|file| file.id);
             self.orphans.extend(missing);
         }
-        let newcomers = order.iter().filter_map(|inode| found.remove(inode)).collect();
+        let newcomers = order.iter().filter_map(|inode| found.remove(inode));
         let orphans = std::mem::take(&mut self.orphans);
-        // An inode says more than bytes do: first those that have another name, or a new file that begins alike has them.
+        let left: BTreeSet<PathBuf> = orphans
+            .iter()
+            .filter_map(|id| Some(self.files.get(id)?.path.clone()))
+            .collect();
+        let (mut anew, others): (Vec<Found>, Vec<Found>) =
+            newcomers.partition(|found| left.contains(&found.path));
+        self.forget_matches();
+        // An inode says more than bytes do, and another name more than the same one: the new file at the place of an old
+        // one may begin alike, and must not be taken for it while the old one is beside it.
         self.find_heirs(&orphans, Beside::SameInode, now);
-        self.admit(newcomers, now);
+        self.admit(others, now);
         self.find_heirs(&orphans, Beside::Copy, now);
+        anew.retain(|found| !self.is_read(Inode::of(&found.metadata)));
+        if !anew.is_empty() {
+            self.admit(anew, now);
+        }
         self.tell_lost(&orphans);
         self.let_go(now);
         self.close_some();
@@ -148,6 +161,12 @@ impl Tailer {
                 .values()
                 .map(|file| (file.content.is_some(), file.pending)),
         );
+    }
+
+    /// Whether what has this inode now is a file that is read.
+    pub(super) fn is_read(&self, inode: Inode) -> bool {
+        let file = self.by_inode.get(&inode).and_then(|id| self.files.get(id));
+        file.is_some_and(|file| !file.is_dormant())
     }
 
     /// Takes what is known of a tracked file from `found`.

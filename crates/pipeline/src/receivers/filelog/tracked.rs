@@ -14,6 +14,9 @@ use crate::operators::Fields;
 /// What was changed this short a time ago may have been changed again without its time telling.
 const CLOCK_GRAIN: TimeDelta = TimeDelta::seconds(1);
 
+/// Bytes by which most files are told from one another.
+const FIRST_BYTES: usize = 32;
+
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) id: u64,
@@ -32,6 +35,8 @@ pub(super) struct Tracked {
     pub(super) active: DateTime<Utc>,
     pub(super) stat: Stat,
     pub(super) head: Mark,
+    /// The first few bytes, once it was looked at.
+    pub(super) first: Vec<u8>,
     /// How much of it there was at the last look, read or not, and what is before that place.
     pub(super) seen_to: u64,
     pub(super) seen: Mark,
@@ -90,6 +95,7 @@ impl Tracked {
             active: now,
             stat: Stat::default(),
             head: Mark::default(),
+            first: Vec::new(),
             seen_to: 0,
             seen: Mark::default(),
             read_to: 0,
@@ -118,6 +124,7 @@ impl Tracked {
             active: now,
             stat: Stat::default(),
             head: record.head(),
+            first: Vec::new(),
             seen_to: record.seen_to,
             seen: record.seen(),
             read_to: record.offset,
@@ -230,6 +237,8 @@ impl Tracked {
         if (self.head.bytes as usize) < fingerprint_bytes {
             self.head = Mark::of(&beginning[..fingerprint_bytes.min(beginning.len())]);
         }
+        self.first.clear();
+        self.first.extend(beginning.iter().take(FIRST_BYTES));
         if stat != self.stat {
             self.active = now;
         }
