@@ -17,7 +17,7 @@ use super::tailer::Tailer;
 use super::tests::{open_tailer, settings};
 
 /// More than what proves that two files are the same.
-const HEADER: &str = "# what every file of this program begins with, which is long enough to be taken for a proof that two files have the same bytes\n";
+const HEADER: &str = "# what every file of this program begins with, and which is long enough to be taken for a sufficient proof that two files have the same bytes\n";
 
 struct Directory {
     directory: tempfile::TempDir,
