@@ -20,6 +20,8 @@ mod newcomers;
 mod order;
 mod reading;
 #[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod simulation;
 mod stats;
 mod tailer;

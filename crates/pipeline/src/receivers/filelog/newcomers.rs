@@ -40,6 +40,25 @@ pub(super) struct Waiting {
     /// The file whose bytes it has so far.
     like: Option<u64>,
     matched: bool,
+    /// Where it is read from if it is a new one.
+    begins_at: u64,
+}
+
+#[cfg(test)]
+impl Waiting {
+    pub(super) fn describe(&self) -> String {
+        let (path, inode, like) = (self.path.display(), self.inode.number, self.like);
+        format!("waiting: {path} as inode {inode}, like {like:?}")
+    }
+}
+
+/// What is looked for beside a file that is not where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// The file itself under another name.
+    SameInode,
+    /// Its bytes in another file.
+    Copy,
 }
 
 enum Verdict {
@@ -52,11 +71,15 @@ enum Verdict {
 }
 
 impl Tailer {
-    /// Decides about files that nobody knows, and about those that wait.
-    pub(super) fn admit(&mut self, found: Vec<Found>, now: DateTime<Utc>) {
+    /// No pattern finds those that wait, as far as is known at the beginning of a poll.
+    pub(super) fn forget_matches(&mut self) {
         for waiting in &mut self.waiting {
             waiting.matched = false;
         }
+    }
+
+    /// Decides about files that nobody knows, and about those that wait.
+    pub(super) fn admit(&mut self, found: Vec<Found>, now: DateTime<Utc>) {
         for found in found {
             let inode = Inode::of(&found.metadata);
             if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.inode == inode) {
@@ -91,8 +114,12 @@ impl Tailer {
             Compression::Gzip => true,
             Compression::Auto => is_gzip(path),
         };
-        let content = Content::open(path, gzip)?;
+        let mut content = Content::open(path, gzip)?;
         let inode = Inode::of(&content.metadata()?);
+        let begins_at = match self.from_end {
+            true => end_of(&mut content)?,
+            false => 0,
+        };
         Ok(Waiting {
             path: path.to_owned(),
             content,
@@ -102,6 +129,7 @@ impl Tailer {
             since: now,
             like: None,
             matched: true,
+            begins_at,
         })
     }
 
@@ -135,13 +163,7 @@ impl Tailer {
         if let Some(id) = self.heritage(waiting, &beginning)? {
             return Ok(Verdict::Heir(id));
         }
-        // At the beginning all files are new.
-        let like = if self.first_poll {
-            None
-        } else {
-            self.lookalike(waiting, &beginning)?
-        };
-        Ok(match like {
+        Ok(match self.lookalike(waiting, &beginning)? {
             None => Verdict::New,
             Some(_) if unlinked => Verdict::Nothing,
             Some(_) if now - waiting.since >= COPY_WAIT => Verdict::New,
@@ -151,36 +173,45 @@ impl Tailer {
 
     /// The file that is not there any more and whose bytes are these.
     fn heritage(&self, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<Option<u64>> {
+        let mut best: Option<&Tracked> = None;
         for file in self.files.values() {
             let left =
                 file.is_dormant() || (waiting.like == Some(file.id) && file.is_unlinked() && file.is_done());
-            if !left || file.read_to == 0 {
+            // Several may have begun like it: what was read furthest says most.
+            let known = (file.read_to, file.seen_to);
+            if !left || known <= best.map_or((0, 0), |best| (best.read_to, best.seen_to)) {
                 continue;
             }
             let proven = waiting.like == Some(file.id)
-                || file.read_to >= PROOF_BYTES_MIN
+                || file.read_to.max(file.seen_to) >= PROOF_BYTES_MIN
                 || is_rotated(&file.path, &waiting.path)
                 || file
                     .inode
                     .is_some_and(|inode| inode.number == waiting.inode.number);
             if proven && is_continued(file, &mut waiting.content, beginning)? {
-                return Ok(Some(file.id));
+                best = Some(file);
             }
         }
-        Ok(None)
+        Ok(best.map(|best| best.id))
     }
 
-    /// A file that is there and has the same bytes, as far as both go.
+    /// A file that is there and that this one may be a copy of: it has all of its bytes.
     fn lookalike(&mut self, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<Option<u64>> {
         for file in self.files.values_mut() {
+            let (gzip, read_to, tail) = (file.gzip, file.read_to, file.tail);
+            // Most differ in their first bytes: of many files, nothing else is to be read or hashed.
+            let first = beginning.len().min(file.first.len());
+            let Some(content) = file
+                .content
+                .as_mut()
+                .filter(|_| file.first[..first] == beginning[..first])
+            else {
+                continue;
+            };
             let both = beginning.len().min(file.head.bytes as usize);
             if both == 0 || (both == file.head.bytes as usize && !file.head.is_of(&beginning[..both])) {
                 continue;
             }
-            let (gzip, read_to, tail) = (file.gzip, file.read_to, file.tail);
-            let Some(content) = &mut file.content else {
-                continue;
-            };
             if both < file.head.bytes as usize && content.read_at(0, both)? != beginning[..both] {
                 continue;
             }
@@ -192,10 +223,16 @@ impl Tailer {
                 }
                 continue;
             }
-            let ends = (content.size()?.unwrap_or(0)).min(waiting.content.size()?.unwrap_or(0));
-            let start = ends.saturating_sub(TAIL_BYTES_MAX as u64);
-            let bytes = (ends - start) as usize;
-            if content.read_at(start, bytes)? == waiting.content.read_at(start, bytes)? {
+            // In this order: a copy that grows has at no time more than what it is made of.
+            let of_copy = waiting.content.size()?.unwrap_or(0);
+            let size = content.size()?.unwrap_or(0);
+            if size < file.seen_to || !content.has_before(file.seen_to, file.seen)? {
+                // It was truncated since it was looked at: the next look tells.
+                return Ok(Some(file.id));
+            }
+            let start = of_copy.saturating_sub(TAIL_BYTES_MAX as u64);
+            let bytes = (of_copy.saturating_sub(start)) as usize;
+            if of_copy <= size && content.read_at(start, bytes)? == waiting.content.read_at(start, bytes)? {
                 return Ok(Some(file.id));
             }
         }
@@ -222,17 +259,20 @@ impl Tailer {
             file.path = waiting.path;
             file.attributes = None;
         }
-        self.by_inode.insert(waiting.inode, id);
+        let before = self.by_inode.insert(waiting.inode, id);
         self.changed.insert(id);
+        if let Some(before) = before.filter(|before| *before != id)
+            && let Some(gone) = self.files.get_mut(&before)
+        {
+            // A file that was removed long ago had the same number.
+            gone.inode = None;
+            self.changed.insert(before);
+        }
     }
 
     fn begin(&mut self, mut waiting: Waiting, now: DateTime<Utc>) {
-        let end = match self.from_end {
-            true => end_of(&mut waiting.content),
-            false => Ok(0),
-        };
-        let tracked = end.and_then(|end| {
-            let tail = waiting.content.mark_before(end)?;
+        let end = waiting.begins_at;
+        let tracked = waiting.content.mark_before(end).and_then(|tail| {
             let mut tracked = Tracked::new(0, &waiting.path, waiting.content, waiting.gzip, now)?;
             (tracked.read_to, tracked.done_to, tracked.tail) = (end, end, tail);
             tracked.matched = waiting.matched;
@@ -249,29 +289,40 @@ impl Tailer {
 
     /// Looks beside files that were truncated or are gone for those that have their bytes now, whether a pattern finds
     /// them or not.
-    pub(super) fn find_heirs(&mut self, orphans: &[u64], now: DateTime<Utc>) {
-        for id in orphans {
-            let Some(file) = self.files.get(id).filter(|file| file.is_dormant()) else {
-                continue;
-            };
-            let (path, inode, unread, bytes) =
-                (file.path.clone(), file.inode, file.read_to == 0, file.stat.size);
-            for (index, sibling) in siblings(&path, inode).into_iter().enumerate() {
-                // Where nothing was read, there is nothing but the beginning to recognise it by: it is the newest copy.
-                let newest = index == 0 && sibling.2 >= bytes;
-                if unread && !newest && Some(sibling.1) != inode {
-                    continue;
-                }
-                let known = self.by_inode.get(&sibling.1).is_some_and(|other| other != id)
-                    || self.waiting.iter().any(|waiting| waiting.inode == sibling.1);
-                if !known && self.is_heir(*id, &sibling, now) {
-                    break;
-                }
+    pub(super) fn find_heirs(&mut self, orphans: &[u64], beside: Beside, now: DateTime<Utc>) {
+        let mut sought: Vec<&Tracked> = orphans
+            .iter()
+            .filter_map(|id| self.files.get(id))
+            .filter(|file| file.is_dormant() && (beside == Beside::Copy || file.inode.is_some()))
+            .collect();
+        // Several may have begun like a copy: what was read furthest says most.
+        sought.sort_by_key(|file| std::cmp::Reverse((file.read_to, file.seen_to)));
+        for id in sought.iter().map(|file| file.id).collect::<Vec<_>>() {
+            self.find_heir(id, beside, now);
+        }
+    }
+
+    fn find_heir(&mut self, id: u64, beside: Beside, now: DateTime<Utc>) {
+        let Some(file) = self.files.get(&id) else {
+            return;
+        };
+        let inode = file.inode;
+        // Where nothing was read or seen, there is nothing but the beginning to recognise it by: it is the newest copy.
+        let guessed = beside == Beside::Copy && file.read_to == 0 && file.seen_to < PROOF_BYTES_MIN;
+        let candidates = siblings(&file.path, inode)
+            .into_iter()
+            .filter(|sibling| (beside == Beside::SameInode) == (Some(sibling.1) == inode))
+            .take(if guessed { 1 } else { SIBLINGS_MAX });
+        for sibling in candidates {
+            let known =
+                self.is_read(sibling.1) || self.waiting.iter().any(|waiting| waiting.inode == sibling.1);
+            if !known && self.is_heir(id, &sibling, now) {
+                return;
             }
         }
     }
 
-    fn is_heir(&mut self, id: u64, (path, inode, _): &Sibling, now: DateTime<Utc>) -> bool {
+    fn is_heir(&mut self, id: u64, (path, inode): &Sibling, now: DateTime<Utc>) -> bool {
         let gzip = is_gzip(path);
         let Some(file) = self.files.get(&id) else {
             return false;
@@ -283,6 +334,16 @@ impl Tailer {
             .read_at(0, self.config.fingerprint_size.0 as usize)
             .unwrap_or_default();
         if !is_continued(file, &mut content, &beginning).unwrap_or(false) {
+            return false;
+        }
+        // The number alone says nothing: what had it may have been removed.
+        let other = self.by_inode.get(inode).and_then(|other| self.files.get(other));
+        if let Some(other) = other.filter(|other| other.id != id)
+            && content
+                .metadata()
+                .is_ok_and(|metadata| other.is_of_birth(&metadata))
+            && is_continued(other, &mut content, &beginning).unwrap_or(true)
+        {
             return false;
         }
         let (path, inode) = (path.clone(), *inode);
@@ -298,6 +359,7 @@ impl Tailer {
                 since: now,
                 like: None,
                 matched: false,
+                begins_at: 0,
             },
             now,
         );
@@ -333,8 +395,8 @@ fn is_rotated(from: &Path, to: &Path) -> bool {
     old != new && new.starts_with(stem) && from.parent() == to.parent()
 }
 
-/// A file beside another one: where it is, what it is, and its size.
-type Sibling = (PathBuf, Inode, u64);
+/// A file beside another one: where it is, and what it is.
+type Sibling = (PathBuf, Inode);
 
 /// Files in the same directory that have the inode, or a name that rotation makes of this one: the newest first, but for
 /// the one that has only another name now.
@@ -354,7 +416,7 @@ fn siblings(path: &Path, inode: Option<Inode>) -> Vec<Sibling> {
         let (sibling, of_it) = (entry.path(), Inode::of(&metadata));
         if metadata.is_file() && (Some(of_it) == inode || is_rotated(path, &sibling)) {
             let modified = (metadata.mtime(), metadata.mtime_nsec());
-            found.push((Some(of_it) == inode, modified, (sibling, of_it, metadata.len())));
+            found.push((Some(of_it) == inode, modified, (sibling, of_it)));
         }
     }
     found.sort_by_key(|(same, modified, _)| std::cmp::Reverse((*same, *modified)));

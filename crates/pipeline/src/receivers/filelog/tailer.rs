@@ -7,15 +7,16 @@
 //! of the pattern, or removed, is read to its end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::checkpoint::{Checkpoints, Record};
 use super::config::FilelogConfig;
-use super::content::Inode;
+use super::content::{Content, Inode};
 use super::finder::{Finder, Found};
-use super::newcomers::Waiting;
+use super::newcomers::{Beside, Waiting};
 use super::stats::FileStats;
 use super::tracked::{Look, Tracked};
 use crate::operators::Operators;
@@ -131,10 +132,24 @@ impl Tailer {
                 .map(|file| file.id);
             self.orphans.extend(missing);
         }
-        let newcomers = order.iter().filter_map(|inode| found.remove(inode)).collect();
-        self.admit(newcomers, now);
+        let newcomers = order.iter().filter_map(|inode| found.remove(inode));
         let orphans = std::mem::take(&mut self.orphans);
-        self.find_heirs(&orphans, now);
+        let left: BTreeSet<PathBuf> = orphans
+            .iter()
+            .filter_map(|id| Some(self.files.get(id)?.path.clone()))
+            .collect();
+        let (mut anew, others): (Vec<Found>, Vec<Found>) =
+            newcomers.partition(|found| left.contains(&found.path));
+        self.forget_matches();
+        // An inode says more than bytes do, and another name more than the same one: the new file at the place of an old
+        // one may begin alike, and must not be taken for it while the old one is beside it.
+        self.find_heirs(&orphans, Beside::SameInode, now);
+        self.admit(others, now);
+        self.find_heirs(&orphans, Beside::Copy, now);
+        anew.retain(|found| !self.is_read(Inode::of(&found.metadata)));
+        if !anew.is_empty() {
+            self.admit(anew, now);
+        }
         self.tell_lost(&orphans);
         self.let_go(now);
         self.close_some();
@@ -146,6 +161,12 @@ impl Tailer {
                 .values()
                 .map(|file| (file.content.is_some(), file.pending)),
         );
+    }
+
+    /// Whether what has this inode now is a file that is read.
+    pub(super) fn is_read(&self, inode: Inode) -> bool {
+        let file = self.by_inode.get(&inode).and_then(|id| self.files.get(id));
+        file.is_some_and(|file| !file.is_dormant())
     }
 
     /// Takes what is known of a tracked file from `found`.
@@ -170,10 +191,14 @@ impl Tailer {
             }
         }
         file.matched = at.is_some();
-        let head = file.head;
+        let (head, was_open) = (file.head, file.content.is_some());
         match file.look(at.as_ref().map(|at| &at.metadata), fingerprint_bytes, now) {
+            Ok(Look::Replaced) if was_open => self.replaced(id, now),
+            // It is not known whether it is the same file: its inode may be that of a copy of another one now.
             Ok(Look::Replaced) => {
-                self.replaced(id, now);
+                file.matched = false;
+                drop(self.orphan(id));
+                found.extend(at.map(|at| (Inode::of(&at.metadata), at)));
             }
             Ok(_) if file.head != head => drop(self.changed.insert(id)),
             Ok(_) => {}
@@ -186,22 +211,13 @@ impl Tailer {
 
     /// The file of `id` has other bytes than those that were read: they are those of a new one.
     pub(super) fn replaced(&mut self, id: u64, now: DateTime<Utc>) {
+        let content = self.orphan(id);
         let Some(old) = self.files.get_mut(&id) else {
             return;
         };
-        self.orphans.push(id);
-        count(&self.stats.truncations, 1);
-        tracing::info!(path = %old.path.display(), read_to = old.read_to, "file was truncated or replaced");
-        let (content, path, location) = (old.content.take(), old.path.clone(), old.location.clone());
-        let (gzip, matched) = (old.gzip, old.matched);
-        if let Some(inode) = old.inode.take() {
-            self.by_inode.remove(&inode);
-        }
-        old.matched = false;
-        old.partial = None;
-        old.pending = false;
-        self.changed.insert(id);
-        let reopened = content.map_or_else(|| super::content::Content::open(&location, gzip), Ok);
+        let matched = std::mem::take(&mut old.matched);
+        let (path, location, gzip) = (old.path.clone(), old.location.clone(), old.gzip);
+        let reopened = content.map_or_else(|| Content::open(&location, gzip), Ok);
         let tracked = reopened.and_then(|content| Tracked::new(self.next_id, &path, content, gzip, now));
         match tracked {
             Ok(mut tracked) => {
@@ -212,6 +228,23 @@ impl Tailer {
             // Gone in the meantime; if not, the next poll finds it.
             Err(error) => tracing::warn!(path = %path.display(), %error, "cannot open a file"),
         }
+    }
+
+    /// The bytes of a file are not where they were. Gives what is open of it.
+    fn orphan(&mut self, id: u64) -> Option<Content> {
+        let old = self.files.get_mut(&id)?;
+        count(&self.stats.truncations, 1);
+        tracing::info!(path = %old.path.display(), read_to = old.read_to, "file was truncated or replaced");
+        self.orphans.push(id);
+        self.changed.insert(id);
+        if let Some(inode) = old.inode.take()
+            && self.by_inode.get(&inode) == Some(&id)
+        {
+            self.by_inode.remove(&inode);
+        }
+        old.partial = None;
+        old.pending = false;
+        old.content.take()
     }
 
     /// Takes a file under its own number.
@@ -331,12 +364,14 @@ impl Tailer {
         }
     }
 
-    /// Files and where they are read up to, for tests.
+    /// What is known of files, for tests that tell what happens.
     #[cfg(test)]
-    pub(super) fn positions(&self) -> Vec<(std::path::PathBuf, u64)> {
+    pub(super) fn describe(&self) -> Vec<String> {
+        let waiting = self.waiting.iter().map(Waiting::describe);
         self.files
             .values()
-            .map(|file| (file.path.clone(), file.done_to))
+            .map(Tracked::describe)
+            .chain(waiting)
             .collect()
     }
 }

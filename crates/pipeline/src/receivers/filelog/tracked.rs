@@ -14,6 +14,9 @@ use crate::operators::Fields;
 /// What was changed this short a time ago may have been changed again without its time telling.
 const CLOCK_GRAIN: TimeDelta = TimeDelta::seconds(1);
 
+/// Bytes by which most files are told from one another.
+const FIRST_BYTES: usize = 32;
+
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) id: u64,
@@ -32,6 +35,8 @@ pub(super) struct Tracked {
     pub(super) active: DateTime<Utc>,
     pub(super) stat: Stat,
     pub(super) head: Mark,
+    /// The first few bytes, once it was looked at.
+    pub(super) first: Vec<u8>,
     /// How much of it there was at the last look, read or not, and what is before that place.
     pub(super) seen_to: u64,
     pub(super) seen: Mark,
@@ -90,6 +95,7 @@ impl Tracked {
             active: now,
             stat: Stat::default(),
             head: Mark::default(),
+            first: Vec::new(),
             seen_to: 0,
             seen: Mark::default(),
             read_to: 0,
@@ -118,6 +124,7 @@ impl Tracked {
             active: now,
             stat: Stat::default(),
             head: record.head(),
+            first: Vec::new(),
             seen_to: record.seen_to,
             seen: record.seen(),
             read_to: record.offset,
@@ -153,6 +160,20 @@ impl Tracked {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "file {}: {} as inode {:?}, {}, taken to {}, read to {}, seen to {}",
+            self.id,
+            self.location.display(),
+            self.inode.map(|inode| inode.number),
+            if self.content.is_some() { "open" } else { "closed" },
+            self.done_to,
+            self.read_to,
+            self.seen_to,
+        )
+    }
+
     /// No bytes of it can be read now; it may come back under another name, or compressed.
     pub(super) fn is_dormant(&self) -> bool {
         self.content.is_none() && !self.matched
@@ -179,7 +200,7 @@ impl Tracked {
         if stat == self.stat && !changed_lately(&metadata, now) {
             return Ok(Look::Unchanged);
         }
-        if self.born != 0 && born(&metadata) != 0 && self.born != born(&metadata) {
+        if !self.is_of_birth(&metadata) {
             return Ok(Look::Replaced);
         }
         let content = match &mut self.content {
@@ -216,6 +237,8 @@ impl Tracked {
         if (self.head.bytes as usize) < fingerprint_bytes {
             self.head = Mark::of(&beginning[..fingerprint_bytes.min(beginning.len())]);
         }
+        self.first.clear();
+        self.first.extend(beginning.iter().take(FIRST_BYTES));
         if stat != self.stat {
             self.active = now;
         }
@@ -243,6 +266,11 @@ impl Tracked {
         self.active = now;
         self.pending = true;
         Ok(())
+    }
+
+    /// Whether it may be the file with these metadata: another one that has its inode now was made at another time.
+    pub(super) fn is_of_birth(&self, metadata: &Metadata) -> bool {
+        self.born == 0 || born(metadata) == 0 || self.born == born(metadata)
     }
 
     /// Its name has been removed, and no other is known.
