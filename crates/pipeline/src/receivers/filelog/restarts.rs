@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cupola_export::fs::Disk;
@@ -167,4 +168,23 @@ fn a_removed_file_is_read_though_another_one_has_its_beginning() {
     logs.poll(&mut tailer);
     fs::remove_file(logs.path("b.log")).unwrap();
     assert_eq!(logs.lines(&mut tailer), ["one"]);
+}
+
+#[test]
+fn what_was_truncated_away_while_nothing_ran_is_told_once() {
+    let mut logs = Directory::new();
+    logs.append("app.log", "one\n");
+    let mut tailer = logs.start("app.log");
+    logs.poll(&mut tailer);
+    tailer.close();
+    drop(tailer);
+
+    logs.truncate("app.log");
+    logs.append("app.log", "two, and more than there was\n");
+    for lost in [4, 0] {
+        let mut tailer = logs.start("app.log");
+        logs.poll(&mut tailer);
+        assert_eq!(tailer.stats.lost_bytes.load(Ordering::Relaxed), lost);
+        tailer.close();
+    }
 }

@@ -124,6 +124,7 @@ impl Tailer {
         for id in self.files.keys().copied().collect::<Vec<_>>() {
             self.look(id, &mut found, now);
         }
+        let truncated = self.orphans.clone();
         if self.first_poll {
             let missing = self
                 .files
@@ -150,7 +151,7 @@ impl Tailer {
         if !anew.is_empty() {
             self.admit(anew, now);
         }
-        self.tell_lost(&orphans);
+        self.tell_lost(&truncated);
         self.let_go(now);
         self.close_some();
         self.first_poll = false;
@@ -263,12 +264,13 @@ impl Tailer {
     }
 
     /// What was truncated away before it was read, and is in no copy.
-    fn tell_lost(&mut self, orphans: &[u64]) {
-        for id in orphans {
+    fn tell_lost(&mut self, truncated: &[u64]) {
+        for id in truncated {
             let Some(file) = self.files.get(id) else {
                 continue;
             };
-            let lost = file.stat.size.saturating_sub(file.read_to);
+            // After a start there is only what was seen before it.
+            let lost = file.stat.size.max(file.seen_to).saturating_sub(file.read_to);
             if file.inode.is_none() && file.content.is_none() && !file.gzip && lost > 0 {
                 count(&self.stats.lost_bytes, lost);
                 tracing::error!(path = %file.path.display(), lost, "bytes were truncated away before they were read, and no copy has them");
