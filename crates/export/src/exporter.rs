@@ -455,7 +455,7 @@ impl Component for Exporter {
         let core = &self.core;
         let queued = async {
             match &core.queue {
-                Some(queue) => queue.enqueue(batch.clone()).await.is_ok(),
+                Some(queue) => queue.adopt(batch.clone()).await.is_ok(),
                 None => false,
             }
         };

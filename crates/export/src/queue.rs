@@ -164,21 +164,40 @@ impl SendingQueue {
         &self,
         batch: Batch,
     ) -> Result<Option<oneshot::Receiver<Result<Accepted, SendError>>>, SendError> {
+        self.put(batch, self.config.wait_for_result).await
+    }
+
+    /// For a batch whose sender has been answered: nobody waits for its result, whatever the settings say.
+    pub(crate) async fn adopt(&self, batch: Batch) -> Result<(), SendError> {
+        self.put(batch, false).await.map(drop)
+    }
+
+    async fn put(
+        &self,
+        batch: Batch,
+        waits: bool,
+    ) -> Result<Option<oneshot::Receiver<Result<Accepted, SendError>>>, SendError> {
         let load = Load::of(&batch);
         let Some(entered) = self.enter(load).await? else {
             self.counters.dropped.fetch_add(load.items, Ordering::Relaxed);
             return Ok(None);
         };
-        if batch.bytes_held() > self.budget.ceiling() {
+        if batch.payload().len() > self.budget.ceiling() {
             return Err(SendError::permanent(format!(
                 "the batch has {} bytes, more than all the memory for queues",
-                batch.bytes_held()
+                load.bytes
             )));
         }
-        let Some(reservation) = self.budget.try_reserve(batch.bytes_held()) else {
+        let mut batch = batch;
+        let mut reservation = self.budget.try_reserve(batch.bytes_held());
+        if reservation.is_none() && batch.gzip().is_some() {
+            batch = batch.without_gzip();
+            reservation = self.budget.try_reserve(batch.bytes_held());
+        }
+        let Some(reservation) = reservation else {
             return Err(busy("the memory for queues is used up"));
         };
-        let (waiter, answer) = match self.config.wait_for_result {
+        let (waiter, answer) = match waits {
             true => {
                 let (waiter, answer) = oneshot::channel();
                 (Some(waiter), Some(answer))

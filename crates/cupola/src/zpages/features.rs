@@ -6,7 +6,7 @@ use super::html::{Cell, Page};
 const FEATURES: &[(&str, bool, &str)] = &[(
     "kafka",
     cfg!(feature = "kafka"),
-    "The exporter to Apache Kafka; compiled in with --features kafka.",
+    "The receiver and the exporter of Apache Kafka; left out with --no-default-features.",
 )];
 
 pub(super) async fn page() -> Page {

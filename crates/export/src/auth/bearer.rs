@@ -106,7 +106,9 @@ impl Tokens {
                 return of.values(of.given().map(Secret::expose)).map_err(told);
             };
             let lines = files.text(file)?.lines();
-            let tokens = lines.filter_map(|line| line.split_whitespace().next());
+            let tokens = lines
+                .filter(|line| !line.trim_start().starts_with('#'))
+                .filter_map(|line| line.split_whitespace().next());
             match of.values(tokens).map_err(told)? {
                 values if values.is_empty() => Err(format!("{} has no token in it", file.display())),
                 values => Ok(values),

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -140,7 +141,9 @@ struct Kept {
 }
 
 /// Gets tokens and keeps them.
-pub struct OAuth2Client {
+pub struct OAuth2Client(Arc<Inside>);
+
+struct Inside {
     settings: OAuth2Settings,
     http: reqwest::Client,
     tls: ClientTls,
@@ -156,7 +159,7 @@ pub struct OAuth2Client {
 impl std::fmt::Debug for OAuth2Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OAuth2Client")
-            .field("token_url", &self.settings.token_url)
+            .field("token_url", &self.0.settings.token_url)
             .finish_non_exhaustive()
     }
 }
@@ -206,7 +209,7 @@ impl OAuth2Client {
                 },
             })
         })?;
-        Ok(OAuth2Client {
+        Ok(OAuth2Client(Arc::new(Inside {
             settings: settings.clone(),
             http,
             tls,
@@ -215,17 +218,41 @@ impl OAuth2Client {
             in_body: AtomicBool::new(false),
             fetched: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-        })
+        })))
     }
 
-    /// The token that is there, or a new one.
+    /// The token that is there, or a new one. A task of its own asks for it: whoever waits may give up before a slow
+    /// server answers, and the next one finds the token.
+    async fn token(&self) -> Result<HeaderValue, NoCredentials> {
+        if let Ok(kept) = self.0.kept.try_lock()
+            && let Some(value) = kept.fresh(Instant::now())
+        {
+            return Ok(value);
+        }
+        let inside = self.0.clone();
+        let renewed = tokio::spawn(async move { inside.token().await }).await;
+        renewed.unwrap_or_else(|error| {
+            Err(NoCredentials(format!(
+                "asking for a token was cut short: {error}"
+            )))
+        })
+    }
+}
+
+impl Kept {
+    fn fresh(&self, now: Instant) -> Option<HeaderValue> {
+        let token = self.token.as_ref()?;
+        let is_fresh = token.renewed_from.is_none_or(|moment| now < moment);
+        is_fresh.then(|| token.value.clone())
+    }
+}
+
+impl Inside {
     async fn token(&self) -> Result<HeaderValue, NoCredentials> {
         let mut kept = self.kept.lock().await;
         let now = Instant::now();
-        if let Some(token) = &kept.token
-            && token.renewed_from.is_none_or(|moment| now < moment)
-        {
-            return Ok(token.value.clone());
+        if let Some(value) = kept.fresh(now) {
+            return Ok(value);
         }
         if let Some((moment, problem)) = &kept.failed
             && now < *moment + PAUSE_AFTER_FAILURE
@@ -351,7 +378,7 @@ impl ClientAuth for OAuth2Client {
     }
 
     async fn refused(&self, headers: &HeaderMap) -> bool {
-        let mut kept = self.kept.lock().await;
+        let mut kept = self.0.kept.lock().await;
         let sent = headers.get(AUTHORIZATION);
         if kept.token.as_ref().map(|token| &token.value) != sent {
             // Another request was refused as well, and has asked for a new one already.
@@ -374,14 +401,14 @@ impl ClientAuth for OAuth2Client {
         samples.push(Sample::count(
             "cupola_oauth2_tokens_total",
             "Tokens that an authorization server gave.",
-            count(&self.fetched),
+            count(&self.0.fetched),
         ));
         samples.push(Sample::count(
             "cupola_oauth2_token_failures_total",
             "Requests for a token that came to nothing.",
-            count(&self.failures),
+            count(&self.0.failures),
         ));
-        self.who.collect(samples);
-        self.tls.collect(samples);
+        self.0.who.collect(samples);
+        self.0.tls.collect(samples);
     }
 }

@@ -1,5 +1,8 @@
 //! What an exporter promises: nothing lost without a count, a dead destination left in peace, a living one noticed.
 
+mod replaced;
+mod said;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -437,25 +440,6 @@ async fn a_queue_in_memory_is_emptied_at_the_end_if_the_destination_takes_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_replaced_gives_back_what_is_not_delivered() {
-    let sink = Arc::new(Told::default());
-    sink.behave(down());
-    for storage in [None, Some(Simulated::default())] {
-        let exporter = start(&sink, DeliveryConfig::default(), storage.as_ref()).await;
-        for number in 0..30 {
-            exporter.send(batch(number)).await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_secs(20)).await;
-        let mut left: Vec<u64> = exporter.retire().await.iter().map(number_of).collect();
-        left.sort_unstable();
-        // What is on disk stays there.
-        let kept = storage.map_or(30, |_| 0);
-        assert_eq!(left, (0..kept).collect::<Vec<_>>());
-        assert_eq!(samples(&exporter)["cupola_exporter_lost_items"], 0.0);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_durable_queue_drops_the_oldest_if_told_to() {
     let sink = Arc::new(Told::default());
     sink.behave(Behaviour::Hangs);
@@ -533,75 +517,4 @@ async fn a_queue_that_is_to_be_durable_never_is_in_memory() {
     let sink = Arc::new(Told::default());
     let started = Exporter::start("told", config, sink, None, None, MemoryBudget::unlimited()).await;
     assert!(matches!(started, Err(ExporterError::Setting(_))));
-}
-
-/// Remembers what is logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::INFO
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = event.metadata().level().to_string();
-        event.record(
-            &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                line.push_str(&format!(" {}={value:?}", field.name()));
-            },
-        );
-        self.0.lock().push(line);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-#[tokio::test(start_paused = true)]
-async fn failing_and_recovering_are_said_once_each() {
-    let lines = Lines::default();
-    let _logging = tracing::subscriber::set_default(lines.clone());
-    let sink = Arc::new(Told::default());
-    let exporter = start(&sink, DeliveryConfig::default(), None).await;
-    for _ in 0..2 {
-        sink.behave(down());
-        for number in 0..30 {
-            exporter.send(batch(number)).await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_secs(100)).await;
-        sink.behave(Behaviour::Takes);
-        until(|| exporter.queued().requests == 0).await;
-    }
-    let lines = lines.0.lock().clone();
-    assert_eq!(lines.len(), 4, "{lines:#?}");
-    for pair in lines.chunks(2) {
-        for part in [
-            "WARN",
-            "message=exporter failing",
-            "exporter=\"told\"",
-            "reason=\"down\"",
-            "waiting_items=60",
-        ] {
-            assert!(pair[0].contains(part), "{part}: {pair:?}");
-        }
-        for part in [
-            "INFO",
-            "message=exporter recovered",
-            "exporter=\"told\"",
-            "seconds=10",
-            "waiting_items=60",
-        ] {
-            assert!(pair[1].contains(part), "{part}: {pair:?}");
-        }
-    }
 }

@@ -27,6 +27,8 @@ use super::Compression;
 const PREFIX_BYTES: usize = 5;
 /// Answers are a few bytes; what is beyond this is not kept.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Of zstd: memory that an answer may ask for, as a power of two. 8 MiB is what every encoder keeps to.
+const ANSWER_WINDOW_LOG_MAX: u32 = 23;
 /// `grpc-timeout` has eight digits at the most.
 const TIMEOUT_DIGITS_MAX: u128 = 99_999_999;
 
@@ -113,9 +115,11 @@ fn unframe(headers: &HeaderMap, body: &[u8]) -> io::Result<Bytes> {
         Some(b"gzip") => flate2::read::GzDecoder::new(message)
             .take(limit)
             .read_to_end(&mut unfolded)?,
-        Some(b"zstd") => zstd::stream::read::Decoder::new(message)?
-            .take(limit)
-            .read_to_end(&mut unfolded)?,
+        Some(b"zstd") => {
+            let mut decoder = zstd::stream::read::Decoder::new(message)?;
+            decoder.window_log_max(ANSWER_WINDOW_LOG_MAX)?;
+            decoder.take(limit).read_to_end(&mut unfolded)?
+        }
         _ => return Err(io::ErrorKind::Unsupported.into()),
     };
     Ok(unfolded.into())

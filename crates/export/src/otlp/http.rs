@@ -149,7 +149,9 @@ fn headers(config: &OtlpConfig) -> Result<HeaderMap, OtlpConfigError> {
     for (name, value) in &config.headers {
         let refused = || OtlpConfigError::Header { name: name.clone() };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
-        headers.append(key, HeaderValue::from_str(value.expose()).map_err(|_| refused())?);
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| refused())?;
+        value.set_sensitive(true);
+        headers.append(key, value);
     }
     Ok(headers)
 }

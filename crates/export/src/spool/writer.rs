@@ -181,7 +181,7 @@ fn publish(log: &Log, file: &OpenFile, group: &[Batch], first: u64, places: &[(u
             offset: *offset,
             record_bytes: *record_bytes,
             sequence: first + index as u64,
-            batch: batch.clone(),
+            batch: batch.clone().without_gzip(),
             reservation,
         });
     }

@@ -109,8 +109,17 @@ impl Kept {
                 };
             }
         }
-        let plain = text.strip_prefix("{PLAIN}").unwrap_or(text);
-        Ok(Kept::Plain(plain.to_owned()))
+        if let Some(plain) = text.strip_prefix("{PLAIN}") {
+            return Ok(Kept::Plain(plain.to_owned()));
+        }
+        // Taken for a password, the hash itself would open the door.
+        if text.starts_with('$') || (text.starts_with('{') && text.contains('}')) {
+            return Err(
+                "the password is of a kind that is not known; write {PLAIN} before one that begins like this"
+                    .to_owned(),
+            );
+        }
+        Ok(Kept::Plain(text.to_owned()))
     }
 
     fn verify(&self, password: &str) -> bool {

@@ -237,7 +237,7 @@ fn take_apart(batch: &Batch, look_for_roots: bool) -> Vec<Fragment> {
     if !several {
         return Vec::from_iter(first.map(|id| Fragment {
             id,
-            batch: batch.clone(),
+            batch: batch.clone().without_gzip(),
             root,
         }));
     }

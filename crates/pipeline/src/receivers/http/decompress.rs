@@ -58,6 +58,8 @@ impl Compression {
     }
 }
 
+/// Where the flags stand in the header of a member.
+const GZIP_FLAGS: usize = 3;
 /// Deflate cannot do better than this.
 const GZIP_RATIO_MAX: usize = 1032;
 /// A copy of 64 bytes takes two at the least.
@@ -151,6 +153,10 @@ impl Failure {
 /// The usual case in one call and one allocation: a member that says its size. `None`, with nothing reserved, for all
 /// else.
 fn whole_gzip(input: &[u8], bytes_max: usize, memory: &mut Reservation) -> Option<Vec<u8>> {
+    // A header with more in it, such as a name or a checksum, is for the reader that looks at it.
+    if input.get(GZIP_FLAGS) != Some(&0) {
+        return None;
+    }
     let size = gzip_size(input).filter(|size| *size <= bytes_max && *size / GZIP_RATIO_MAX <= input.len())?;
     if !memory.try_grow(size) {
         return None;

@@ -61,12 +61,12 @@ impl Guard {
         let Some(auth) = &self.auth else {
             return Ok(());
         };
-        auth.authenticate(headers).await.map_err(|denied| {
-            self.denied.fetch_add(1, Ordering::Relaxed);
-            match denied {
-                Denied::Unknown { challenge } => Refusal::Unauthenticated { challenge },
-                Denied::Busy => Refusal::Busy,
+        auth.authenticate(headers).await.map_err(|denied| match denied {
+            Denied::Unknown { challenge } => {
+                self.denied.fetch_add(1, Ordering::Relaxed);
+                Refusal::Unauthenticated { challenge }
             }
+            Denied::Busy => Refusal::Busy,
         })
     }
 

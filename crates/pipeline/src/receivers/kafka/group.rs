@@ -286,7 +286,8 @@ impl Group {
             self.0.begin(of.topic(), of.partition());
         }
         if begun.count() > 0 {
-            note(consumer, &begun, self.0.config.autocommit.enable);
+            // At once: whoever takes over before would begin later.
+            note(consumer, &begun, false);
         }
         // A pause outlives the loss of a partition.
         match list.count() {

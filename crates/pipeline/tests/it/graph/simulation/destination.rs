@@ -197,16 +197,6 @@ impl Destinations {
         }
     }
 
-    /// Items that some exporter still holds.
-    pub(super) fn queued(&self) -> u64 {
-        let inside = self.inside.lock();
-        inside
-            .exporters
-            .iter()
-            .map(|(_, exporter)| exporter.queued().items)
-            .sum()
-    }
-
     pub(super) fn taken(&self, number: usize) -> BTreeSet<u64> {
         self.get(number).state.lock().taken.clone()
     }

@@ -104,7 +104,7 @@ impl Topology {
                 wanted.push(match self.connectors[*connector] {
                     Connector::Forward(one) => AnyOf::from([of(one)]),
                     Connector::Routing(even, odd) => {
-                        AnyOf::from([of(if item % 2 == 0 { even } else { odd })])
+                        AnyOf::from([of(if item.is_multiple_of(2) { even } else { odd })])
                     }
                     Connector::Failover(one, other) => AnyOf::from([of(one), of(other)]),
                 });
