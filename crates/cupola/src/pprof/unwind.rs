@@ -205,7 +205,7 @@ struct Readable {
 impl Readable {
     fn read(&self, address: u64) -> Result<u64, ()> {
         // An aligned word is within one page.
-        if address % 8 != 0 {
+        if !address.is_multiple_of(8) {
             return Err(());
         }
         let page = address / PAGE_BYTES;
