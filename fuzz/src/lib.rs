@@ -170,14 +170,6 @@ pub fn check_ottl(input: &[u8]) {
     }
 }
 
-/// What was edited is read again as it is, and has as many items as it says.
-fn check_canonical(batch: &Batch) {
-    let again = Batch::decode_protobuf(batch.signal(), TenantId::default_tenant(), batch.payload().clone());
-    let again = again.expect("an edited batch is valid");
-    assert_eq!(again.payload().as_ptr(), batch.payload().as_ptr(), "not canonical");
-    assert_eq!(again.items(), batch.items());
-}
-
 /// The answer to an export, in protobuf and in JSON: no panic; what is read is written and read again as it was.
 pub fn check_export_response(input: &[u8]) {
     if let Ok(accepted) = response::decode(input) {
