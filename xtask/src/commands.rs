@@ -63,10 +63,8 @@ pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process:
 
 /// The tests against peers that `cargo xtask test` leaves out for the time they take to build.
 pub(crate) fn peers() -> Result<bool> {
-    let workspace = ["--workspace", "--test", "it", "against_collector"];
-    let statements = ["--package", "cupola-pipeline", "--test", "oracle"];
-    for chosen in [&workspace[..], &statements] {
-        let mut test = cargo(&["test"]);
+    for chosen in [&["it", "against_collector"][..], &["oracle"]] {
+        let mut test = cargo(&["test", "--workspace", "--test"]);
         test.args(chosen).args(["--", "--nocapture"]);
         run(test.env("CUPOLA_SLOW_PEERS", "1"))?;
     }

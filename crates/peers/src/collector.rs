@@ -3,6 +3,7 @@
 mod hostmetrics;
 mod k8sattributes;
 mod processors;
+mod program;
 mod spanmetrics;
 mod tailing;
 
@@ -91,24 +92,5 @@ impl Collector {
     /// What it said.
     pub fn output(&self) -> String {
         self.process.output()
-    }
-}
-
-/// Builds the program that `files` are, as `program` in `folder`.
-fn build(folder: &Path, files: &[(&str, &str)]) -> Result<(), Missing> {
-    let go = found("go", &["/usr/local/go/bin"]).ok_or("there is no Go")?;
-    for (name, text) in files {
-        std::fs::write(folder.join(name), text).map_err(|error| format!("cannot write {name}: {error}"))?;
-    }
-    let output = Command::new(go)
-        .args(["build", "-o", "program", "."])
-        .current_dir(folder)
-        // Otherwise `cargo clean` could not remove what was fetched.
-        .env("GOFLAGS", "-modcacherw")
-        .output()
-        .map_err(|error| format!("cannot run go: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,70 +11,53 @@ import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/syslogreceiver"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 )
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-// The kind of receiver, its settings in JSON, the number of records to wait for, and for how long at most.
-func run() error {
+// The arguments are settings as JSON, the kind of receiver, the number of records to wait for, and for how long at most.
+func run() ([]byte, error) {
 	ctx := context.Background()
 	var factory receiver.Factory
-	switch os.Args[1] {
+	switch os.Args[2] {
 	case "filelog":
 		factory = filelogreceiver.NewFactory()
 	case "syslog":
 		factory = syslogreceiver.NewFactory()
 	default:
-		return fmt.Errorf("no receiver %q", os.Args[1])
-	}
-	settings := map[string]any{}
-	if err := json.Unmarshal([]byte(os.Args[2]), &settings); err != nil {
-		return err
+		return nil, fmt.Errorf("no receiver %q", os.Args[2])
 	}
 	wanted, err := strconv.Atoi(os.Args[3])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	limit, err := time.ParseDuration(os.Args[4])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	config := factory.CreateDefaultConfig()
-	if err := confmap.NewFromStringMap(settings).Unmarshal(config); err != nil {
-		return err
+	config, err := configure(factory.CreateDefaultConfig())
+	if err != nil {
+		return nil, err
 	}
 	sink := new(consumertest.LogsSink)
 	logs, err := factory.CreateLogs(ctx, receivertest.NewNopSettings(factory.Type()), config, sink)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := logs.Start(ctx, componenttest.NewNopHost()); err != nil {
-		return err
+		return nil, err
 	}
 	for end := time.Now().Add(limit); sink.LogRecordCount() < wanted && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if err := logs.Shutdown(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	all := plog.NewLogs()
 	for _, batch := range sink.AllLogs() {
 		batch.ResourceLogs().MoveAndAppendTo(all.ResourceLogs())
 	}
-	out, err := (&plog.ProtoMarshaler{}).MarshalLogs(all)
-	if err != nil {
-		return err
-	}
-	_, err = os.Stdout.Write(out)
-	return err
+	return (&plog.ProtoMarshaler{}).MarshalLogs(all)
 }

@@ -1,16 +1,13 @@
 //! The filelog and syslog receivers of the Collector as a program of its own.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
-use super::build;
-use crate::{Missing, once, slow};
+use super::program::{Program, SUPPORT, printed};
+use crate::Missing;
 
 /// The receivers of text of the Collector.
 #[derive(Debug)]
-pub struct Tailing {
-    program: PathBuf,
-}
+pub struct Tailing(Program);
 
 /// A receiver that runs.
 #[derive(Debug)]
@@ -19,18 +16,13 @@ pub struct RunningTailing(Child);
 impl Tailing {
     /// Builds the program, if it is not there yet; that takes minutes, so that it has to be asked for.
     pub fn install() -> Result<Self, Missing> {
-        slow("the Collector's filelog and syslog receivers")?;
-        let folder = once("collector-tailing", |folder| {
-            let files = [
-                ("main.go", include_str!("tailing.go")),
-                ("go.mod", include_str!("tailing.mod")),
-                ("go.sum", include_str!("tailing.sum")),
-            ];
-            build(folder, &files)
-        })?;
-        Ok(Self {
-            program: folder.join("program"),
-        })
+        let files = [
+            ("main.go", include_str!("tailing.go")),
+            SUPPORT,
+            ("go.mod", include_str!("tailing.mod")),
+            ("go.sum", include_str!("tailing.sum")),
+        ];
+        Program::install("tailing", &files).map(Self)
     }
 
     /// Starts a receiver (`filelog` or `syslog`) with settings in JSON, which ends when it has `records` or after `limit`,
@@ -42,27 +34,19 @@ impl Tailing {
         records: usize,
         limit: &str,
     ) -> Result<RunningTailing, Missing> {
-        Command::new(&self.program)
-            .args([receiver, settings, &records.to_string(), limit])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut command = self.0.command();
+        command
+            .args([settings, receiver, &records.to_string(), limit])
             .spawn()
             .map(RunningTailing)
-            .map_err(|error| format!("cannot run {}: {error}", self.program.display()))
+            .map_err(|error| format!("cannot run the Collector's {receiver}: {error}"))
     }
 }
 
 impl RunningTailing {
     /// Waits until it has ended: encoded logs.
     pub fn logs(self) -> Result<Vec<u8>, Missing> {
-        let output = self
-            .0
-            .wait_with_output()
-            .map_err(|error| format!("cannot wait for the receiver: {error}"))?;
-        match output.status.success() {
-            true => Ok(output.stdout),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
+        let output = self.0.wait_with_output();
+        printed(output.map_err(|error| format!("cannot wait for the receiver: {error}"))?)
     }
 }
