@@ -76,12 +76,21 @@ fn down() -> Behaviour {
 }
 
 async fn start(sink: &Arc<Told>, config: DeliveryConfig, storage: Option<&Simulated>) -> Exporter {
+    start_named("told", sink, config, storage).await
+}
+
+async fn start_named(
+    name: &str,
+    sink: &Arc<Told>,
+    config: DeliveryConfig,
+    storage: Option<&Simulated>,
+) -> Exporter {
     let file_system = Arc::new(storage.cloned().unwrap_or_default());
     let directory = storage.map(|_| PathBuf::from("/queue"));
     let budget = MemoryBudget::new(1 << 20);
     Exporter::start_on(
         file_system,
-        "told".to_owned(),
+        name.to_owned(),
         config,
         sink.clone(),
         directory,
