@@ -43,6 +43,13 @@ pub(crate) fn fuzz_targets(tool: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Builds all targets at once, which takes less time than one after the other.
+pub(crate) fn fuzz_build(tool: &Path) -> std::process::Command {
+    let mut command = command(&tool.to_string_lossy(), &["build"]);
+    in_fuzz(&mut command);
+    command
+}
+
 pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process::Command {
     let time = format!("-max_total_time={seconds}");
     let arguments = [
@@ -55,10 +62,14 @@ pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process:
         "-print_final_stats=0",
     ];
     let mut command = command(&tool.to_string_lossy(), &arguments);
+    in_fuzz(&mut command);
+    command
+}
+
+fn in_fuzz(command: &mut std::process::Command) {
     command
         .current_dir(workspace::root().join("fuzz"))
         .env("RUSTUP_TOOLCHAIN", "nightly");
-    command
 }
 
 /// The tests against peers that `cargo xtask test` leaves out for the time they take to build.

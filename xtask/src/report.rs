@@ -10,7 +10,7 @@ pub(crate) struct Outcome {
     pub(crate) failed: usize,
     /// One reason for each thing skipped.
     pub(crate) skipped: Vec<String>,
-    /// What failed, one line each.
+    /// What failed: a line each, and below it what it said.
     pub(crate) failures: Vec<String>,
 }
 

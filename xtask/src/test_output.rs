@@ -6,6 +6,9 @@ use crate::report::Outcome;
 /// What a test prints when a peer it needs cannot be had.
 const SKIPPED: &str = "skipped: ";
 
+/// So many lines of what a failed test said, from its panic on, stand with its name in the report.
+const SAID_MAX: usize = 12;
+
 /// Reads line by line; says of each whether it is worth showing.
 #[derive(Default)]
 pub(crate) struct TestOutput {
@@ -17,6 +20,8 @@ pub(crate) struct TestOutput {
     test: String,
     /// It has said why it was skipped; once is enough.
     test_skipped: bool,
+    /// So many of its lines are in the report.
+    said: usize,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,8 @@ impl TestOutput {
             }
             "failures:" => {
                 self.section = Section::Failures;
+                self.test.clear();
+                self.said = 0;
                 return true;
             }
             _ => {}
@@ -53,10 +60,14 @@ impl TestOutput {
         {
             self.test = name.to_owned();
             self.test_skipped = false;
+            self.said = 0;
         }
         match self.section {
             Section::Results => self.see_result(line),
-            Section::Failures => true,
+            Section::Failures => {
+                self.see_failure(line);
+                true
+            }
             Section::Successes => {
                 self.see_success(line);
                 false
@@ -92,6 +103,19 @@ impl TestOutput {
         }
     }
 
+    fn see_failure(&mut self, line: &str) {
+        let starts = self.said > 0 || line.contains("panicked at");
+        if !starts || line.is_empty() || self.said == SAID_MAX {
+            return;
+        }
+        let mut failures = self.outcome.failures.iter_mut().rev();
+        if let Some(failure) = failures.find(|failure| first_line(failure) == self.test) {
+            self.said += 1;
+            failure.push_str("\n    ");
+            failure.push_str(line);
+        }
+    }
+
     /// The counts, once everything has been read. `succeeded` is whether cargo itself did.
     pub(crate) fn finish(mut self, succeeded: bool) -> Outcome {
         self.outcome.passed = self.outcome.passed.saturating_sub(self.passed_empty);
@@ -103,6 +127,10 @@ impl TestOutput {
         }
         self.outcome
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.split_once('\n').map_or(text, |(first, _)| first)
 }
 
 /// The number before `what` in `ok. 3 passed; 0 failed; …`.
@@ -141,6 +169,8 @@ failures:
 
 ---- a::breaks stdout ----
 skipped: this line is of a failed test
+
+thread 'a::breaks' panicked at src/a.rs:1:2:
 assertion failed
 
 failures:
@@ -169,7 +199,10 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
             outcome.skipped,
             ["a::slow: takes an hour", "a::needs_docker: no docker here"]
         );
-        assert_eq!(outcome.failures, ["a::breaks"]);
+        assert_eq!(
+            outcome.failures,
+            ["a::breaks\n    thread 'a::breaks' panicked at src/a.rs:1:2:\n    assertion failed"]
+        );
         assert!(shown.contains(&"assertion failed"));
         assert!(!shown.contains(&"all is well"));
     }

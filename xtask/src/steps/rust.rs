@@ -12,6 +12,8 @@ use crate::{commands, tools, workspace};
 
 /// How long each fuzz target runs in `cargo xtask test`.
 const FUZZ_SECONDS: u64 = 10;
+/// So much of what a fuzzer said is shown when it found something.
+const FUZZ_LINES: usize = 80;
 
 /// What cargo-deny says where GitHub cannot be reached.
 const NO_ADVISORIES: &str = "failed to fetch advisory database";
@@ -103,16 +105,28 @@ pub(super) fn fuzz() -> Result<Outcome> {
         Err(reason) => return Ok(Outcome::skipped(format!("fuzz: {reason}"))),
     };
     commands::fuzz_seed()?;
+    run(&mut commands::fuzz_build(&tool))?;
     let mut outcome = Outcome::default();
     for target in commands::fuzz_targets(&tool)? {
-        outcome.add(fuzz_one(&tool, &target));
+        outcome.add(fuzz_one(&tool, &target)?);
     }
     Ok(outcome)
 }
 
-fn fuzz_one(tool: &Path, target: &str) -> Outcome {
-    match run(&mut commands::fuzz_run(tool, target, FUZZ_SECONDS)) {
-        Ok(()) => Outcome::passed(),
-        Err(error) => Outcome::from_failures(vec![format!("fuzz {target}: {error:#}")]),
+/// What the fuzzer prints goes to a file, of which the end is shown when something was found.
+fn fuzz_one(tool: &Path, target: &str) -> Result<Outcome> {
+    let folder = workspace::scratch().join("fuzz");
+    std::fs::create_dir_all(&folder)?;
+    let log = folder.join(format!("{target}.log"));
+    let mut fuzz = commands::fuzz_run(tool, target, FUZZ_SECONDS);
+    let Err(error) = run(fuzz.stderr(std::fs::File::create(&log)?)) else {
+        return Ok(Outcome::passed());
+    };
+    let said = std::fs::read(&log)?;
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<&str> = said.lines().collect();
+    for line in &lines[lines.len().saturating_sub(FUZZ_LINES)..] {
+        println!("{line}");
     }
+    Ok(Outcome::from_failures(vec![format!("fuzz {target}: {error:#}")]))
 }
