@@ -62,6 +62,12 @@ fn main() -> io::Result<()> {
     for (name, text) in STATEMENTS {
         write("ottl", name, text.as_bytes())?;
     }
+    for (name, text) in TEXTS {
+        write("operators", name, text.as_bytes())?;
+    }
+    for (name, format, body) in RECEIVED {
+        write("received", name, &[&[format], body.as_bytes()].concat())?;
+    }
     for (name, text) in VALUES {
         write("any_value_json", name, text.as_bytes())?;
     }
@@ -97,6 +103,52 @@ const STATEMENTS: [(&str, &str); 5] = [
     (
         "condition",
         r#"resource.attributes["k"] == {"x": 0x0a} and (Now() - time) > Duration("1h") * 2"#,
+    ),
+];
+
+const TEXTS: [(&str, &str); 9] = [
+    (
+        "rfc5424",
+        "<165>1 2003-10-11T22:14:15.003Z host app 111 ID47 [a@1 k=\"v\\]\"][b@1] BOM text",
+    ),
+    ("rfc3164", "<34>Oct 11 22:14:15 host su[7]: 'su root' failed"),
+    (
+        "expression",
+        r#"body matches "^a" and (attributes.k ?? 2) in [1, 2] or not (len(body) > 3) ? "x" : nil"#,
+    ),
+    ("json", r#"{"a": {"b": [1, -2.5e3, null, "\u00e9"]}}"#),
+    ("key_value", r#"level=info msg="a b" n=1"#),
+    ("csv", "\"a, b\",c"),
+    ("uri", "https://user@host:80/path?k=v&k=w#part"),
+    (
+        "docker",
+        r#"{"log":"text\n","stream":"stdout","time":"2024-01-02T03:04:05.6Z"}"#,
+    ),
+    (
+        "containerd",
+        "2024-01-02T03:04:05.678901234Z stdout P part of a line",
+    ),
+];
+
+/// A name, the byte that chooses the format, and a body.
+const RECEIVED: [(&str, u8, &str); 3] = [
+    (
+        "loki",
+        0,
+        r#"{"streams": [{"stream": {"app": "a"}, "values": [["1700000000000000000", "line", {"k": "v"}]]}]}"#,
+    ),
+    (
+        "zipkin",
+        2,
+        r#"[{"traceId": "0123456789abcdef", "id": "0123456789abcdef", "kind": "SERVER", "name": "get",
+            "timestamp": 1700000000000000, "duration": 5, "localEndpoint": {"serviceName": "a", "ipv4": "127.0.0.1"},
+            "annotations": [{"timestamp": 1700000000000001, "value": "x"}], "tags": {"k": "v"}}]"#,
+    ),
+    (
+        "prometheus",
+        4,
+        "# HELP a Help.\n# TYPE a histogram\na_bucket{le=\"1\"} 1 # {trace_id=\"x\"} 0.5 1.0\na_bucket{le=\"+Inf\"} 2\n\
+         a_sum 3\na_count 2\n# TYPE b counter\nb_total{k=\"\\\"\"} NaN 1700000000\n# EOF\n",
     ),
 ];
 

@@ -20,17 +20,11 @@ const FIXTURES: &str = "tests/fixtures";
 pub(crate) fn fuzz(arguments: &[String]) -> Result<bool> {
     let seconds = number(arguments, FUZZ_SECONDS, "seconds")?;
     let tool = tools::cargo_fuzz().map_err(anyhow::Error::msg)?;
-    fuzz_seed()?;
+    run(&mut fuzz_build(&tool))?;
     for target in fuzz_targets(&tool)? {
         run(&mut fuzz_run(&tool, &target, seconds))?;
     }
     Ok(true)
-}
-
-/// Writes the first inputs of each target, so that the fuzzer starts from all of the schema.
-pub(crate) fn fuzz_seed() -> Result<()> {
-    run(cargo(&["run", "--quiet", "--locked", "--example", "seed"])
-        .current_dir(workspace::root().join("fuzz")))
 }
 
 pub(crate) fn fuzz_targets(tool: &Path) -> Result<Vec<String>> {

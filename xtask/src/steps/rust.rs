@@ -104,7 +104,6 @@ pub(super) fn fuzz() -> Result<Outcome> {
         Ok(tool) => tool,
         Err(reason) => return Ok(Outcome::skipped(format!("fuzz: {reason}"))),
     };
-    commands::fuzz_seed()?;
     run(&mut commands::fuzz_build(&tool))?;
     let mut outcome = Outcome::default();
     for target in commands::fuzz_targets(&tool)? {
