@@ -25,6 +25,12 @@ pub(crate) mod heap;
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
+mod memory;
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod profile;
 #[cfg(all(
     target_os = "linux",
