@@ -68,6 +68,41 @@ pub(super) fn is_allowed() -> bool {
     Memory::new().read(&raw const word as u64).is_ok()
 }
 
+/// Has the system refuse copies to this thread, as sandboxes do. False where it cannot be told to.
+#[cfg(test)]
+pub(super) fn refuse_copies() -> bool {
+    let step = |code: u32, jump: u8, value: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: jump,
+        k: value,
+    };
+    let mut filter = [
+        // The number of the system call is the first word.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(
+            libc::BPF_JMP | libc::BPF_JEQ,
+            1,
+            libc::SYS_process_vm_readv as u32,
+        ),
+        step(libc::BPF_RET, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(libc::BPF_RET, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: sets what holds of this thread; the program is there during the call.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ) == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::c_int;

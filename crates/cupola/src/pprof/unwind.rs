@@ -308,7 +308,7 @@ fn frames_of(index: Bytes) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::{BLOCK_BYTES, BLOCK_WORDS};
+    use super::super::memory::{BLOCK_BYTES, BLOCK_WORDS, refuse_copies};
     use super::*;
 
     #[inline(never)]
@@ -374,40 +374,6 @@ mod tests {
             let others = UnwindRegsNative::new(here.pc, stack, stack);
             let length = unwinder().stack(Registers { pc: here.pc, others }, &mut frames);
             assert!(length <= 3, "{length}");
-        }
-    }
-
-    /// Has the system refuse copies to this thread, as sandboxes do. False where it cannot be told to.
-    fn refuse_copies() -> bool {
-        let step = |code: u32, jump: u8, value: u32| libc::sock_filter {
-            code: code as u16,
-            jt: 0,
-            jf: jump,
-            k: value,
-        };
-        let mut filter = [
-            // The number of the system call is the first word.
-            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-            step(
-                libc::BPF_JMP | libc::BPF_JEQ,
-                1,
-                libc::SYS_process_vm_readv as u32,
-            ),
-            step(libc::BPF_RET, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-            step(libc::BPF_RET, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_mut_ptr(),
-        };
-        // SAFETY: sets what holds of this thread; the program is there during the call.
-        unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                ) == 0
         }
     }
 
