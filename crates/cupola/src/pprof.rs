@@ -73,6 +73,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use futures::TryFutureExt as _;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 pub(crate) use cpu::CpuProfile;
 
@@ -80,6 +81,10 @@ pub(crate) use cpu::CpuProfile;
 const SECONDS_DEFAULT: u64 = 30;
 /// A profile ends with its client, and at the latest then.
 const SECONDS_MAX: u64 = 600;
+
+/// Profiles that are given names at the same time: it takes memory that is in no budget, and what was read of the program
+/// for one would be given back at the end of another.
+static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// Why there is no processor profile.
 #[derive(Debug, thiserror::Error)]
@@ -159,22 +164,29 @@ async fn profile(Query(asked): Query<Asked>) -> Response {
     tracing::info!(seconds, "taking a processor profile");
     download("profile", async move {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        blocking(|| running.finish()).await
+        in_turn(|| running.finish()).await
     })
 }
 
 async fn heap_in_use() -> Response {
-    download("heap", blocking(|| heap::encode(false)))
+    download("heap", in_turn(|| heap::encode(false)))
 }
 
 async fn heap_of_all() -> Response {
-    download("allocs", blocking(|| heap::encode(true)))
+    download("allocs", in_turn(|| heap::encode(true)))
 }
 
-async fn blocking<T: Send + 'static>(
+/// Works apart from what must not block, when nobody else does any more.
+async fn in_turn<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let turn = TURNS.acquire().await.map_err(std::io::Error::other)?;
+    let done = tokio::task::spawn_blocking(move || {
+        // Until the end of the work, even if nobody waits for it any more.
+        let _turn = turn;
+        work()
+    })
+    .await;
     done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
@@ -217,6 +229,8 @@ fn refused(status: StatusCode, message: String) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -235,5 +249,27 @@ mod tests {
             assert_eq!(asked.seconds(), seconds, "{text}");
         }
         assert_eq!(Asked { seconds: None }.seconds(), 30);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn profiles_are_made_one_after_the_other_though_clients_leave() {
+        static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+        let work = || {
+            assert_eq!(UNDER_WAY.fetch_add(1, Ordering::SeqCst), 0);
+            std::thread::park_timeout(Duration::from_millis(5));
+            UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..16 {
+            let made = all.spawn(in_turn(work));
+            if number % 2 == 0 {
+                tokio::task::yield_now().await;
+                made.abort();
+            }
+        }
+        while let Some(made) = all.join_next().await {
+            assert!(made.map_or_else(|left| left.is_cancelled(), |made| made.is_ok()));
+        }
     }
 }
