@@ -1,10 +1,6 @@
 //! The extension `pprof`: profiles of this process, at the addresses that Go programs have them and in the format that
 //! `go tool pprof` opens.
 //!
-//! ```text
-//! cpu, heap ──▶ unwind ──▶ profile ──▶ symbols
-//! ```
-//!
 //! Profiles hold the names of functions and nothing that the process works on. Off, all of it costs one relaxed load at
 //! each allocation.
 
@@ -13,40 +9,7 @@
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
-mod cpu;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-pub(crate) mod heap;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod memory;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod profile;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod symbols;
-#[cfg(test)]
-mod tool;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod unwind;
-
+mod stacks;
 /// Where stacks cannot be taken: nothing is profiled, and whoever asks is told.
 #[cfg(not(all(
     target_os = "linux",
@@ -54,14 +17,9 @@ mod unwind;
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
 #[path = "pprof/absent.rs"]
-mod cpu;
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-#[path = "pprof/absent_heap.rs"]
-pub(crate) mod heap;
+mod stacks;
+#[cfg(test)]
+mod tool;
 
 use std::time::Duration;
 
@@ -75,7 +33,7 @@ use futures::TryFutureExt as _;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-pub(crate) use cpu::CpuProfile;
+pub(crate) use stacks::{CpuProfile, heap};
 
 /// As in Go, where nothing is asked for or what is asked for makes no sense.
 const SECONDS_DEFAULT: u64 = 30;

@@ -23,7 +23,7 @@ const LIVE_MAX: usize = 131_072;
 /// Places of the filter: with a thousand samples in use, one block in 64 that is freed is looked for in vain.
 const FILTER_PLACES: usize = 1 << 16;
 /// Functions of the allocator and of this profile, which stand at the end of every stack.
-const UNINTERESTING: &str = "<?cupola::allocator::.*|cupola::pprof::heap::(allocated|sample)|\
+const UNINTERESTING: &str = "<?cupola::allocator::.*|cupola::pprof::stacks::heap::(allocated|sample)|\
                              .*__rust_(alloc|realloc).*|<?alloc::(alloc|raw_vec)::.*";
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -109,7 +109,7 @@ fn sample(block: *mut u8, bytes: usize) {
 }
 
 /// The profile as it is now, with the sums of what is in use shown first, or of what ever was allocated. Blocks.
-pub(super) fn encode(of_all: bool) -> std::io::Result<Vec<u8>> {
+pub(in crate::pprof) fn encode(of_all: bool) -> std::io::Result<Vec<u8>> {
     let (samples, comments) = inside(|| {
         let table = table();
         let Some(table) = table.as_ref() else {
@@ -273,8 +273,8 @@ fn next_interval() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::super::memory::refuse_copies;
-    use super::super::tool::opened;
     use super::*;
+    use crate::pprof::tool::opened;
 
     const BLOCK_BYTES: usize = 8 << 10;
 
