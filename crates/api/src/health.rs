@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use http::{Method, StatusCode, Uri};
 use parking_lot::RwLock;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::connections::Connections;
 use crate::listener::{Listening, StartError, bind, serve_http};
+use crate::security::{HostPolicy, protect};
 
 /// Probes open one each now and then; whoever opens more has another purpose.
 const CONNECTIONS_MAX: usize = 128;
@@ -62,6 +63,8 @@ pub struct HealthConfig {
     pub path: Option<String>,
     /// What is said there, instead of what the Collector says.
     pub healthy_body: Option<String>,
+    /// Host names answered besides this machine's own while `listen` is a loopback address.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl HealthConfig {
@@ -71,6 +74,7 @@ impl HealthConfig {
             listen,
             path: None,
             healthy_body: None,
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -171,13 +175,18 @@ pub struct RunningHealth {
 impl HealthServer {
     pub async fn start(config: HealthConfig) -> Result<RunningHealth, StartError> {
         let bound = bind("health", config.listen).await?;
+        let hosts = HostPolicy::of(config.listen, &config.allowed_hosts);
         let readiness = Readiness::default();
         let source = Arc::<OnceLock<_>>::default();
-        let router = Router::new().fallback(answer).with_state(HealthState {
+        let state = HealthState {
             config: Arc::new(config),
             readiness: readiness.clone(),
             source: source.clone(),
-        });
+        };
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(state)
+            .layer(middleware::from_fn_with_state(hosts, protect));
         let connections = Connections::new(CONNECTIONS_MAX, HEADER_TIMEOUT);
         let listening = serve_http(bound, router, connections.clone());
         Ok(RunningHealth {

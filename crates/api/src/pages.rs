@@ -26,17 +26,16 @@ pub struct RunningPages {
 }
 
 impl PageServer {
-    /// Serves `router` at `listen`; `what` says in messages what for.
+    /// Serves `router` at `listen`; `what` says in messages what for. On a loopback address `allowed_hosts` are answered
+    /// besides this machine's own names.
     pub async fn start(
         what: &'static str,
         listen: SocketAddr,
+        allowed_hosts: &[String],
         router: Router,
     ) -> Result<RunningPages, StartError> {
         let bound = bind(what, listen).await?;
-        let hosts = HostPolicy {
-            loopback_only: listen.ip().is_loopback(),
-            allowed: Vec::new(),
-        };
+        let hosts = HostPolicy::of(listen, allowed_hosts);
         let router = router.layer(middleware::from_fn_with_state(hosts, protect));
         let listening = serve_http(bound, router, Connections::new(CONNECTIONS_MAX, HEADER_TIMEOUT));
         Ok(RunningPages {

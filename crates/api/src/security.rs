@@ -1,6 +1,8 @@
 //! What every answer and every request of the HTTP API has in common for safety's sake. There is no CORS: pages of other
 //! origins can neither read answers nor send changes. Refuses cross-site changes and, on loopback, foreign host names.
 
+use std::net::SocketAddr;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +21,14 @@ pub(crate) struct HostPolicy {
 }
 
 impl HostPolicy {
+    /// That of a listener.
+    pub(crate) fn of(listen: SocketAddr, allowed: &[String]) -> HostPolicy {
+        HostPolicy {
+            loopback_only: listen.ip().is_loopback(),
+            allowed: allowed.to_vec(),
+        }
+    }
+
     fn admits(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         if !self.loopback_only {
             return true;
@@ -83,9 +93,7 @@ fn refusal(policy: &HostPolicy, request: &Request) -> Option<ApiError> {
             "host_not_allowed",
             "this host name is not served",
         );
-        return Some(
-            error.with_hint("use localhost or 127.0.0.1, or add the name to the allowed hosts of the API"),
-        );
+        return Some(error.with_hint("use localhost or 127.0.0.1, or add the name to api.allowed_hosts"));
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let site = request

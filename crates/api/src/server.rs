@@ -147,10 +147,7 @@ impl ApiServer {
 }
 
 fn hosts(config: &ApiConfig) -> HostPolicy {
-    HostPolicy {
-        loopback_only: config.listen.ip().is_loopback(),
-        allowed: config.allowed_hosts.clone(),
-    }
+    HostPolicy::of(config.listen, &config.allowed_hosts)
 }
 
 impl RunningApi {

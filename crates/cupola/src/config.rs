@@ -167,8 +167,8 @@ impl Settings {
                 .iter()
                 .map(|problem| document.render(problem))
                 .collect(),
+            health: health_config(flags, health, &file.api.allowed_hosts)?,
             api: api_settings(flags, file.api),
-            health: health_config(flags, health)?,
             zpages: extensions.zpages.map(zpages),
             pprof: extensions.pprof.map(pprof),
             extensions: extensions.names,
@@ -296,7 +296,11 @@ fn storage(extensions: BTreeMap<ComponentId, file::FileStorage>) -> BTreeMap<Com
         .collect()
 }
 
-fn health_config(flags: &ServeFlags, file: file::HealthCheck) -> Result<Option<HealthConfig>, Failure> {
+fn health_config(
+    flags: &ServeFlags,
+    file: file::HealthCheck,
+    allowed_hosts: &[String],
+) -> Result<Option<HealthConfig>, Failure> {
     if let Some(path) = file.path.as_deref().filter(|path| !path.starts_with('/')) {
         return Err(Failure::usage(format!(
             "extensions.health_check.path is `{path}`, which is no path"
@@ -308,6 +312,7 @@ fn health_config(flags: &ServeFlags, file: file::HealthCheck) -> Result<Option<H
         listen,
         path: file.path,
         healthy_body: file.response_body.healthy.filter(|body| !body.is_empty()),
+        allowed_hosts: allowed_hosts.to_vec(),
     }))
 }
 

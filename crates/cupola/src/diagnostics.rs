@@ -35,6 +35,7 @@ impl Diagnostics {
     ) -> Result<Diagnostics, Failure> {
         let failed = |error: StartError| start_failed(&error, settings);
 
+        let hosts = &settings.api.allowed_hosts;
         let pipelines = Arc::<OnceLock<_>>::default();
         let zpages = match &settings.zpages {
             None => None,
@@ -48,14 +49,15 @@ impl Diagnostics {
                     expvar: pages.expvar,
                 };
                 let router = zpages::router(sources);
-                let started = PageServer::start("the extension zpages", pages.listen, router).await;
+                let started = PageServer::start("the extension zpages", pages.listen, hosts, router).await;
                 Some(started.map_err(failed)?)
             }
         };
         let (mut pprof, mut saved) = (None, None);
         if let Some(profiles) = &settings.pprof {
             pprof::heap::start();
-            let started = PageServer::start("the extension pprof", profiles.listen, pprof::router()).await;
+            let router = pprof::router();
+            let started = PageServer::start("the extension pprof", profiles.listen, hosts, router).await;
             pprof = Some(started.map_err(failed)?);
             saved = match &profiles.save_to_file {
                 Some(path) => Some(SavedProfile::start(path)?),

@@ -60,10 +60,10 @@ fn of_part(part: &RunningPart) -> ComponentHealth {
         healthy,
         status,
         error: failing.as_ref().map(reason),
-        status_time: since.map(time),
+        status_time: since.map(time_of),
         last_error: last_error.as_ref().map(reason),
-        last_error_time: last_error.as_ref().and_then(|error| error.since).map(time),
-        recovered_time: recovered.map(time),
+        last_error_time: last_error.as_ref().and_then(|error| error.since).map(time_of),
+        recovered_time: recovered.map(time_of),
         components: BTreeMap::new(),
     }
 }
@@ -78,7 +78,7 @@ fn may_recover(trouble: &Trouble) -> bool {
     lasted.is_none_or(|lasted| lasted <= RECOVERY)
 }
 
-fn time(at: SystemTime) -> String {
+pub(crate) fn time_of(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     to_rfc3339(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

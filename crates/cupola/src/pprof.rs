@@ -1,10 +1,6 @@
 //! The extension `pprof`: profiles of this process, at the addresses that Go programs have them and in the format that
 //! `go tool pprof` opens.
 //!
-//! ```text
-//! cpu, heap ──▶ unwind ──▶ profile ──▶ symbols
-//! ```
-//!
 //! Profiles hold the names of functions and nothing that the process works on. Off, all of it costs one relaxed load at
 //! each allocation.
 
@@ -13,34 +9,7 @@
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
-mod cpu;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-pub(crate) mod heap;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod profile;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod symbols;
-#[cfg(test)]
-mod tool;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-mod unwind;
-
+mod stacks;
 /// Where stacks cannot be taken: nothing is profiled, and whoever asks is told.
 #[cfg(not(all(
     target_os = "linux",
@@ -48,14 +17,9 @@ mod unwind;
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
 #[path = "pprof/absent.rs"]
-mod cpu;
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-#[path = "pprof/absent_heap.rs"]
-pub(crate) mod heap;
+mod stacks;
+#[cfg(test)]
+mod tool;
 
 use std::time::Duration;
 
@@ -67,13 +31,18 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use futures::TryFutureExt as _;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
-pub(crate) use cpu::CpuProfile;
+pub(crate) use stacks::{CpuProfile, heap};
 
 /// As in Go, where nothing is asked for or what is asked for makes no sense.
 const SECONDS_DEFAULT: u64 = 30;
 /// A profile ends with its client, and at the latest then.
 const SECONDS_MAX: u64 = 600;
+
+/// Profiles that are given names at the same time: it takes memory that is in no budget, and what was read of the program
+/// for one would be given back at the end of another.
+static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// Why there is no processor profile.
 #[derive(Debug, thiserror::Error)]
@@ -153,22 +122,29 @@ async fn profile(Query(asked): Query<Asked>) -> Response {
     tracing::info!(seconds, "taking a processor profile");
     download("profile", async move {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        blocking(|| running.finish()).await
+        in_turn(|| running.finish()).await
     })
 }
 
 async fn heap_in_use() -> Response {
-    download("heap", blocking(|| heap::encode(false)))
+    download("heap", in_turn(|| heap::encode(false)))
 }
 
 async fn heap_of_all() -> Response {
-    download("allocs", blocking(|| heap::encode(true)))
+    download("allocs", in_turn(|| heap::encode(true)))
 }
 
-async fn blocking<T: Send + 'static>(
+/// Works apart from what must not block, when nobody else does any more.
+async fn in_turn<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let turn = TURNS.acquire().await.map_err(std::io::Error::other)?;
+    let done = tokio::task::spawn_blocking(move || {
+        // Until the end of the work, even if nobody waits for it any more.
+        let _turn = turn;
+        work()
+    })
+    .await;
     done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
@@ -211,6 +187,8 @@ fn refused(status: StatusCode, message: String) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -229,5 +207,27 @@ mod tests {
             assert_eq!(asked.seconds(), seconds, "{text}");
         }
         assert_eq!(Asked { seconds: None }.seconds(), 30);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn profiles_are_made_one_after_the_other_though_clients_leave() {
+        static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+        let work = || {
+            assert_eq!(UNDER_WAY.fetch_add(1, Ordering::SeqCst), 0);
+            std::thread::park_timeout(Duration::from_millis(5));
+            UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..16 {
+            let made = all.spawn(in_turn(work));
+            if number % 2 == 0 {
+                tokio::task::yield_now().await;
+                made.abort();
+            }
+        }
+        while let Some(made) = all.join_next().await {
+            assert!(made.map_or_else(|left| left.is_cancelled(), |made| made.is_ok()));
+        }
     }
 }

@@ -49,8 +49,8 @@ pub(crate) struct Reloader {
     /// None if there was nothing to keep at the start.
     store: Option<Store>,
     pipelines: Arc<Pipelines>,
-    /// The sections that only a restart can change, as they were at the start.
-    lasting: Node,
+    /// As it was at the start.
+    lasting: Lasting,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
     /// The text of the files when they were last read.
@@ -66,7 +66,7 @@ impl Reloader {
     ) -> Arc<Self> {
         let seen = Mutex::new(contents(&sources.paths));
         Arc::new(Reloader {
-            lasting: lasting(&settings.tree),
+            lasting: Lasting::of(settings),
             sources,
             store,
             pipelines,
@@ -97,7 +97,7 @@ impl Reloader {
             }
         })?;
         let mut warnings = settings.warnings.clone();
-        if lasting(&settings.tree) != self.lasting {
+        if Lasting::of(&settings) != self.lasting {
             warnings.push(
                 "sections beside the pipelines have changed since the start: they hold after a restart"
                     .to_owned(),
@@ -193,25 +193,90 @@ fn contents(paths: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
     paths.iter().map(|path| std::fs::read(path).ok()).collect()
 }
 
-fn lasting(tree: &Node) -> Node {
-    let mut rest = tree.clone();
-    for section in ["receivers", "processors", "exporters", "connectors"] {
-        rest = rest.without(&[section]);
-    }
-    // Authenticators change with the components that refer to them.
-    let extensions = tree.get(components::EXTENSIONS).map(Node::entries);
-    for entry in extensions.unwrap_or_default() {
-        let kind = entry.key.split('/').next().unwrap_or_default().trim();
-        if components::is_of_pipelines(kind) {
-            rest = rest.without(&[components::EXTENSIONS, &*entry.key]);
+/// What only a restart can change.
+#[derive(Debug, PartialEq)]
+struct Lasting {
+    /// The sections beside those of the pipelines.
+    sections: Node,
+    /// Names of the extensions that are in use, which `service.extensions` can say.
+    extensions: BTreeSet<String>,
+}
+
+impl Lasting {
+    fn of(settings: &Settings) -> Lasting {
+        // Authenticators change with the components that refer to them.
+        let of_pipelines =
+            |name: &str| components::is_of_pipelines(name.split('/').next().unwrap_or_default().trim());
+        let tree = &settings.tree;
+        let mut sections = tree.clone();
+        for section in components::SECTIONS {
+            sections = sections.without(&[section]);
+        }
+        let extensions = tree.get(components::EXTENSIONS).map(Node::entries);
+        for entry in extensions.unwrap_or_default() {
+            if of_pipelines(&entry.key) {
+                sections = sections.without(&[components::EXTENSIONS, &*entry.key]);
+            }
+        }
+        // A section that came with them says nothing without them.
+        if sections
+            .get(components::EXTENSIONS)
+            .is_some_and(|node| node.is_null() || node.entries().is_empty())
+        {
+            sections = sections.without(&[components::EXTENSIONS]);
+        }
+        let names = settings.extensions.iter().filter(|name| !of_pipelines(name));
+        Lasting {
+            sections: sections
+                .without(&["service", "pipelines"])
+                .without(&["service", "extensions"]),
+            extensions: names.cloned().collect(),
         }
     }
-    // A section that came with them says nothing without them.
-    if rest
-        .get(components::EXTENSIONS)
-        .is_some_and(|node| node.is_null() || node.entries().is_empty())
-    {
-        rest = rest.without(&[components::EXTENSIONS]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::File;
+
+    fn lasting(text: &str) -> Lasting {
+        let file = File::parse(text).unwrap();
+        Lasting::of(&Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file).unwrap())
     }
-    rest.without(&["service", "pipelines"])
+
+    #[test]
+    fn only_what_a_restart_changes_is_told_to_hold_after_one() {
+        let auth = "bearertokenauth/new: {token: secret}";
+        let listed = |sections: &str, list: &str| {
+            lasting(&format!(
+                "extensions: {{zpages: , file_storage: {{directory: /tmp/queues}}{sections}}}\nservice: {{extensions: [{list}]}}\n"
+            ))
+        };
+        let before = listed("", "zpages, file_storage");
+        for (sections, list) in [
+            (format!(", {auth}"), "zpages, file_storage, bearertokenauth/new"),
+            (format!(", {auth}"), "file_storage, zpages"),
+            // Which is told by itself, and in use all the same.
+            (String::new(), "zpages"),
+        ] {
+            assert_eq!(listed(&sections, list), before, "{list}");
+        }
+        assert_ne!(
+            listed("", "file_storage"),
+            before,
+            "zpages is off after a restart"
+        );
+        assert_ne!(listed(", pprof: ", "zpages, file_storage, pprof"), before);
+        assert_ne!(
+            lasting("api: {endpoint: '127.0.0.1:1'}"),
+            lasting("api: {endpoint: '127.0.0.1:2'}")
+        );
+        assert_eq!(
+            lasting("service: {extensions: [health_check]}"),
+            lasting(&format!(
+                "extensions: {{{auth}}}\nservice: {{extensions: [bearertokenauth/new]}}"
+            ))
+        );
+    }
 }

@@ -31,7 +31,7 @@ impl Trouble {
     /// A trouble of now.
     pub fn new(reason: &str, recoverable: bool) -> Trouble {
         Trouble {
-            reason: shortened(reason).to_owned(),
+            reason: reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned(),
             since: Some(SystemTime::now()),
             recoverable,
         }
@@ -51,13 +51,6 @@ impl Condition {
             },
         }
     }
-}
-
-fn shortened(reason: &str) -> &str {
-    let end = (0..=REASON_BYTES_MAX.min(reason.len()))
-        .rev()
-        .find(|at| reason.is_char_boundary(*at));
-    &reason[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]

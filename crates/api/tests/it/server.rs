@@ -22,6 +22,38 @@ async fn health_comes_first_and_ready_when_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn health_on_loopback_is_told_to_this_machine_and_to_probes_by_address() {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let start = async |listen: &str| {
+        let config = HealthConfig {
+            allowed_hosts: vec!["cupola.test".to_owned()],
+            ..HealthConfig::new(listen.parse().unwrap())
+        };
+        HealthServer::start(config).await.unwrap()
+    };
+    let status = async |port: u16, path: &str, host: &str| {
+        let request = http.get(format!("http://127.0.0.1:{port}{path}"));
+        reply(request.header("host", host)).await.status
+    };
+    let health = start("127.0.0.1:0").await;
+    let port = health.addr.port();
+    for path in ["/", "/health", "/ready"] {
+        // A page elsewhere that points its own name here (DNS rebinding) would read which destinations there are.
+        assert_eq!(status(port, path, "evil.example").await, 421, "{path}");
+        for host in ["127.0.0.1:13133", "localhost", "10.1.2.3:13133", "cupola.test"] {
+            assert_ne!(status(port, path, host).await, 421, "{path} of {host}");
+        }
+    }
+    health.shutdown().await;
+    // As in a pod: the kubelet asks by the address of the pod, and a balancer by any name.
+    let health = start("0.0.0.0:0").await;
+    for host in ["10.1.2.3:13133", "cupola.observability.svc"] {
+        assert_eq!(status(health.addr.port(), "/health", host).await, 200, "{host}");
+    }
+    health.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_in_the_prometheus_format() {
     let server = Server::filled().await;
     server.get("/api/v1/services").await.ok();

@@ -204,10 +204,7 @@ fn text(attributes: &Attributes) -> String {
             Value::Bool(value) => write!(text, "{separator}{key}={value}"),
         };
         if text.len() > DETAILS_BYTES_MAX {
-            let cut = (0..=DETAILS_BYTES_MAX)
-                .rev()
-                .find(|at| text.is_char_boundary(*at));
-            text.truncate(cut.unwrap_or(0));
+            text.truncate(text.floor_char_boundary(DETAILS_BYTES_MAX));
             text.push('…');
             break;
         }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::Sources;
 use super::html::{Cell, Page, link};
-use super::service::{settings, time_of};
-use crate::health::reason;
+use super::service::settings;
+use crate::health::{reason, time_of};
 
 /// What the links of the page ask for, as the Collector's page calls it.
 #[derive(Debug, Default, Deserialize)]

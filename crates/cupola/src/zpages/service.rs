@@ -1,7 +1,7 @@
 //! `/debug/servicez` and `/debug/extensionz`: what runs, since when and with what; and the extensions with their settings.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::response::Redirect;
@@ -79,11 +79,6 @@ pub(super) fn settings(masked: &Node, section: &str, name: &str) -> String {
         Some(settings) => cupola_config::plain(settings),
         None => "the defaults hold\n".to_owned(),
     }
-}
-
-pub(super) fn time_of(at: SystemTime) -> String {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    to_rfc3339(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -137,9 +137,31 @@ async fn only_this_machine_is_answered_and_the_pages_are_off_unless_asked_for() 
         .await
         .unwrap();
     assert_eq!(foreign.status().as_u16(), 421);
+    let hint = foreign.text().await.unwrap();
+    assert!(hint.contains("api.allowed_hosts"), "{hint}");
     let answered = server.http.get(&page).send().await.unwrap();
     let policy = answered.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(server.stop().await.0.success());
+
+    let named = format!("{CONFIG}api: {{allowed_hosts: [rebound.example]}}\n");
+    let server = start(directory.path(), &named, &[]).await;
+    for url in [
+        server.url("zpages", "/debug/servicez"),
+        server.url("health", "/health"),
+    ] {
+        let answered = server
+            .http
+            .get(&url)
+            .header("host", "rebound.example")
+            .send()
+            .await;
+        assert_eq!(
+            answered.unwrap().status().as_u16(),
+            200,
+            "as the hint says: {url}"
+        );
+    }
     assert!(server.stop().await.0.success());
 
     let unlisted = CONFIG.replace("extensions: [health_check, zpages]", "extensions: [health_check]");

@@ -15,14 +15,15 @@ use crate::own::now_unix_nano;
 
 /// Bytes allocated between two samples of a thread, on average: as in Go.
 const RATE: f64 = 524_288.0;
-/// Stacks that are told apart. Those beyond are counted by their innermost function, and beyond twice as many together.
+/// Stacks that are told apart. Those beyond are counted together, as one without functions: the innermost ones, which are
+/// those of the allocator and of this profile, are left out by readers.
 const STACKS_MAX: usize = 16_384;
 /// Samples in use that are followed: of 64 GiB. Those beyond count as allocated and not as in use.
 const LIVE_MAX: usize = 131_072;
 /// Places of the filter: with a thousand samples in use, one block in 64 that is freed is looked for in vain.
 const FILTER_PLACES: usize = 1 << 16;
 /// Functions of the allocator and of this profile, which stand at the end of every stack.
-const UNINTERESTING: &str = "<?cupola::allocator::.*|cupola::pprof::heap::(allocated|sample)|\
+const UNINTERESTING: &str = "<?cupola::allocator::.*|cupola::pprof::stacks::heap::(allocated|sample)|\
                              .*__rust_(alloc|realloc).*|<?alloc::(alloc|raw_vec)::.*";
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -77,13 +78,14 @@ pub(crate) fn freed(block: *mut u8) {
     if filter.load(Ordering::Relaxed) == 0 || INSIDE.get() {
         return;
     }
-    inside(|| {
+    let forget = || {
         if let Some(table) = table().as_mut()
             && table.freed(block)
         {
             filter.fetch_sub(1, Ordering::Relaxed);
         }
-    });
+    };
+    unwind::keeping_errno(|| inside(forget));
 }
 
 #[cold]
@@ -93,19 +95,21 @@ fn sample(block: *mut u8, bytes: usize) {
     if INSIDE.get() {
         return;
     }
-    let mut frames = [0; FRAMES_MAX];
-    let length = unwind::made().map_or(0, |unwinder| unwinder.stack(Registers::here(), &mut frames));
-    inside(|| {
+    let registers = Registers::here();
+    let keep = || {
+        let mut frames = [0; FRAMES_MAX];
+        let length = unwind::made().map_or(0, |unwinder| unwinder.stack(registers, &mut frames));
         if let Some(table) = table().as_mut()
             && table.allocated(block, bytes, &frames[..length])
         {
             FILTER[place(block)].fetch_add(1, Ordering::Relaxed);
         }
-    });
+    };
+    unwind::keeping_errno(|| inside(keep));
 }
 
 /// The profile as it is now, with the sums of what is in use shown first, or of what ever was allocated. Blocks.
-pub(super) fn encode(of_all: bool) -> std::io::Result<Vec<u8>> {
+pub(in crate::pprof) fn encode(of_all: bool) -> std::io::Result<Vec<u8>> {
     let (samples, comments) = inside(|| {
         let table = table();
         let Some(table) = table.as_ref() else {
@@ -221,7 +225,6 @@ impl Table {
         }
         let stack = match self.sums.len() {
             length if length < STACKS_MAX => stack,
-            length if length < 2 * STACKS_MAX => &stack[..stack.len().min(1)],
             _ => &[],
         };
         let new = self.sums.len();
@@ -269,8 +272,9 @@ fn next_interval() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tool::opened;
+    use super::super::memory::refuse_copies;
     use super::*;
+    use crate::pprof::tool::opened;
 
     const BLOCK_BYTES: usize = 8 << 10;
 
@@ -371,13 +375,49 @@ mod tests {
     }
 
     #[test]
+    fn who_allocates_and_frees_keeps_the_error_number_that_it_has_not_read_yet() {
+        const ERROR: libc::c_int = libc::ENOTTY;
+        start();
+        // SAFETY: gives the place of this thread's error number.
+        let errno = || unsafe { libc::__errno_location() };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    // Each sample of the first sees a call that fails; the others wait for each other now and then.
+                    if thread == 0 && !refuse_copies() {
+                        println!("skipped: system calls cannot be filtered here");
+                    }
+                    for _ in 0..2_000 {
+                        // SAFETY: as above, here and below.
+                        unsafe { *errno() = ERROR };
+                        let block = std::hint::black_box(Vec::<u8>::with_capacity(4 << 20));
+                        assert_eq!(unsafe { *errno() }, ERROR, "allocated");
+                        drop(block);
+                        assert_eq!(unsafe { *errno() }, ERROR, "freed");
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
     fn a_table_that_is_full_says_what_it_cannot_follow() {
         let mut table = Table::default();
         for number in 0..LIVE_MAX + 10 {
             table.allocated((number * 16) as *mut u8, 1 << 20, &[7, number as u64]);
         }
         assert_eq!((table.live.len(), table.missed), (LIVE_MAX, 10));
-        assert!(table.sums.len() <= 2 * STACKS_MAX + 1);
+        assert_eq!(table.sums.len(), STACKS_MAX + 1);
+        let beyond = table.sums[table.stacks[&[][..]]];
+        let (others, all) = (
+            (LIVE_MAX - STACKS_MAX) as f64,
+            (LIVE_MAX + 10 - STACKS_MAX) as f64,
+        );
+        let near = |sum: f64, of: f64| (sum / (of * table.sums[0].live) - 1.0).abs() < 1e-6;
+        assert!(
+            near(beyond.live, others) && near(beyond.allocated, all),
+            "{beyond:?}"
+        );
         for number in 0..LIVE_MAX + 10 {
             assert_eq!(table.freed((number * 16) as *mut u8), number < LIVE_MAX);
         }

@@ -14,10 +14,10 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::CpuError;
 use super::profile::Profile;
 use super::unwind::{self, FRAMES_MAX, Registers};
 use crate::own::now_unix_nano;
+use crate::pprof::CpuError;
 
 /// Of processor time, between two samples of a thread: as in Go.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -319,8 +319,8 @@ fn timer(thread: libc::pid_t) -> Option<libc::timer_t> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tool::opened;
     use super::*;
+    use crate::pprof::tool::opened;
 
     #[inline(never)]
     fn very_busy_function(until: &AtomicBool) -> u64 {
