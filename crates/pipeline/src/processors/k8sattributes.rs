@@ -111,8 +111,8 @@ impl K8sAttributes {
                 ConfigError::setting("filter.node_from_env_var", problem)
             })?,
         };
-        let access = Access::new(&self.config, surroundings).map_err(StartError::Access)?;
-        let api = Arc::new(Api::new(access).map_err(StartError::Access)?);
+        let access = Access::new(self.config.auth_type, &self.config.context, surroundings);
+        let api = Arc::new(access.and_then(Api::new).map_err(StartError::Access)?);
         let is_only_system = !self.rules.reads(Kind::Namespace);
         let mut pods_known = None;
         for kind in [Kind::Pod].into_iter().chain(self.rules.kinds()) {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use cupola_export::tls::ClientTls;
 use reqwest::header::ACCEPT;
 use url::Url;
 
-use super::access::{Access, Credentials};
+use super::access::{Access, Credentials, problem};
 use super::config::{FieldOp, FilterConfig, Kind, LabelOp};
 use super::objects::{Event, Failure, List};
 
@@ -47,27 +48,15 @@ pub(super) struct Api {
 }
 
 impl Api {
+    /// Must be called on a tokio runtime: the files of certificates are looked at again.
     pub(super) fn new(access: Access) -> Result<Api, String> {
-        let mut builder = reqwest::Client::builder()
+        let tls = ClientTls::new(&access.tls).map_err(|error| problem(&error))?;
+        let builder = reqwest::Client::builder()
             .no_proxy()
             .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .danger_accept_invalid_certs(access.insecure);
-        if let Some(ca) = &access.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(ca)
-                .map_err(|error| format!("the certificate of the API server cannot be read: {error}"))?;
-            // That of the cluster, and no other.
-            builder = builder.tls_built_in_root_certs(false);
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        if let Some(identity) = &access.identity {
-            let identity = reqwest::Identity::from_pem(identity)
-                .map_err(|error| format!("the client's certificate and key do not fit: {error}"))?;
-            builder = builder.identity(identity);
-        }
+            .use_preconfigured_tls(tls.config());
         Ok(Api {
             http: builder.build().map_err(|error| error.to_string())?,
             server: access.server,
