@@ -4,6 +4,9 @@
 //! client of their own. `rules` are the settings, `pod` what is told of one. A resource says which pod it is of by
 //! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed.
 //!
+//! Pods are listed after everything else, as in the Collector: a pod can be asked for by what its owners tell, and the
+//! first batches are not told less than those that follow.
+//!
 //! The address of a sender does not travel with its data here, so that `from: connection` finds no pod; `cupola config
 //! check` says so. Data is never held up: what is of a pod that is not known goes on as it is. Stateless towards senders:
 //! they have the answer of the next sink. Refuses to read the environment itself: it is given its [`Surroundings`].
@@ -44,7 +47,7 @@ use api::{Api, Resource};
 use attach::Attaching;
 use cluster::Cluster;
 use rules::Rules;
-use watching::Watcher;
+use watching::{Watcher, all_known};
 
 /// How often pods that have been deleted for long enough are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -103,7 +106,8 @@ impl K8sAttributes {
     }
 
     async fn watch(&self, surroundings: &Surroundings) -> Result<(), StartError> {
-        let filter = &self.config.filter;
+        let config = &self.config;
+        let filter = &config.filter;
         let node = match filter.node_from_env_var.as_str() {
             "" => filter.node.clone(),
             name => surroundings.variables.get(name).cloned().ok_or_else(|| {
@@ -111,13 +115,11 @@ impl K8sAttributes {
                 ConfigError::setting("filter.node_from_env_var", problem)
             })?,
         };
-        let access = Access::new(self.config.auth_type, &self.config.context, surroundings);
+        let access = Access::new(config.auth_type, &config.context, surroundings);
         let api = Arc::new(access.and_then(Api::new).map_err(StartError::Access)?);
         let is_only_system = !self.rules.reads(Kind::Namespace);
-        let mut pods_known = None;
-        for kind in [Kind::Pod].into_iter().chain(self.rules.kinds()) {
+        let watcher = |kind: Kind| {
             let (is_known, known) = watch::channel(false);
-            pods_known.get_or_insert(known);
             let watcher = Watcher {
                 api: api.clone(),
                 resource: Resource::new(kind, filter, &node, is_only_system),
@@ -125,8 +127,19 @@ impl K8sAttributes {
                 failures: self.failures.clone(),
                 is_known,
             };
-            self.tasks.lock().spawn(watcher.run());
+            (watcher, known)
+        };
+        let mut others_known = Vec::new();
+        for kind in self.rules.kinds() {
+            let (other, known) = watcher(kind);
+            self.tasks.lock().spawn(other.run());
+            others_known.push(known);
         }
+        let (pods, mut pods_known) = watcher(Kind::Pod);
+        self.tasks.lock().spawn(async move {
+            all_known(others_known).await;
+            pods.run().await;
+        });
         let cluster = self.cluster.clone();
         self.tasks.lock().spawn(async move {
             loop {
@@ -134,9 +147,9 @@ impl K8sAttributes {
                 cluster.write().sweep(Instant::now());
             }
         });
-        let limit = self.config.wait_for_metadata_timeout.0;
-        if let Some(mut known) = pods_known.filter(|_| self.config.wait_for_metadata) {
-            let waited = tokio::time::timeout(limit, known.wait_for(|known| *known)).await;
+        if config.wait_for_metadata {
+            let limit = config.wait_for_metadata_timeout.0;
+            let waited = tokio::time::timeout(limit, pods_known.wait_for(|known| *known)).await;
             if !matches!(waited, Ok(Ok(_))) {
                 return Err(StartError::NotKnown(limit));
             }

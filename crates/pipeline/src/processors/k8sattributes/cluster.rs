@@ -1,7 +1,8 @@
 //! What is known of a cluster: pods by what a resource can say of them, and the objects that they belong to.
 //!
-//! What a pod tells is made anew for each resource, so that it does not matter in which order the kinds of objects become
-//! known. Bounded in number; what is beyond is counted and not known.
+//! What a pod tells is made anew for each resource, as its owners become known and change; by what it can be asked for is
+//! found out when it is put in, so that its owners should be known before it. Bounded in number; what is beyond is counted
+//! and not known.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

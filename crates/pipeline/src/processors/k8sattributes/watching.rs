@@ -20,6 +20,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A watch that held for this long failed by chance.
 const HELD: Duration = Duration::from_secs(60);
 
+/// How long pods wait for what else is told of them. As in the Collector.
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(5);
+
 pub(super) struct Watcher {
     pub(super) api: Arc<Api>,
     pub(super) resource: Resource,
@@ -27,6 +30,19 @@ pub(super) struct Watcher {
     pub(super) failures: Arc<AtomicU64>,
     /// Whether a list has been read.
     pub(super) is_known: watch::Sender<bool>,
+}
+
+/// Waits until all of these kinds are known, and not for ever: one may be forbidden.
+pub(super) async fn all_known(mut kinds: Vec<watch::Receiver<bool>>) {
+    let all = async {
+        for known in &mut kinds {
+            // Its watcher has ended if this fails, with the processor.
+            let _ = known.wait_for(|known| *known).await;
+        }
+    };
+    if tokio::time::timeout(OTHERS_TIMEOUT, all).await.is_err() {
+        tracing::warn!(waited = ?OTHERS_TIMEOUT, "pods become known before all that is told of them");
+    }
 }
 
 impl Watcher {

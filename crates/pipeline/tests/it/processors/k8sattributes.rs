@@ -3,6 +3,7 @@
 mod access;
 mod against_collector;
 mod api_server;
+mod beginning;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -263,6 +264,8 @@ async fn everything_can_be_told() {
         "/apis/apps/v1/deployments",
         meta("the-shop", "uid-d", json!({ "labels": { "chart": "9" } })),
     );
+    // Pods are not known before what else is told of them is.
+    server.delay(Duration::from_millis(200));
     let running = start(
         &server,
         "wait_for_metadata: true\n\
@@ -275,20 +278,7 @@ async fn everything_can_be_told() {
     )
     .await;
     let attributes = [("container.id", "aaa"), ("k8s.namespace.name", "trade")];
-    // What is known beside the pods comes in its own time.
-    for (key, value) in [
-        ("k8s.deployment.uid", "uid-d"),
-        ("k8s.node.uid", "uid-node"),
-        ("k8s.cluster.uid", "uid-cluster"),
-    ] {
-        running.until(&attributes, key, Some(value)).await;
-    }
-    running
-        .until(&attributes, "k8s.namespace.label.tier", Some("gold"))
-        .await;
-    let found = running
-        .until(&attributes, "k8s.deployment.label.chart", Some("9"))
-        .await;
+    let found = running.process(&attributes).await;
     let digest = found["container.image.repo_digests"].clone();
     assert!(digest.contains("docker.io/trade/shop@sha256:4a1c"), "{digest}");
     assert_eq!(
