@@ -10,7 +10,7 @@ use url::Url;
 
 use super::access::{Access, Credentials, problem};
 use super::config::{FieldOp, FilterConfig, Kind, LabelOp};
-use super::objects::{Event, Failure, List};
+use super::objects::{Event, Failure};
 
 /// Time to connect, and for one page of a list.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,35 +64,19 @@ impl Api {
         })
     }
 
-    /// Everything of a kind, page by page, each given to `take`. The version of the list.
-    pub(super) async fn list(
-        &self,
-        resource: &Resource,
-        mut take: impl FnMut(List),
-    ) -> Result<String, ApiError> {
-        let mut next = String::new();
-        loop {
-            let mut url = resource.url(&self.server);
-            url.query_pairs_mut().append_pair("limit", PAGE_OBJECTS);
-            if !next.is_empty() {
-                url.query_pairs_mut().append_pair("continue", &next);
-            }
-            let accept = if resource.kind == Kind::Pod {
-                "application/json"
-            } else {
-                METADATA_LIST
-            };
-            let page = self.get(url, accept, LIST_TIMEOUT).await?;
-            let page = read_whole(page).await?;
-            let list: List = serde_json::from_slice(&page)
-                .map_err(|error| ApiError::Request(format!("a list that cannot be read: {error}")))?;
-            let version = list.metadata.resource_version.clone();
-            next.clone_from(&list.metadata.r#continue);
-            take(list);
-            if next.is_empty() {
-                return Ok(version);
-            }
+    /// A page of everything of a kind: the first, or the one that begins at `next`.
+    pub(super) async fn page(&self, resource: &Resource, next: &str) -> Result<BytesMut, ApiError> {
+        let mut url = resource.url(&self.server);
+        url.query_pairs_mut().append_pair("limit", PAGE_OBJECTS);
+        if !next.is_empty() {
+            url.query_pairs_mut().append_pair("continue", next);
         }
+        let accept = if resource.kind == Kind::Pod {
+            "application/json"
+        } else {
+            METADATA_LIST
+        };
+        read_whole(self.get(url, accept, LIST_TIMEOUT).await?).await
     }
 
     /// What changes after `version`.

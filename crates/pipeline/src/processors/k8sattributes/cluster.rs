@@ -4,7 +4,7 @@
 //! found out when it is put in, so that its owners should be known before it. Bounded in number; what is beyond is counted
 //! and not known.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,12 +73,8 @@ impl Cluster {
         }
     }
 
-    /// A whole list of a kind: what it lacks is deleted.
-    pub(super) fn replace(&mut self, kind: Kind, objects: Vec<Object>) {
-        let there: BTreeSet<String> = objects.iter().map(|object| key(kind, &object.metadata)).collect();
-        for object in objects {
-            self.put(kind, object);
-        }
+    /// After a whole list of a kind: what it lacks is deleted. `there` has the keys of the others.
+    pub(super) fn keep(&mut self, kind: Kind, there: &HashSet<String>) {
         if kind == Kind::Pod {
             let known = self.pods.iter().filter(|(_, known)| !known.is_deleted);
             let gone: Vec<_> = known
@@ -94,15 +90,16 @@ impl Cluster {
             .retain(|(of, name), _| *of != kind || there.contains(name));
     }
 
-    /// One that is new or has changed.
-    pub(super) fn put(&mut self, kind: Kind, object: Object) {
+    /// One that is new or has changed. Its key, if there was room.
+    pub(super) fn put(&mut self, kind: Kind, object: Object) -> Option<String> {
+        let key = key(kind, &object.metadata);
         if kind == Kind::Pod {
-            return self.put_pod(Pod::new(object, &self.rules));
+            return self.put_pod(Pod::new(object, &self.rules)).then_some(key);
         }
-        let place = (kind, key(kind, &object.metadata));
+        let place = (kind, key.clone());
         if !self.objects.contains_key(&place) && self.objects.len() >= OBJECTS_MAX {
             self.counts.refused += 1;
-            return;
+            return None;
         }
         let reads = self.rules.reads(kind);
         let mut meta = object.metadata;
@@ -111,6 +108,7 @@ impl Cluster {
             meta.annotations.clear();
         }
         self.objects.insert(place, meta);
+        Some(key)
     }
 
     pub(super) fn delete(&mut self, kind: Kind, object: &Object) {
@@ -120,11 +118,12 @@ impl Cluster {
         }
     }
 
-    fn put_pod(&mut self, pod: Pod) {
+    /// Whether there was room.
+    fn put_pod(&mut self, pod: Pod) -> bool {
         let before = self.pods.remove(&pod.uid);
         if before.is_none() && self.pods.len() >= PODS_MAX {
             self.counts.refused += 1;
-            return;
+            return false;
         }
         let pod = Arc::new(pod);
         let identifiers = self.identifiers(&pod);
@@ -156,6 +155,7 @@ impl Cluster {
         };
         self.pods.insert(pod.uid.clone(), known);
         self.sweep(Instant::now());
+        true
     }
 
     fn forget_pod(&mut self, uid: &str) {

@@ -6,7 +6,9 @@ use cupola_export::Component;
 use serde_json::json;
 
 use super::api_server::{ApiServer, Refused};
-use super::{PODS, shop, start};
+use super::{PODS, pod, shop, start};
+
+const STARTED: &str = "2026-03-01T10:00:00Z";
 
 #[tokio::test]
 async fn a_pod_is_found_by_what_its_owners_tell() {
@@ -40,5 +42,35 @@ async fn pods_do_not_wait_for_ever_for_what_may_not_be_listed() {
     let running = start(&server, settings).await;
     let found = running.process(&[("k8s.pod.ip", "10.1.2.3")]).await;
     assert_eq!(found["k8s.pod.name"], "shop-5d4f8c7b9-x2x4z");
+    running.processor.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_adds_what_it_told_and_removes_nothing() {
+    let server = ApiServer::start().await;
+    for number in 1..=3 {
+        let (name, address) = (format!("uid-{number}"), format!("10.0.0.{number}"));
+        server.put(PODS, pod(&name, &name, &address, STARTED));
+    }
+    server.refuse(Refused::NextPages);
+    let running = start(&server, "{pod_delete_grace_period: 0s}").await;
+    let name = "k8s.pod.name";
+    let last = [("k8s.pod.ip", "10.0.0.3")];
+    running
+        .until(&[("k8s.pod.ip", "10.0.0.1")], name, Some("uid-1"))
+        .await;
+    assert!(!running.process(&last).await.contains_key(name));
+    server.refuse(Refused::Nothing);
+    running.until(&last, name, Some("uid-3")).await;
+
+    // Of the next list again only the first page comes.
+    server.refuse(Refused::NextPages);
+    server.delete(PODS, "uid-1");
+    server.put(PODS, pod("uid-0", "uid-0", "10.0.0.9", STARTED));
+    server.compact();
+    running
+        .until(&[("k8s.pod.ip", "10.0.0.9")], name, Some("uid-0"))
+        .await;
+    assert_eq!(running.process(&last).await[name], "uid-3");
     running.processor.shutdown().await;
 }
