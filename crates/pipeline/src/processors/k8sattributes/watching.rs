@@ -55,6 +55,10 @@ impl Watcher {
             let error = match self.follow(&mut version).await {
                 Ok(()) => {
                     backoff = BACKOFF_FIRST;
+                    // Between the two of us something may end each watch at once.
+                    if begun.elapsed() < BACKOFF_FIRST {
+                        tokio::time::sleep(BACKOFF_FIRST).await;
+                    }
                     continue;
                 }
                 Err(error) => error,

@@ -1,6 +1,6 @@
 //! How the cluster becomes known: in which order, page by page, and with an API server that does not answer well.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cupola_export::Component;
 use serde_json::json;
@@ -72,5 +72,30 @@ async fn a_list_that_breaks_off_adds_what_it_told_and_removes_nothing() {
         .until(&[("k8s.pod.ip", "10.0.0.9")], name, Some("uid-0"))
         .await;
     assert_eq!(running.process(&last).await[name], "uid-3");
+    running.processor.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_at_once_is_not_begun_again_at_once() {
+    let server = ApiServer::start().await;
+    server.hang_up_at_once();
+    let running = start(&server, "{wait_for_metadata: true}").await;
+    let watches = || {
+        server
+            .requests()
+            .iter()
+            .filter(|head| head.contains("watch=1"))
+            .count()
+    };
+    let begun = Instant::now();
+    let waiting = async {
+        while watches() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
     running.processor.shutdown().await;
 }
