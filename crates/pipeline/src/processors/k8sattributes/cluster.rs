@@ -101,12 +101,10 @@ impl Cluster {
             self.counts.refused += 1;
             return None;
         }
-        let reads = self.rules.reads(kind);
-        let mut meta = object.metadata;
-        if !reads {
-            meta.labels.clear();
-            meta.annotations.clear();
-        }
+        let (rules, mut meta) = (&self.rules, object.metadata);
+        meta.labels.retain(|label, _| rules.reads_label(kind, label));
+        meta.annotations
+            .retain(|annotation, _| rules.reads_annotation(kind, annotation));
         self.objects.insert(place, meta);
         Some(key)
     }
@@ -366,5 +364,29 @@ fn key(kind: Kind, meta: &ObjectMeta) -> String {
     match kind {
         Kind::Namespace | Kind::Node => meta.name.clone(),
         _ => meta.uid.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_labels_and_annotations_only_those_are_kept_that_are_told() {
+        let settings = "{extract: {labels: [{key_regex: 'tier.*', from: namespace}, {key: odd}], \
+            annotations: [{key: note, from: node}]}}";
+        let config: K8sAttributesConfig = cupola_config::yaml::from_str(settings).unwrap();
+        let rules = Arc::new(Rules::new(&config).unwrap());
+        let mut cluster = Cluster::new(&config, rules);
+        let text = r#"{"metadata": {"name": "a", "labels": {"tier-1": "x", "odd": "y"},
+            "annotations": {"tier-1": "z", "note": "z"}}}"#;
+        let known = cluster.put(Kind::Namespace, serde_json::from_str(text).unwrap());
+        assert_eq!(known.as_deref(), Some("a"));
+        let namespace = cluster.object(Kind::Namespace, "a").unwrap();
+        assert_eq!(
+            namespace.labels,
+            Attributes::from([("tier-1".to_owned(), "x".to_owned())])
+        );
+        assert!(namespace.annotations.is_empty());
     }
 }
