@@ -36,6 +36,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ConfigError;
+use super::stage::worked;
 pub use access::Surroundings;
 pub use config::{
     AssociationConfig, AuthType, ExcludeConfig, ExcludePod, ExtractConfig, FieldConfig, FieldFilter, FieldOp,
@@ -65,13 +66,18 @@ pub enum StartError {
 
 /// Pods in front of a sink.
 pub struct K8sAttributes {
-    config: K8sAttributesConfig,
-    rules: Arc<Rules>,
-    cluster: Arc<RwLock<Cluster>>,
+    shared: Arc<Shared>,
     next: Arc<dyn Sink>,
     tasks: Mutex<JoinSet<()>>,
     /// Failed attempts to list or watch.
     failures: Arc<AtomicU64>,
+}
+
+/// What is needed for a batch.
+struct Shared {
+    config: K8sAttributesConfig,
+    rules: Arc<Rules>,
+    cluster: Arc<RwLock<Cluster>>,
     found: AtomicU64,
     missed: AtomicU64,
 }
@@ -88,16 +94,17 @@ impl K8sAttributes {
             tracing::warn!(key, "{remark}");
         }
         let rules = Arc::new(Rules::new(config)?);
-        let cluster = Arc::new(RwLock::new(Cluster::new(config, rules.clone())));
         let processor = Self {
-            config: config.clone(),
-            rules,
-            cluster,
+            shared: Arc::new(Shared {
+                config: config.clone(),
+                cluster: Arc::new(RwLock::new(Cluster::new(config, rules.clone()))),
+                rules,
+                found: AtomicU64::new(0),
+                missed: AtomicU64::new(0),
+            }),
             next,
             tasks: Mutex::default(),
             failures: Arc::default(),
-            found: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
         };
         if !config.passthrough {
             processor.watch(&surroundings).await?;
@@ -106,7 +113,7 @@ impl K8sAttributes {
     }
 
     async fn watch(&self, surroundings: &Surroundings) -> Result<(), StartError> {
-        let config = &self.config;
+        let config = &self.shared.config;
         let filter = &config.filter;
         let node = match filter.node_from_env_var.as_str() {
             "" => filter.node.clone(),
@@ -117,20 +124,20 @@ impl K8sAttributes {
         };
         let access = Access::new(config.auth_type, &config.context, surroundings);
         let api = Arc::new(access.and_then(Api::new).map_err(StartError::Access)?);
-        let is_only_system = !self.rules.reads(Kind::Namespace);
+        let is_only_system = !self.shared.rules.reads(Kind::Namespace);
         let watcher = |kind: Kind| {
             let (is_known, known) = watch::channel(false);
             let watcher = Watcher {
                 api: api.clone(),
                 resource: Resource::new(kind, filter, &node, is_only_system),
-                cluster: self.cluster.clone(),
+                cluster: self.shared.cluster.clone(),
                 failures: self.failures.clone(),
                 is_known,
             };
             (watcher, known)
         };
         let mut others_known = Vec::new();
-        for kind in self.rules.kinds() {
+        for kind in self.shared.rules.kinds() {
             let (other, known) = watcher(kind);
             self.tasks.lock().spawn(other.run());
             others_known.push(known);
@@ -140,7 +147,7 @@ impl K8sAttributes {
             all_known(others_known).await;
             pods.run().await;
         });
-        let cluster = self.cluster.clone();
+        let cluster = self.shared.cluster.clone();
         self.tasks.lock().spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -159,11 +166,16 @@ impl K8sAttributes {
 
     /// The batch with what is known of its pods; it loses no item.
     pub fn process(&self, batch: Batch) -> Batch {
-        let cluster = self.cluster.read();
+        self.shared.process(batch)
+    }
+}
+
+impl Shared {
+    fn process(&self, batch: Batch) -> Batch {
         let mut attaching = Attaching {
             config: &self.config,
             rules: &self.rules,
-            cluster: &cluster,
+            cluster: &self.cluster,
             found: 0,
             missed: 0,
         };
@@ -178,7 +190,9 @@ impl K8sAttributes {
 #[async_trait]
 impl Sink for K8sAttributes {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        self.next.send(self.process(batch)).await
+        let shared = self.shared.clone();
+        let batch = worked(batch.payload().len(), move || shared.process(batch)).await?;
+        self.next.send(batch).await
     }
 }
 
@@ -191,7 +205,7 @@ impl Component for K8sAttributes {
 
     fn collect(&self, samples: &mut Vec<Sample>) {
         let (pods, counts) = {
-            let cluster = self.cluster.read();
+            let cluster = self.shared.cluster.read();
             (cluster.pods(), cluster.counts)
         };
         samples.push(Sample::level(
@@ -229,7 +243,7 @@ impl Component for K8sAttributes {
         ] {
             samples.push(Sample::count(name, help, value));
         }
-        for (status, count) in [("success", &self.found), ("error", &self.missed)] {
+        for (status, count) in [("success", &self.shared.found), ("error", &self.shared.missed)] {
             let name = "otelcol_k8s_pod_association";
             let sample = Sample::count(name, "Resources of which the pod is known, or not.", load(count));
             samples.push(sample.with("status", status));

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use cupola_export::Component;
+use cupola_export::{Component, Sink};
+use futures::FutureExt as _;
 use serde_json::json;
 
 use super::api_server::{ApiServer, Refused};
-use super::{PODS, pod, shop, start};
+use super::{PODS, batch, pod, shop, start};
 
 const STARTED: &str = "2026-03-01T10:00:00Z";
 
@@ -97,5 +98,26 @@ async fn a_watch_that_ends_at_once_is_not_begun_again_at_once() {
         .await
         .unwrap();
     assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    running.processor.shutdown().await;
+}
+
+#[tokio::test]
+async fn large_batches_are_worked_on_beside_the_threads_that_serve_connections() {
+    let server = ApiServer::start().await;
+    server.put(PODS, shop());
+    let running = start(&server, "{wait_for_metadata: true}").await;
+    let small = batch(&[("k8s.pod.ip", "10.1.2.3")]);
+    let sent = Sink::send(&running.processor, small).now_or_never();
+    assert!(sent.is_some_and(|sent| sent.is_ok()));
+    let long = "x".repeat(8 << 20);
+    let mut sending = Box::pin(Sink::send(
+        &running.processor,
+        batch(&[("k8s.pod.ip", "10.1.2.3"), ("long", &long)]),
+    ));
+    assert!((&mut sending).now_or_never().is_none());
+    sending.await.unwrap();
+    for batch in running.sink.drain() {
+        assert_eq!(super::attributes_of(&batch)["k8s.pod.uid"], "uid-shop");
+    }
     running.processor.shutdown().await;
 }
