@@ -90,9 +90,6 @@ impl K8sAttributes {
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         config.validate()?;
-        for (key, remark) in config.remarks() {
-            tracing::warn!(key, "{remark}");
-        }
         let rules = Arc::new(Rules::new(config)?);
         let processor = Self {
             shared: Arc::new(Shared {
