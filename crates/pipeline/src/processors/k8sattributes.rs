@@ -2,7 +2,7 @@
 //!
 //! `watching` keeps `cluster` as the API server says it, with `api` over reqwest: a list and a watch of JSON need no
 //! client of their own. `rules` are the settings, `pod` what is told of one. A resource says which pod it is of by
-//! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed.
+//! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed, unless it is empty.
 //!
 //! Pods are listed after everything else, as in the Collector: a pod can be asked for by what its owners tell, and the
 //! first batches are not told less than those that follow.
