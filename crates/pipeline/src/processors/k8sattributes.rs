@@ -18,6 +18,7 @@ mod attach;
 mod cluster;
 mod config;
 mod image;
+mod lookup;
 mod objects;
 mod pod;
 mod rules;
@@ -47,6 +48,7 @@ use access::Access;
 use api::{Api, Resource};
 use attach::Attaching;
 use cluster::Cluster;
+pub(super) use lookup::Lookup;
 use rules::Rules;
 use watching::{Watcher, all_known};
 

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::access::{Access, Credentials, problem};
 use super::config::{FieldOp, FilterConfig, Kind, LabelOp};
-use super::objects::{Event, Failure};
+use super::objects::{Event, Failure, Object};
 
 /// Time to connect, and for one page of a list.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,6 +77,17 @@ impl Api {
             METADATA_LIST
         };
         read_whole(self.get(url, accept, LIST_TIMEOUT).await?).await
+    }
+
+    /// The metadata of an object that is of no namespace, by the plural of its kind.
+    pub(super) async fn object(&self, plural: &str, name: &str) -> Result<Object, ApiError> {
+        let mut url = self.server.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1", plural, name]);
+        }
+        let object = read_whole(self.get(url, METADATA, LIST_TIMEOUT).await?).await?;
+        serde_json::from_slice(&object)
+            .map_err(|error| ApiError::Request(format!("an object that cannot be read: {error}")))
     }
 
     /// What changes after `version`.
