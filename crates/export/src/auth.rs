@@ -16,7 +16,6 @@ use cupola_config::ComponentId;
 use cupola_telemetry::TenantId;
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 pub use basic::{BasicClient, ClientCredentials};
 pub use bearer::{BearerClient, BearerSettings, Tokens};
@@ -114,14 +113,4 @@ pub(crate) fn sensitive(text: &str) -> Result<HeaderValue, NoCredentials> {
         .map_err(|_| NoCredentials("they have characters that a header cannot have".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Whatever stands there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Anything;
-
-impl<'de> Deserialize<'de> for Anything {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Anything)
-    }
 }

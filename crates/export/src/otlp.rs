@@ -24,7 +24,7 @@ pub use config::{
 };
 
 pub(crate) use compression::compress;
-pub use settings::{OtlpHttpSettings, OtlpSettings, Passed};
+pub use settings::{OtlpHttpSettings, OtlpSettings};
 use split::Pieces;
 pub use split::split_items;
 

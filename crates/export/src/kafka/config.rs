@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
+use cupola_config::{Secret, present};
 use cupola_telemetry::Signal;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::FutureProducer;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::SIGNAL_HEADER;
 use super::connection::{
-    Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, KafkaTls, Metadata, millis, present,
+    Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, KafkaTls, Metadata, millis,
 };
 use super::producer::ProducerSettings;
 use crate::otlp::TENANT_HEADER;

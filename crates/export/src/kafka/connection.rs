@@ -4,13 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
+use cupola_config::{Passed, Secret, present};
 use rdkafka::ClientConfig;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::SettingError;
-use crate::otlp::Passed;
 
 /// A name and a password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -127,13 +126,6 @@ impl Default for MetadataRetry {
             backoff: TimeSpan(Duration::from_millis(250)),
         }
     }
-}
-
-/// A key that is there counts, even without a value: `tls:` means TLS.
-pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// The Collector's default `client_id`, which quotas and rules of access may name.

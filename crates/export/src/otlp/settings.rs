@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_config::{Passed, Secret};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::config::{Compression, OtlpConfig, Protocol};
 use crate::retry::RetryConfig;
@@ -65,16 +64,6 @@ pub struct OtlpHttpSettings {
     pub max_idle_conns_per_host: Option<u64>,
     pub max_conns_per_host: Option<u64>,
     pub idle_conn_timeout: Option<TimeSpan>,
-}
-
-/// Anything: a setting that is read and has no effect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Passed;
-
-impl<'de> Deserialize<'de> for Passed {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Passed)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use cupola_config::units::TimeSpan;
+use cupola_config::{Passed, present};
 use cupola_export::dead_letter::DeadLetterConfig;
 use cupola_export::kafka::SettingError;
 use cupola_export::kafka::connection::{
     Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, KafkaTls, Metadata, bounded_millis, millis,
-    present,
 };
-use cupola_export::otlp::Passed;
 use cupola_telemetry::Signal;
 use rdkafka::ClientConfig;
 use serde::Deserialize;
