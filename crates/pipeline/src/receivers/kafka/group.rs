@@ -84,7 +84,8 @@ impl Shared {
 
     /// Begins to work on a partition.
     fn begin(self: &Arc<Self>, topic: &str, number: i32) {
-        let partition = Arc::new(Partition::new(topic, number, &self.waiting));
+        let signals = self.topics.signals(topic);
+        let partition = Arc::new(Partition::new(topic, number, signals, &self.waiting));
         let key = (topic.to_owned(), number);
         if let Some(before) = self.assigned.lock().insert(key, partition.clone()) {
             before.lost.cancel();
@@ -274,15 +275,16 @@ impl ConsumerContext for Group {
 
 impl Group {
     fn gain(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+        let (read, passed_over) = self.divide(list);
         let begun = match self.0.config.initial_offset {
-            InitialOffset::Latest => blocking(|| begin_here(consumer, list)),
+            InitialOffset::Latest => blocking(|| begin_here(consumer, &read, list)),
             InitialOffset::Earliest => TopicPartitionList::new(),
         };
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             _ => consumer.assign(list)?,
         }
-        for of in list.elements() {
+        for of in read.elements() {
             self.0.begin(of.topic(), of.partition());
         }
         if begun.count() > 0 {
@@ -290,10 +292,26 @@ impl Group {
             note(consumer, &begun, false);
         }
         // A pause outlives the loss of a partition.
-        match list.count() {
-            0 => Ok(()),
-            _ => consumer.resume(list),
+        if read.count() > 0 {
+            consumer.resume(&read)?;
         }
+        match passed_over.count() {
+            0 => Ok(()),
+            _ => consumer.pause(&passed_over),
+        }
+    }
+
+    /// Partitions of topics that are read, and of those that a pattern found and the signals of it leave out.
+    fn divide(&self, list: &TopicPartitionList) -> (TopicPartitionList, TopicPartitionList) {
+        let (mut read, mut passed_over) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for of in list.elements() {
+            let to = match self.0.topics.signals(of.topic()).is_empty() {
+                true => &mut passed_over,
+                false => &mut read,
+            };
+            to.add_partition(of.topic(), of.partition());
+        }
+        (read, passed_over)
     }
 
     fn lose(&self, consumer: &BaseConsumer<Self>, list: Option<&TopicPartitionList>) -> KafkaResult<()> {
@@ -308,15 +326,19 @@ impl Group {
     }
 }
 
-/// Has partitions of which the group has read nothing yet begin at their end, as it is now; gives where that is. It is
-/// committed at once: otherwise a member that comes after this one would begin at a later end, and what was written
-/// between them would be read by nobody.
-fn begin_here(consumer: &BaseConsumer<Group>, list: &mut TopicPartitionList) -> TopicPartitionList {
+/// Has partitions of a list that are `read`, and of which the group has read nothing yet, begin at their end, as it is now;
+/// gives where that is. It is committed at once: otherwise a member that comes after this one would begin at a later end,
+/// and what was written between them would be read by nobody.
+fn begin_here<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    read: &TopicPartitionList,
+    list: &mut TopicPartitionList,
+) -> TopicPartitionList {
     let mut begun = TopicPartitionList::new();
     let asked = Instant::now();
     let left = || QUERY_LIMIT.saturating_sub(asked.elapsed());
     let find = |list: &mut TopicPartitionList, begun: &mut TopicPartitionList| -> KafkaResult<()> {
-        let committed = consumer.committed_offsets(list.clone(), left())?;
+        let committed = consumer.committed_offsets(read.clone(), left())?;
         for of in committed.elements() {
             if of.offset() != Offset::Invalid {
                 continue;
