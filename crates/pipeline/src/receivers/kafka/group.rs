@@ -340,6 +340,8 @@ fn begin_here<C: ConsumerContext>(
     let find = |list: &mut TopicPartitionList, begun: &mut TopicPartitionList| -> KafkaResult<()> {
         let committed = consumer.committed_offsets(read.clone(), left())?;
         for of in committed.elements() {
+            // One that could not be had is not one that there is none of.
+            of.error()?;
             if of.offset() != Offset::Invalid {
                 continue;
             }
@@ -362,5 +364,37 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match flavor {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use super::*;
+
+    #[test]
+    fn a_partition_whose_offset_could_not_be_read_is_not_set_to_its_end() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        // In answers of these versions errors are those of partitions.
+        cluster
+            .apiversion(RDKafkaApiKey::OffsetFetch, Some(0), Some(1))
+            .unwrap();
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", cluster.bootstrap_servers());
+        let consumer: BaseConsumer = client.set("group.id", "g").create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition("t", 0);
+        let read = list.clone();
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[refused]);
+        assert_eq!(begin_here(&consumer, &read, &mut list).count(), 0);
+        assert_eq!(list.elements()[0].offset(), Offset::Invalid);
+        // Once it is known that there is none.
+        assert_eq!(begin_here(&consumer, &read, &mut list).count(), 1);
+        assert_eq!(list.elements()[0].offset(), Offset::Offset(0));
     }
 }
