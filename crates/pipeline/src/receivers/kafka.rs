@@ -280,7 +280,7 @@ fn settle(shared: &Shared, consumer: &Client) {
     for partition in &partitions {
         if partition.resumes() {
             resumed.add_partition(&partition.topic, partition.number);
-        } else if partition.is_stopped() {
+        } else if partition.halts() {
             stopped.add_partition(&partition.topic, partition.number);
         }
     }

@@ -116,6 +116,9 @@ impl Partition {
     /// Adds a message, whatever it takes: it has been read. True if the partition is to be paused now.
     pub(super) fn push(&self, message: Message) -> bool {
         let mut queue = self.queue.lock();
+        if self.is_stopped() {
+            return false;
+        }
         let bytes = message.bytes();
         let held = queue.memory.try_grow(bytes);
         queue.messages.push_back((message, held));
@@ -187,10 +190,21 @@ impl Partition {
         (self.told.swap(done, Ordering::Relaxed) < done).then_some(done)
     }
 
-    /// Reads nothing more.
+    /// Reads nothing more, and forgets what waits: whoever gets the partition next reads it again.
     pub(super) fn stop(&self) {
+        let mut queue = self.queue.lock();
         self.stopped.store(true, Ordering::Relaxed);
-        self.queue.lock().paused = true;
+        let held = queue.memory.bytes();
+        queue.memory.shrink(held);
+        (queue.messages, queue.bytes) = (VecDeque::new(), 0);
+    }
+
+    /// Whether it has stopped and is to be paused for that.
+    pub(super) fn halts(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let halts = self.is_stopped() && !queue.paused;
+        queue.paused |= halts;
+        halts
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -247,8 +261,28 @@ mod tests {
         assert_eq!((partition.untold(), partition.untold()), (Some(next), None));
         partition.set_written(next + 5);
         assert_eq!(partition.progress(), Some((next - 1, Some(5))));
+    }
+
+    #[test]
+    fn a_partition_that_stands_still_holds_nothing_and_is_paused_once() {
+        let memory = MemoryBudget::unlimited();
+        let partition = Partition::new("t", 0, vec![Signal::Logs], &memory);
+        partition.push(message(0, 1_000));
+        assert!(!partition.halts());
         partition.stop();
-        assert!(!partition.resumes(), "it reads nothing more");
+        assert_eq!(memory.used(), 0);
+        assert!(
+            !partition.push(message(1, WAITING_BYTES_MAX)),
+            "it takes nothing more"
+        );
+        assert_eq!(memory.used(), 0);
+        assert_eq!((partition.halts(), partition.halts()), (true, false));
+        assert!(!partition.resumes());
+        let full = Partition::new("t", 1, vec![Signal::Logs], &memory);
+        assert!(full.push(message(0, WAITING_BYTES_MAX)));
+        full.stop();
+        assert!(!full.halts(), "it is paused already");
+        assert!(!full.resumes());
     }
 
     #[test]
