@@ -87,23 +87,31 @@ impl Credentials {
         Credentials(Some(auth))
     }
 
-    pub(crate) async fn authorize(
+    /// Sends a request with its headers, to which credentials are added. If it `is_refused` for them, and others are to be
+    /// had, it is sent once more with those.
+    pub(crate) async fn send<A, E, Sending>(
         &self,
         tenant: &TenantId,
-        headers: &mut HeaderMap,
-    ) -> Result<(), NoCredentials> {
-        match &self.0 {
-            Some(auth) => auth.authorize(tenant, headers).await,
-            None => Ok(()),
+        headers: HeaderMap,
+        send: impl Fn(HeaderMap) -> Sending,
+        is_refused: impl Fn(&A) -> bool,
+    ) -> Result<A, E>
+    where
+        E: From<NoCredentials>,
+        Sending: Future<Output = Result<A, E>>,
+    {
+        let Some(auth) = &self.0 else {
+            return send(headers).await;
+        };
+        let mut authorized = headers.clone();
+        auth.authorize(tenant, &mut authorized).await?;
+        let answer = send(authorized.clone()).await?;
+        if !is_refused(&answer) || !auth.refused(&authorized).await {
+            return Ok(answer);
         }
-    }
-
-    /// Whether a request that was refused with these headers is to be repeated at once with others.
-    pub(crate) async fn renewed(&self, headers: &HeaderMap) -> bool {
-        match &self.0 {
-            Some(auth) => auth.refused(headers).await,
-            None => false,
-        }
+        let mut renewed = headers;
+        auth.authorize(tenant, &mut renewed).await?;
+        send(renewed).await
     }
 }
 
