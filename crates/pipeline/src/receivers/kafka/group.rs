@@ -119,14 +119,7 @@ impl Shared {
         for signal in Signal::ALL {
             self.stats[signal as usize].collect("kafka", signal, &mut counted);
         }
-        samples.extend(counted.into_iter().map(|count| {
-            let sample =
-                Sample::count(count.name, count.help, count.value).with("transport", count.transport);
-            match count.signal {
-                Some(signal) => sample.with("signal", signal.as_str()),
-                None => sample,
-            }
-        }));
+        samples.extend(counted.into_iter().map(Sample::from));
         let letters = self.letters.counters();
         let counts = &self.counts;
         for (name, help, count) in [
