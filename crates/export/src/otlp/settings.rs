@@ -1,5 +1,4 @@
 //! The settings of the exporters `otlp` and `otlphttp` as the Collector's files have them, and what a sink is made with.
-//! Files of certificates are read when the sink is made.
 //!
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/exporter/otlpexporter>,
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/exporter/otlphttpexporter>
