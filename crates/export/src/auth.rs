@@ -16,7 +16,6 @@ use cupola_config::ComponentId;
 use cupola_telemetry::TenantId;
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 pub use basic::{BasicClient, ClientCredentials};
 pub use bearer::{BearerClient, BearerSettings, Tokens};
@@ -88,23 +87,31 @@ impl Credentials {
         Credentials(Some(auth))
     }
 
-    pub(crate) async fn authorize(
+    /// Sends a request with its headers, to which credentials are added. If it `is_refused` for them, and others are to be
+    /// had, it is sent once more with those.
+    pub(crate) async fn send<A, E, Sending>(
         &self,
         tenant: &TenantId,
-        headers: &mut HeaderMap,
-    ) -> Result<(), NoCredentials> {
-        match &self.0 {
-            Some(auth) => auth.authorize(tenant, headers).await,
-            None => Ok(()),
+        headers: HeaderMap,
+        send: impl Fn(HeaderMap) -> Sending,
+        is_refused: impl Fn(&A) -> bool,
+    ) -> Result<A, E>
+    where
+        E: From<NoCredentials>,
+        Sending: Future<Output = Result<A, E>>,
+    {
+        let Some(auth) = &self.0 else {
+            return send(headers).await;
+        };
+        let mut authorized = headers.clone();
+        auth.authorize(tenant, &mut authorized).await?;
+        let answer = send(authorized.clone()).await?;
+        if !is_refused(&answer) || !auth.refused(&authorized).await {
+            return Ok(answer);
         }
-    }
-
-    /// Whether a request that was refused with these headers is to be repeated at once with others.
-    pub(crate) async fn renewed(&self, headers: &HeaderMap) -> bool {
-        match &self.0 {
-            Some(auth) => auth.refused(headers).await,
-            None => false,
-        }
+        let mut renewed = headers;
+        auth.authorize(tenant, &mut renewed).await?;
+        send(renewed).await
     }
 }
 
@@ -114,14 +121,4 @@ pub(crate) fn sensitive(text: &str) -> Result<HeaderValue, NoCredentials> {
         .map_err(|_| NoCredentials("they have characters that a header cannot have".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Whatever stands there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Anything;
-
-impl<'de> Deserialize<'de> for Anything {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Anything)
-    }
 }

@@ -31,7 +31,7 @@ use http::Method;
 
 pub use config::{
     BulkAction, BulkCompression, BulkRetry, ElasticsearchConfig, ElasticsearchConfigError, Enabled, Flush,
-    Ignored, LogstashFormat, Mapping, MappingMode, Template,
+    LogstashFormat, Mapping, MappingMode, Template,
 };
 
 use bulk::{Fate, RETRYABLE, body, fates, reason, requests};

@@ -2,7 +2,7 @@
 //! of the answer. Refuses to retry, to split, to follow redirects and to read proxies from the environment.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cupola_config::units::TimeSpan;
@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use reqwest::{Client, Response};
 
 use crate::auth::Credentials;
-use crate::otlp::chain;
 use crate::otlp::http::{read_limited, retry_after};
+use crate::otlp::{chain, within};
 use crate::tls::{ClientTls, TlsError};
 use crate::{Sample, SendError};
 
@@ -44,6 +44,8 @@ pub(crate) struct HttpClient {
     headers: HeaderMap,
     tls: ClientTls,
     credentials: Credentials,
+    /// Zero is none.
+    timeout: Duration,
 }
 
 impl HttpClient {
@@ -79,49 +81,34 @@ impl HttpClient {
             headers: header_map(headers)?,
             tls,
             credentials,
+            timeout: timeout.0,
         })
     }
 
-    /// Posts a body of a tenant; the headers of the answer if it was taken. Credentials that are refused are renewed and
-    /// tried once more.
+    /// Posts a body of a tenant; the headers of the answer if it was taken. It is answered within the time that one attempt
+    /// may take.
     pub(crate) async fn post(
         &self,
         tenant: &TenantId,
-        headers: HeaderMap,
+        own: HeaderMap,
         body: Bytes,
     ) -> Result<HeaderMap, SendError> {
-        let (mut answer, sent) = self.attempt(tenant, headers.clone(), body.clone()).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.renewed(&sent).await {
-            (answer, _) = self.attempt(tenant, headers, body).await?;
-        }
+        let mut headers = self.headers.clone();
+        headers.extend(own);
+        let send = |headers| async {
+            let request = self.client.post(&self.endpoint).headers(headers);
+            let sent = request.body(body.clone()).send().await;
+            sent.map_err(|error| SendError::retryable(chain(&error.without_url())))
+        };
+        let is_refused = |answer: &Response| answer.status() == StatusCode::UNAUTHORIZED;
+        let sending = self.credentials.send(tenant, headers, send, is_refused);
+        let answer = within(self.timeout, sending).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status.is_success() {
             return Ok(headers);
         }
         let body = read_limited(answer).await;
         Err(judge(status, &headers, &body))
-    }
-
-    /// The answer, with the headers that were sent.
-    async fn attempt(
-        &self,
-        tenant: &TenantId,
-        own: HeaderMap,
-        body: Bytes,
-    ) -> Result<(Response, HeaderMap), SendError> {
-        let mut headers = self.headers.clone();
-        headers.extend(own);
-        self.credentials.authorize(tenant, &mut headers).await?;
-        let request = self
-            .client
-            .post(&self.endpoint)
-            .headers(headers.clone())
-            .body(body);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| SendError::retryable(chain(&error.without_url())))?;
-        Ok((answer, headers))
     }
 
     /// Adds what is counted.

@@ -15,6 +15,7 @@ pub(crate) mod split;
 pub(crate) mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cupola_telemetry::{Batch, Signal};
@@ -24,7 +25,7 @@ pub use config::{
 };
 
 pub(crate) use compression::compress;
-pub use settings::{OtlpHttpSettings, OtlpSettings, Passed};
+pub use settings::{OtlpHttpSettings, OtlpSettings};
 use split::Pieces;
 pub use split::split_items;
 
@@ -125,6 +126,18 @@ impl OtlpSink {
     pub fn retry_stats(&self) -> &RetryStats {
         self.transport.stats()
     }
+}
+
+/// All of an attempt within its limit, credentials included; zero is none.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    attempt: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, SendError> {
+    if limit.is_zero() {
+        return attempt.await;
+    }
+    let late = |_| Err(SendError::retryable(format!("no answer within {limit:?}")));
+    tokio::time::timeout(limit, attempt).await.unwrap_or_else(late)
 }
 
 /// An error with its causes, which is where the useful part is.

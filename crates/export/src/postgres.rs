@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 
 pub use config::{Partition, PostgresConfig, PostgresConfigError, SslMode};
 
+use crate::tls::ClientTls;
 use crate::{Accepted, Component, Sample, SendError, Sink};
 
 /// How long names of batches are kept.
@@ -61,6 +62,7 @@ pub struct PostgresSink {
 struct Inner {
     config: PostgresConfig,
     pool: Pool,
+    tls: Option<ClientTls>,
     /// What is known of the tables, by signal: found out when a batch is there for one, and again after errors.
     tables: tokio::sync::Mutex<Tables>,
     closed: AtomicBool,
@@ -77,8 +79,10 @@ impl PostgresSink {
     /// be called on a tokio runtime.
     pub fn new(config: PostgresConfig) -> Result<PostgresSink, PostgresConfigError> {
         config.validate()?;
+        let (pool, tls) = connect::pool(&config)?;
         let inner = Arc::new(Inner {
-            pool: connect::pool(&config)?,
+            pool,
+            tls,
             tables: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
             stats: PostgresStats::default(),
@@ -175,6 +179,9 @@ impl Component for PostgresSink {
             help,
             pool.size as f64,
         ));
+        if let Some(tls) = &self.inner.tls {
+            tls.collect(samples);
+        }
     }
 }
 

@@ -23,8 +23,15 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// What files hold, or why they cannot be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<PathBuf, Result<Vec<u8>, String>>);
+
+/// Without what they hold, which may be keys.
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Files {
     /// Reads all of them.
@@ -250,6 +257,16 @@ mod tests {
         let looking = reloading.looking.clone().unwrap();
         drop(reloading);
         until(|| looking.is_finished()).await;
+    }
+
+    #[test]
+    fn what_files_hold_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "hunter2").unwrap();
+        let files = Files::read(std::slice::from_ref(&path));
+        assert_eq!(files.text(&path), Ok("hunter2"));
+        assert_eq!(format!("{files:?}"), format!("{{{path:?}}}"));
     }
 
     #[test]

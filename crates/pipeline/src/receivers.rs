@@ -17,15 +17,8 @@ pub mod syslog;
 mod text;
 pub mod zipkin;
 
-use serde::{Deserialize, Deserializer};
-
 pub use http::config::HttpServerConfig;
 pub use http::server::StartError;
-
-/// A key that is there counts, even without a value.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
 
 /// Whatever the bytes are, a decoder reads or refuses them within its budget; for fuzzing.
 #[cfg(fuzzing)]

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
-use cupola_config::{ComponentId, Endpoint, Entry, Node, Place, Problem, Problems};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use cupola_config::{ComponentId, Endpoint, Entry, Node, Passed, Place, Problem, Problems};
+use serde::Deserialize;
 
 use super::load::Document;
 use crate::components;
@@ -42,16 +41,6 @@ pub(crate) struct Sections {
     memory: MemorySection,
     query: QuerySection,
     service: ServiceSection,
-}
-
-/// A section that somebody else reads.
-#[derive(Debug, Default)]
-pub(crate) struct Passed;
-
-impl<'de> Deserialize<'de> for Passed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Passed)
-    }
 }
 
 impl File {

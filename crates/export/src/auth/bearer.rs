@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cupola_config::Secret;
+use cupola_config::{Passed, Secret};
 use cupola_telemetry::TenantId;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use super::{Anything, ClientAuth, NoCredentials, sensitive};
+use super::{ClientAuth, NoCredentials, sensitive};
 use crate::Sample;
 use crate::reloading::Reloading;
 
@@ -26,8 +26,8 @@ pub struct BearerSettings {
     /// A token in each line, what follows it is a comment. Goes before tokens that are given here; looked at again.
     pub filename: Option<PathBuf>,
     /// Read and of no effect: the file must be there at the start, and a reload that fails changes nothing.
-    pub retry_on_failure: Anything,
-    pub wait_for_token_file: Anything,
+    pub retry_on_failure: Passed,
+    pub wait_for_token_file: Passed,
 }
 
 impl Default for BearerSettings {
@@ -38,8 +38,8 @@ impl Default for BearerSettings {
             token: Secret::default(),
             tokens: Vec::new(),
             filename: None,
-            retry_on_failure: Anything,
-            wait_for_token_file: Anything,
+            retry_on_failure: Passed,
+            wait_for_token_file: Passed,
         }
     }
 }

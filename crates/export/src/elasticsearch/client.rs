@@ -1,7 +1,7 @@
 //! One request to one of several endpoints. Owns the HTTP client, whose turn it is, and what a status means. Refuses to
 //! show an address with its credentials: these are headers, marked as secret.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,12 +11,12 @@ use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::{Method, StatusCode};
-use reqwest::Client;
+use reqwest::{Client, Response};
 use tokio::time::Instant;
 
 use super::config::{BulkCompression, ElasticsearchConfig, ElasticsearchConfigError};
 use crate::Sample;
-use crate::auth::Credentials;
+use crate::auth::{Credentials, NoCredentials};
 use crate::otlp::{Compression, chain, compress};
 use crate::tls::ClientTls;
 
@@ -33,6 +33,20 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
     pub(super) retry_after: Option<Duration>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum Unanswered {
+    NoCredentials(NoCredentials),
+    /// The endpoint is at fault, or the way to it.
+    Endpoint(String),
+}
+
+impl From<NoCredentials> for Unanswered {
+    fn from(problem: NoCredentials) -> Unanswered {
+        Unanswered::NoCredentials(problem)
+    }
 }
 
 #[derive(Debug)]
@@ -58,6 +72,8 @@ pub(super) struct Cluster {
     headers: HeaderMap,
     tls: ClientTls,
     credentials: Credentials,
+    /// Of one endpoint, for all that it takes.
+    timeout: Duration,
     endpoints: Vec<Endpoint>,
     next: AtomicUsize,
     started: Instant,
@@ -75,10 +91,11 @@ impl Cluster {
         });
         let tls = ClientTls::new(&config.tls)?;
         Ok(Cluster {
-            client: client(config, &tls)?,
+            client: client(&tls)?,
             headers: headers(config)?,
             tls,
             credentials,
+            timeout: config.timeout.0,
             endpoints: endpoints.collect(),
             next: AtomicUsize::new(0),
             started: Instant::now(),
@@ -125,7 +142,9 @@ impl Cluster {
                     endpoint.left_out_until.store(0, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(error) => {
+                // Nothing is known of the endpoint, and another one would not help.
+                Err(Unanswered::NoCredentials(problem)) => return Err(problem.to_string()),
+                Err(Unanswered::Endpoint(error)) => {
                     let until = self.started.elapsed() + LEFT_OUT;
                     let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
                     endpoint.left_out_until.store(until, Ordering::Relaxed);
@@ -146,13 +165,40 @@ impl Cluster {
         all
     }
 
-    /// Credentials that are refused are renewed and tried once more.
-    async fn ask_one(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<Answer, String> {
-        let (mut response, sent) = self.attempt(endpoint, asked).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && self.credentials.renewed(&sent).await {
-            (response, _) = self.attempt(endpoint, asked).await?;
-        }
-        let failed = |error: reqwest::Error| format!("{}: {}", endpoint.base, chain(&error.without_url()));
+    async fn ask_one(&self, endpoint: &Endpoint, asked: &Asked<'_>) -> Result<Answer, Unanswered> {
+        let is_sent = AtomicBool::new(false);
+        let asking = tokio::time::timeout(self.timeout, self.answer(endpoint, asked, &is_sent));
+        asking.await.unwrap_or_else(|_| {
+            let late = format!("no answer within {:?}", self.timeout);
+            Err(match is_sent.load(Ordering::Relaxed) {
+                true => Unanswered::Endpoint(format!("{}: {late}", endpoint.base)),
+                false => NoCredentials(late).into(),
+            })
+        })
+    }
+
+    async fn answer(
+        &self,
+        endpoint: &Endpoint,
+        asked: &Asked<'_>,
+        is_sent: &AtomicBool,
+    ) -> Result<Answer, Unanswered> {
+        let failed = |error: reqwest::Error| {
+            Unanswered::Endpoint(format!("{}: {}", endpoint.base, chain(&error.without_url())))
+        };
+        let send = |headers| async {
+            is_sent.store(true, Ordering::Relaxed);
+            let url = format!("{}{}", endpoint.base, asked.path);
+            let request = self.client.request(asked.method.clone(), url);
+            let sent = request.headers(headers).body(asked.body.clone()).send().await;
+            sent.map_err(failed)
+        };
+        let is_refused = |response: &Response| response.status() == StatusCode::UNAUTHORIZED;
+        let headers = self.headers_of(asked);
+        let mut response = self
+            .credentials
+            .send(asked.tenant, headers, send, is_refused)
+            .await?;
         let seconds = response
             .headers()
             .get(RETRY_AFTER)
@@ -161,10 +207,10 @@ impl Cluster {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(format!(
+                return Err(Unanswered::Endpoint(format!(
                     "{}: the answer is longer than {ANSWER_BYTES_MAX} bytes",
                     endpoint.base
-                ));
+                )));
             }
             body.extend_from_slice(&chunk);
         }
@@ -175,29 +221,15 @@ impl Cluster {
         })
     }
 
-    /// The answer, with the headers that were sent.
-    async fn attempt(
-        &self,
-        endpoint: &Endpoint,
-        asked: &Asked<'_>,
-    ) -> Result<(reqwest::Response, HeaderMap), String> {
+    fn headers_of(&self, asked: &Asked<'_>) -> HeaderMap {
         let mut headers = self.headers.clone();
-        let authorized = self.credentials.authorize(asked.tenant, &mut headers).await;
-        authorized.map_err(|problem| problem.to_string())?;
         if !asked.body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(asked.content_type));
             if let Some(encoding) = self.compression.encoding() {
                 headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
             }
         }
-        let url = format!("{}{}", endpoint.base, asked.path);
-        let request = self
-            .client
-            .request(asked.method.clone(), url)
-            .headers(headers.clone());
-        let sent = request.body(asked.body.clone()).send().await;
-        let answer = sent.map_err(|error| format!("{}: {}", endpoint.base, chain(&error.without_url())))?;
-        Ok((answer, headers))
+        headers
     }
 
     /// Adds what is counted.
@@ -247,10 +279,9 @@ fn headers(config: &ElasticsearchConfig) -> Result<HeaderMap, ElasticsearchConfi
     Ok(headers)
 }
 
-fn client(config: &ElasticsearchConfig, tls: &ClientTls) -> Result<Client, ElasticsearchConfigError> {
+fn client(tls: &ClientTls) -> Result<Client, ElasticsearchConfigError> {
     let builder = Client::builder()
         .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
-        .timeout(config.timeout.0)
         .redirect(reqwest::redirect::Policy::none())
         // The environment is the binary's to read.
         .no_proxy()
@@ -259,4 +290,58 @@ fn client(config: &ElasticsearchConfig, tls: &ClientTls) -> Result<Client, Elast
     builder
         .build()
         .map_err(|error| ElasticsearchConfigError::setting("tls", chain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use cupola_config::units::TimeSpan;
+
+    use super::*;
+    use crate::auth::ClientAuth;
+
+    /// Has no credentials, and says so or nothing.
+    #[derive(Debug, Default)]
+    struct Without {
+        is_silent: bool,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl ClientAuth for Without {
+        async fn authorize(&self, _: &TenantId, _: &mut HeaderMap) -> Result<(), NoCredentials> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.is_silent {
+                std::future::pending::<()>().await;
+            }
+            Err(NoCredentials("the issuer is down".to_owned()))
+        }
+    }
+
+    #[tokio::test]
+    async fn want_of_credentials_is_no_fault_of_an_endpoint() {
+        let config = ElasticsearchConfig {
+            endpoints: vec!["http://127.0.0.1:9".to_owned(), "http://[::1]:9".to_owned()],
+            timeout: TimeSpan(Duration::from_millis(20)),
+            ..ElasticsearchConfig::default()
+        };
+        for (is_silent, problem) in [(false, "the issuer is down"), (true, "no answer within 20ms")] {
+            let auth = Arc::new(Without {
+                is_silent,
+                ..Without::default()
+            });
+            let cluster = Cluster::new(&config, Credentials::of(auth.clone())).unwrap();
+            let answer = cluster
+                .ask(&Method::GET, "/", "application/json", Bytes::new())
+                .await;
+            assert_eq!(answer.unwrap_err(), format!("no credentials: {problem}"));
+            let asked = auth.asked.load(Ordering::Relaxed);
+            assert_eq!(asked, 1, "another endpoint would not help");
+            for endpoint in &cluster.endpoints {
+                assert_eq!(endpoint.left_out_until.load(Ordering::Relaxed), 0);
+            }
+        }
+    }
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_config::{Passed, Secret};
 use cupola_telemetry::Signal;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::tls::{TlsError, TlsSettings};
 
@@ -47,9 +46,9 @@ pub struct ElasticsearchConfig {
     /// Accepted and without meaning here: requests are made as batches come.
     pub num_workers: usize,
     /// Accepted and ignored: no nodes are looked for.
-    pub discover: Ignored,
+    pub discover: Passed,
     /// Accepted and ignored: bodies are never logged.
-    pub telemetry: Ignored,
+    pub telemetry: Passed,
 }
 
 impl Default for ElasticsearchConfig {
@@ -79,19 +78,9 @@ impl Default for ElasticsearchConfig {
             bulk_action: BulkAction::Create,
             template: Template::default(),
             num_workers: 0,
-            discover: Ignored,
-            telemetry: Ignored,
+            discover: Passed,
+            telemetry: Passed,
         }
-    }
-}
-
-/// Whatever stands there.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Ignored;
-
-impl<'de> Deserialize<'de> for Ignored {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Ignored)
     }
 }
 

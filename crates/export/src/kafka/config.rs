@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
+use cupola_config::{Secret, present};
 use cupola_telemetry::Signal;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::FutureProducer;
 use serde::Deserialize;
 
 use super::SIGNAL_HEADER;
-use super::connection::{
-    Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, KafkaTls, Metadata, millis, present,
-};
+use super::connection::{Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, Metadata, millis};
 use super::producer::ProducerSettings;
 use crate::otlp::TENANT_HEADER;
+use crate::tls::TlsSettings;
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -122,7 +121,7 @@ pub struct KafkaConfig {
     pub producer: ProducerSettings,
     pub auth: Auth,
     #[serde(deserialize_with = "present")]
-    pub tls: Option<KafkaTls>,
+    pub tls: Option<TlsSettings>,
     pub metadata: Metadata,
     /// Within this a message is acknowledged, or goes back to whoever sent it.
     pub timeout: TimeSpan,

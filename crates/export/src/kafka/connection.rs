@@ -1,16 +1,17 @@
 //! How a client of Kafka reaches its brokers: where they are, over TLS or not, and who it is to them. What the exporter and
-//! the receiver have in common, under the Collector's names. Refuses ways to authenticate that the client does not have.
+//! the receiver have in common, under the Collector's names. Refuses ways to authenticate, and settings of TLS, that the
+//! client does not have. Files of `tls` are read when the client is made, and not again.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
+use cupola_config::{Passed, Secret, present};
 use rdkafka::ClientConfig;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::SettingError;
-use crate::otlp::Passed;
+use crate::tls::{TlsSettings, TlsVersion};
 
 /// A name and a password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -43,52 +44,9 @@ pub struct Auth {
     pub sasl: Option<Sasl>,
     /// The older place of `tls`.
     #[serde(deserialize_with = "present")]
-    pub tls: Option<KafkaTls>,
+    pub tls: Option<TlsSettings>,
     /// Refused, with the reason.
     pub kerberos: Option<Passed>,
-}
-
-/// The Collector's `tls` of a client, as far as librdkafka and OpenSSL have it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaTls {
-    /// No TLS after all.
-    pub insecure: bool,
-    /// Takes any certificate of any broker.
-    pub insecure_skip_verify: bool,
-    pub ca_file: Option<PathBuf>,
-    pub ca_pem: Option<String>,
-    /// Certificates of the system beside the given ones: one or the other.
-    pub include_system_ca_certs_pool: bool,
-    pub cert_file: Option<PathBuf>,
-    pub cert_pem: Option<String>,
-    pub key_file: Option<PathBuf>,
-    pub key_pem: Option<Secret>,
-    /// Refused: a certificate is held against the address of the broker.
-    pub server_name_override: Option<String>,
-    /// 1.2 or nothing: OpenSSL takes this and later ones.
-    pub min_version: String,
-    /// Read and of no effect: files are read when the client is made.
-    pub reload_interval: Option<TimeSpan>,
-}
-
-impl Default for KafkaTls {
-    fn default() -> Self {
-        KafkaTls {
-            insecure: false,
-            insecure_skip_verify: false,
-            ca_file: None,
-            ca_pem: None,
-            include_system_ca_certs_pool: false,
-            cert_file: None,
-            cert_pem: None,
-            key_file: None,
-            key_pem: None,
-            server_name_override: None,
-            min_version: "1.2".to_owned(),
-            reload_interval: None,
-        }
-    }
 }
 
 /// How what is known of brokers and topics is kept fresh.
@@ -129,13 +87,6 @@ impl Default for MetadataRetry {
     }
 }
 
-/// A key that is there counts, even without a value: `tls:` means TLS.
-pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 /// The Collector's default `client_id`, which quotas and rules of access may name.
 pub const CLIENT_ID: &str = "otel-collector";
 /// The Collector's default of `dial_timeout`.
@@ -153,7 +104,7 @@ pub struct Connection<'c> {
     pub dial_timeout: TimeSpan,
     pub conn_idle_timeout: TimeSpan,
     pub auth: &'c Auth,
-    pub tls: Option<&'c KafkaTls>,
+    pub tls: Option<&'c TlsSettings>,
     pub metadata: &'c Metadata,
 }
 
@@ -178,7 +129,7 @@ impl<'c> Connection<'c> {
         self.auth.validate()?;
         match self.tls() {
             None => Ok(()),
-            Some(tls) => tls.validate(if self.tls.is_some() { "tls" } else { "auth.tls" }),
+            Some(tls) => check_tls(tls, if self.tls.is_some() { "tls" } else { "auth.tls" }),
         }
     }
 
@@ -210,7 +161,7 @@ impl<'c> Connection<'c> {
                 "topic.metadata.refresh.interval.ms",
                 bounded_millis(self.metadata.refresh_interval, 1_000, 3_600_000),
             );
-        let tls = self.tls().filter(|tls| !tls.insecure);
+        let tls = self.tls().filter(|tls| !tls.is_off());
         let sasl = self.auth.set(&mut client);
         let protocol = match (tls.is_some(), sasl) {
             (false, false) => "plaintext",
@@ -220,12 +171,12 @@ impl<'c> Connection<'c> {
         };
         client.set("security.protocol", protocol);
         if let Some(tls) = tls {
-            tls.set(&mut client);
+            set_tls(tls, &mut client);
         }
         client
     }
 
-    fn tls(&self) -> Option<&'c KafkaTls> {
+    fn tls(&self) -> Option<&'c TlsSettings> {
         self.tls.or(self.auth.tls.as_ref())
     }
 }
@@ -288,63 +239,60 @@ impl Auth {
     }
 }
 
-impl KafkaTls {
-    fn validate(&self, at: &str) -> Result<(), SettingError> {
-        let refuse = |key: &str, problem: &str| Err(SettingError::new(format!("{at}.{key}"), problem));
-        let twice = "is given as text and as a file; leave one out";
-        if self.ca_file.is_some() && self.ca_pem.is_some() {
-            return refuse("ca_pem", twice);
-        }
-        if self.cert_file.is_some() && self.cert_pem.is_some() {
-            return refuse("cert_pem", twice);
-        }
-        if self.key_file.is_some() && self.key_pem.is_some() {
-            return refuse("key_pem", twice);
-        }
-        let certificate = self.cert_file.is_some() || self.cert_pem.is_some();
-        let key = self.key_file.is_some() || self.key_pem.is_some();
-        match (certificate, key) {
-            (true, false) => return refuse("cert_file", "needs `key_file` too"),
-            (false, true) => return refuse("key_file", "needs `cert_file` too"),
-            _ => {}
-        }
-        if self.include_system_ca_certs_pool && (self.ca_file.is_some() || self.ca_pem.is_some()) {
-            let problem = "cannot stand beside a certificate authority; append the system's to the file";
-            return refuse("include_system_ca_certs_pool", problem);
-        }
-        if self.server_name_override.is_some() {
-            let problem =
-                "is not available: the certificate of a broker has to have the name that it is reached by";
-            return refuse("server_name_override", problem);
-        }
-        if !matches!(self.min_version.as_str(), "" | "1.2") {
-            return refuse("min_version", "can be 1.2 only, which takes 1.2 and 1.3");
-        }
-        Ok(())
+/// Refuses what librdkafka and OpenSSL do not have.
+fn check_tls(tls: &TlsSettings, at: &str) -> Result<(), SettingError> {
+    let refuse = |key: &str, problem: &str| Err(SettingError::new(format!("{at}.{key}"), problem));
+    if let Err(error) = tls.validate() {
+        return refuse(error.key, &error.problem);
     }
+    if tls.include_system_ca_certs_pool && (tls.ca_file.is_some() || tls.ca_pem.is_some()) {
+        let problem = "cannot stand beside a certificate authority; append the system's to the file";
+        return refuse("include_system_ca_certs_pool", problem);
+    }
+    if !tls.server_name_override.is_empty() {
+        let problem =
+            "is not available: the certificate of a broker has to have the name that it is reached by";
+        return refuse("server_name_override", problem);
+    }
+    if !matches!(tls.min_version, None | Some(TlsVersion::V12)) {
+        return refuse("min_version", "can be 1.2 only, which takes 1.2 and 1.3");
+    }
+    for (key, given) in [
+        ("max_version", tls.max_version.is_some()),
+        ("cipher_suites", !tls.cipher_suites.is_empty()),
+        ("curve_preferences", !tls.curve_preferences.is_empty()),
+    ] {
+        if given {
+            return refuse(
+                key,
+                "is not available: client and broker agree on it; leave it out",
+            );
+        }
+    }
+    Ok(())
+}
 
-    fn set(&self, client: &mut ClientConfig) {
-        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
-        match (&self.ca_file, &self.ca_pem) {
-            (Some(file), _) => client.set("ssl.ca.location", path(file)),
-            (None, Some(pem)) => client.set("ssl.ca.pem", pem),
-            // OpenSSL is linked statically and does not know where the system keeps its own.
-            (None, None) => client.set("ssl.ca.location", "probe"),
-        };
-        if let Some(file) = &self.cert_file {
-            client.set("ssl.certificate.location", path(file));
-        } else if let Some(pem) = &self.cert_pem {
-            client.set("ssl.certificate.pem", pem);
-        }
-        if let Some(file) = &self.key_file {
-            client.set("ssl.key.location", path(file));
-        } else if let Some(pem) = &self.key_pem {
-            client.set("ssl.key.pem", pem.expose());
-        }
-        if self.insecure_skip_verify {
-            client
-                .set("enable.ssl.certificate.verification", "false")
-                .set("ssl.endpoint.identification.algorithm", "none");
-        }
+fn set_tls(tls: &TlsSettings, client: &mut ClientConfig) {
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+    match (&tls.ca_file, &tls.ca_pem) {
+        (Some(file), _) => client.set("ssl.ca.location", path(file)),
+        (None, Some(pem)) => client.set("ssl.ca.pem", pem),
+        // OpenSSL is linked statically and does not know where the system keeps its own.
+        (None, None) => client.set("ssl.ca.location", "probe"),
+    };
+    if let Some(file) = &tls.cert_file {
+        client.set("ssl.certificate.location", path(file));
+    } else if let Some(pem) = &tls.cert_pem {
+        client.set("ssl.certificate.pem", pem);
+    }
+    if let Some(file) = &tls.key_file {
+        client.set("ssl.key.location", path(file));
+    } else if let Some(pem) = &tls.key_pem {
+        client.set("ssl.key.pem", pem.expose());
+    }
+    if tls.insecure_skip_verify {
+        client
+            .set("enable.ssl.certificate.verification", "false")
+            .set("ssl.endpoint.identification.algorithm", "none");
     }
 }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use cupola_telemetry::Batch;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tonic::transport::{Channel, Endpoint};
@@ -11,7 +10,7 @@ use tonic::{Code, Status};
 
 use super::call::{Answer, unary};
 use super::compression::compressed;
-use super::{Compression, OtlpConfig, OtlpConfigError, TENANT_HEADER, chain, grpc_path, response};
+use super::{Compression, OtlpConfig, OtlpConfigError, TENANT_HEADER, chain, grpc_path, response, within};
 use crate::auth::Credentials;
 use crate::rpc_status::RpcStatus;
 use crate::tls::ClientTls;
@@ -62,33 +61,42 @@ impl GrpcTransport {
         })
     }
 
-    /// Sends a batch within the time that one attempt may take. Credentials that are refused are renewed and tried once
-    /// more.
+    /// Sends a batch within the time that one attempt may take.
     pub(super) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
-        let sending = async {
-            let message = compressed(self.compression, batch).await.map_err(|error| {
-                SendError::retryable(format!("the message cannot be compressed: {error}"))
-            })?;
-            let (mut answer, sent) = self.call(batch, message.clone()).await?;
-            if matches!(&answer, Answer::Failure(status) if status.code() == Code::Unauthenticated)
-                && self.credentials.renewed(&sent).await
-            {
-                (answer, _) = self.call(batch, message).await?;
-            }
-            Ok::<_, SendError>(answer)
-        };
-        let answer = tokio::time::timeout(self.timeout, sending)
-            .await
-            .map_err(|_| SendError::retryable(format!("no answer within {:?}", self.timeout)))??;
-        match answer {
+        match within(self.timeout, self.answer(batch)).await? {
             // The request was taken; a malformed answer changes nothing about that.
             Answer::Success(message) => Ok(response::decode(&message).unwrap_or_default()),
             Answer::Failure(status) => Err(judge(&status)),
         }
     }
 
-    /// The answer to one call, and the headers that were sent.
-    async fn call(&self, batch: &Batch, message: Bytes) -> Result<(Answer, HeaderMap), SendError> {
+    async fn answer(&self, batch: &Batch) -> Result<Answer, SendError> {
+        let message = compressed(self.compression, batch)
+            .await
+            .map_err(|error| SendError::retryable(format!("the message cannot be compressed: {error}")))?;
+        let send = |headers| async {
+            let answer = unary(
+                self.channel.clone(),
+                grpc_path(batch.signal()),
+                headers,
+                self.compression,
+                message.clone(),
+                self.timeout,
+            );
+            answer
+                .await
+                .map_err(|broken| SendError::retryable(chain(&*broken)))
+        };
+        let is_refused = |answer: &Answer| match answer {
+            Answer::Failure(status) => status.code() == Code::Unauthenticated,
+            Answer::Success(_) => false,
+        };
+        self.credentials
+            .send(batch.tenant(), self.headers_of(batch), send, is_refused)
+            .await
+    }
+
+    fn headers_of(&self, batch: &Batch) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.tenant_header
             && let Ok(tenant) = HeaderValue::try_from(batch.tenant().as_str())
@@ -98,19 +106,7 @@ impl GrpcTransport {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
-        self.credentials.authorize(batch.tenant(), &mut headers).await?;
-        let answer = unary(
-            self.channel.clone(),
-            grpc_path(batch.signal()),
-            headers.clone(),
-            self.compression,
-            message,
-            self.timeout,
-        );
-        match answer.await {
-            Ok(answer) => Ok((answer, headers)),
-            Err(broken) => Err(SendError::retryable(chain(&*broken))),
-        }
+        headers
     }
 }
 

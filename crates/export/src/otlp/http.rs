@@ -12,7 +12,9 @@ use http::{StatusCode, Uri};
 use reqwest::{Client, Response};
 
 use super::compression::{INLINE_BYTES_MAX, compress, compressed};
-use super::{Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, chain, http_path, response};
+use super::{
+    Compression, OtlpConfig, OtlpConfigError, Protocol, TENANT_HEADER, chain, http_path, response, within,
+};
 use crate::auth::Credentials;
 use crate::rpc_status::RpcStatus;
 use crate::tls::ClientTls;
@@ -31,6 +33,7 @@ pub(in crate::otlp) struct HttpTransport {
     urls: [String; 3],
     json: bool,
     compression: Compression,
+    timeout: Duration,
     tenant_header: bool,
 }
 
@@ -63,6 +66,7 @@ impl HttpTransport {
             urls: [url(Signal::Logs), url(Signal::Metrics), url(Signal::Traces)],
             json: config.protocol == Protocol::HttpJson,
             compression: config.compression,
+            timeout: config.timeout,
             tenant_header: config.tenant_header,
         })
     }
@@ -76,13 +80,9 @@ impl HttpTransport {
         }
     }
 
-    /// Sends a batch. Credentials that are refused are renewed and tried once more.
+    /// Sends a batch; it is answered within the time that one attempt may take.
     pub(in crate::otlp) async fn send(&self, batch: &Batch) -> Result<Accepted, SendError> {
-        let body = self.body(batch).await?;
-        let (mut answer, sent) = self.attempt(batch, body.clone()).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.renewed(&sent).await {
-            (answer, _) = self.attempt(batch, body).await?;
-        }
+        let answer = within(self.timeout, self.answer(batch)).await?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers(), SystemTime::now());
         let json = is_json(answer.headers());
@@ -98,8 +98,20 @@ impl HttpTransport {
         Err(judge(status, retry_after, json, &body))
     }
 
-    /// The answer, with the headers that were sent.
-    async fn attempt(&self, batch: &Batch, body: Bytes) -> Result<(Response, HeaderMap), SendError> {
+    async fn answer(&self, batch: &Batch) -> Result<Response, SendError> {
+        let (headers, body) = (self.headers_of(batch)?, self.body(batch).await?);
+        let send = |headers| async {
+            let request = self.client.post(self.url_of(batch.signal()));
+            let sent = request.headers(headers).body(body.clone()).send().await;
+            sent.map_err(|error| SendError::retryable(chain(&error.without_url())))
+        };
+        let is_refused = |answer: &Response| answer.status() == StatusCode::UNAUTHORIZED;
+        self.credentials
+            .send(batch.tenant(), headers, send, is_refused)
+            .await
+    }
+
+    fn headers_of(&self, batch: &Batch) -> Result<HeaderMap, SendError> {
         let mut headers = self.headers.clone();
         let content_type = match self.json {
             true => "application/json",
@@ -114,15 +126,7 @@ impl HttpTransport {
             let tenant = tenant.map_err(|_| SendError::permanent("the tenant cannot be sent as a header"))?;
             headers.insert(TENANT_HEADER, tenant);
         }
-        self.credentials.authorize(batch.tenant(), &mut headers).await?;
-        let request = self.client.post(self.url_of(batch.signal()));
-        let answer = request
-            .headers(headers.clone())
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| SendError::retryable(chain(&error.without_url())))?;
-        Ok((answer, headers))
+        Ok(headers)
     }
 
     async fn body(&self, batch: &Batch) -> Result<Bytes, SendError> {

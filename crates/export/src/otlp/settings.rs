@@ -1,5 +1,4 @@
 //! The settings of the exporters `otlp` and `otlphttp` as the Collector's files have them, and what a sink is made with.
-//! Files of certificates are read when the sink is made.
 //!
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/exporter/otlpexporter>,
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/exporter/otlphttpexporter>
@@ -7,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cupola_config::Secret;
 use cupola_config::units::{ByteSize, TimeSpan};
+use cupola_config::{Passed, Secret};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::config::{Compression, OtlpConfig, Protocol};
 use crate::retry::RetryConfig;
@@ -65,16 +63,6 @@ pub struct OtlpHttpSettings {
     pub max_idle_conns_per_host: Option<u64>,
     pub max_conns_per_host: Option<u64>,
     pub idle_conn_timeout: Option<TimeSpan>,
-}
-
-/// Anything: a setting that is read and has no effect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Passed;
-
-impl<'de> Deserialize<'de> for Passed {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Passed)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

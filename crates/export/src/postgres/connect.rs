@@ -3,13 +3,12 @@
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_rustls::rustls::ClientConfig;
 
 use super::config::{PostgresConfig, PostgresConfigError, SslMode};
 use crate::tls::{ClientTls, Identity};
 
-/// Makes the pool; connects when a connection is first wanted.
-pub(super) fn pool(config: &PostgresConfig) -> Result<Pool, PostgresConfigError> {
+/// Makes the pool, and the TLS of its connections where there may be any; connects when a connection is first wanted.
+pub(super) fn pool(config: &PostgresConfig) -> Result<(Pool, Option<ClientTls>), PostgresConfigError> {
     let (mut client, mode) = client_config(config)?;
     client.ssl_mode(match mode {
         SslMode::Disable => tokio_postgres::config::SslMode::Disable,
@@ -19,17 +18,22 @@ pub(super) fn pool(config: &PostgresConfig) -> Result<Pool, PostgresConfigError>
     let recycling = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
-    let manager = match mode {
-        SslMode::Disable => Manager::from_config(client, NoTls, recycling),
-        _ => Manager::from_config(client, MakeRustlsConnect::new(tls(config, mode)?), recycling),
+    let tls = match mode {
+        SslMode::Disable => None,
+        _ => Some(tls(config, mode)?),
     };
-    Pool::builder(manager)
+    let manager = match &tls {
+        None => Manager::from_config(client, NoTls, recycling),
+        Some(tls) => Manager::from_config(client, MakeRustlsConnect::new(tls.config()), recycling),
+    };
+    let pool = Pool::builder(manager)
         .max_size(config.pool_size)
         .wait_timeout(Some(config.timeout.0))
         .create_timeout(Some(config.timeout.0))
         .runtime(Runtime::Tokio1)
         .build()
-        .map_err(|error| PostgresConfigError::setting("pool_size", error.to_string()))
+        .map_err(|error| PostgresConfigError::setting("pool_size", error.to_string()))?;
+    Ok((pool, tls))
 }
 
 /// The endpoint without what only we understand of it.
@@ -99,7 +103,7 @@ fn without_ssl_mode(endpoint: &str) -> Result<(String, Option<SslMode>), Postgre
 }
 
 /// libpq's degrees of disbelief. Signatures are checked in each.
-fn tls(config: &PostgresConfig, mode: SslMode) -> Result<ClientConfig, PostgresConfigError> {
+fn tls(config: &PostgresConfig, mode: SslMode) -> Result<ClientTls, PostgresConfigError> {
     let names_authority = config.tls.ca_file.is_some() || config.tls.ca_pem.is_some();
     let identity = match mode {
         SslMode::VerifyFull => Identity::Full,
@@ -107,7 +111,7 @@ fn tls(config: &PostgresConfig, mode: SslMode) -> Result<ClientConfig, PostgresC
         SslMode::Require if names_authority => Identity::Authority,
         _ => Identity::Unchecked,
     };
-    Ok(ClientTls::checking(&config.tls, identity)?.config())
+    Ok(ClientTls::checking(&config.tls, identity)?)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -40,6 +40,8 @@ pub(super) struct Page {
     tls: Option<ServerTls>,
     auth: Option<Arc<dyn ServerAuth>>,
     denied: AtomicU64,
+    /// Not told whether they may, because too many were being asked about.
+    busy: AtomicU64,
 }
 
 impl Page {
@@ -53,6 +55,7 @@ impl Page {
             tls,
             auth,
             denied: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
         })
     }
 }
@@ -91,11 +94,20 @@ impl Server {
             tls.collect(samples);
         }
         if self.page.auth.is_some() {
-            samples.push(Sample::count(
-                "cupola_exporter_prometheus_denied_scrapes",
-                "Scrapes refused for want of credentials",
-                self.page.denied.load(Ordering::Relaxed),
-            ));
+            for (name, help, count) in [
+                (
+                    "cupola_exporter_prometheus_denied_scrapes",
+                    "Scrapes refused for want of credentials",
+                    &self.page.denied,
+                ),
+                (
+                    "cupola_exporter_prometheus_auth_busy_scrapes",
+                    "Scrapes refused for now because too many credentials were being checked",
+                    &self.page.busy,
+                ),
+            ] {
+                samples.push(Sample::count(name, help, count.load(Ordering::Relaxed)));
+            }
         }
     }
 
@@ -189,24 +201,31 @@ fn log(ended: hyper::Result<()>) {
 /// The answer to whoever may not have the page.
 async fn denied(page: &Page, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
     let denied = page.auth.as_ref()?.authenticate(headers).await.err()?;
-    page.denied.fetch_add(1, Ordering::Relaxed);
-    let mut response = Response::new(Full::new(Bytes::from_static(b"credentials are needed\n")));
-    match denied {
+    Some(match denied {
         Denied::Unknown { challenge } => {
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            page.denied.fetch_add(1, Ordering::Relaxed);
+            let mut response = plain(StatusCode::UNAUTHORIZED, "credentials are needed\n");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            response
         }
-        Denied::Busy => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
-    }
-    Some(response)
+        Denied::Busy => {
+            page.busy.fetch_add(1, Ordering::Relaxed);
+            let text = "too many credentials are being checked\n";
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, soon);
+            response
+        }
+    })
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response
 }
 
 fn answer(method: &Method, path: &str, headers: &HeaderMap, render: &Render) -> Response<Full<Bytes>> {
-    let plain = |status: StatusCode, text: &'static str| {
-        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-        *response.status_mut() = status;
-        response
-    };
     if path != "/metrics" {
         return plain(StatusCode::NOT_FOUND, "the page is at /metrics\n");
     }
@@ -214,7 +233,7 @@ fn answer(method: &Method, path: &str, headers: &HeaderMap, render: &Render) -> 
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "the page can be read only\n");
         response
             .headers_mut()
-            .insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let accept = headers
@@ -230,6 +249,6 @@ fn answer(method: &Method, path: &str, headers: &HeaderMap, render: &Render) -> 
     let mut response = Response::new(Full::new(Bytes::from(text)));
     response
         .headers_mut()
-        .insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

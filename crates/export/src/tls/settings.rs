@@ -3,10 +3,9 @@
 
 use std::path::PathBuf;
 
-use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use cupola_config::{Passed, Secret};
+use serde::Deserialize;
 
 use super::TlsError;
 use super::material::{Common, check};
@@ -92,19 +91,9 @@ pub enum TlsVersion {
 #[serde(deny_unknown_fields, default)]
 pub struct Tpm {
     pub enabled: bool,
-    pub path: Anything,
-    pub owner_auth: Anything,
-    pub auth: Anything,
-}
-
-/// Whatever stands there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Anything;
-
-impl<'de> Deserialize<'de> for Anything {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Anything)
-    }
+    pub path: Passed,
+    pub owner_auth: Passed,
+    pub auth: Passed,
 }
 
 impl TlsSettings {

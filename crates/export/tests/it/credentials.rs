@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use cupola_config::units::TimeSpan;
 use cupola_export::Sink;
 use cupola_export::auth::{
-    BasicClient, BearerClient, BearerSettings, ClientAuth, ClientCredentials, Credentials, OAuth2Client,
-    OAuth2Settings, Tokens,
+    BasicClient, BearerClient, BearerSettings, ClientAuth, ClientCredentials, Credentials, NoCredentials,
+    OAuth2Client, OAuth2Settings, Tokens,
 };
 use cupola_export::elasticsearch::{ElasticsearchConfig, ElasticsearchSink};
 use cupola_export::loki::{LokiConfig, LokiSink};
-use cupola_export::otlp::OtlpSink;
+use cupola_export::otlp::{OtlpConfig, OtlpSink};
+use cupola_telemetry::TenantId;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
@@ -91,7 +94,7 @@ fn authorization(server: &Server) -> Vec<String> {
 
 async fn header(auth: &dyn ClientAuth) -> String {
     let mut headers = http::HeaderMap::new();
-    let tenant = cupola_telemetry::TenantId::default_tenant();
+    let tenant = TenantId::default_tenant();
     auth.authorize(&tenant, &mut headers).await.unwrap();
     assert!(headers["authorization"].is_sensitive());
     headers["authorization"].to_str().unwrap().to_owned()
@@ -247,6 +250,48 @@ async fn a_refusal_leads_to_a_new_token_once() {
         assert!(sink.send(logs(1, 1, 3, 0)).await.is_err());
         assert_eq!(server.requests().len(), 1, "{protocol:?}");
         assert_eq!(issuer.asked.lock().len(), before + 2, "{protocol:?}");
+    }
+}
+
+/// Asks for credentials and gets no answer.
+#[derive(Debug)]
+struct Waiting;
+
+#[async_trait]
+impl ClientAuth for Waiting {
+    async fn authorize(&self, _: &TenantId, _: &mut http::HeaderMap) -> Result<(), NoCredentials> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_credentials_is_a_part_of_the_time_of_an_attempt() {
+    const LIMIT: TimeSpan = TimeSpan(Duration::from_millis(50));
+    let credentials = || Credentials::of(Arc::new(Waiting));
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    for protocol in PROTOCOLS {
+        let mut config = OtlpConfig::new(protocol, "http://127.0.0.1:9");
+        (config.timeout, config.retry.enabled) = (LIMIT.0, false);
+        sinks.push(Box::new(OtlpSink::authorized(config, credentials()).unwrap()));
+    }
+    let loki = LokiConfig {
+        endpoint: "http://127.0.0.1:9/loki/api/v1/push".to_owned(),
+        timeout: LIMIT,
+        ..LokiConfig::default()
+    };
+    sinks.push(Box::new(LokiSink::authorized(&loki, credentials()).unwrap()));
+    let mut elastic = ElasticsearchConfig {
+        endpoint: Some("http://127.0.0.1:9".to_owned()),
+        timeout: LIMIT,
+        ..ElasticsearchConfig::default()
+    };
+    elastic.retry.enabled = false;
+    let elastic = ElasticsearchSink::authorized(elastic, credentials());
+    sinks.push(Box::new(elastic.unwrap()));
+    for sink in sinks {
+        let error = sink.send(logs(1, 1, 3, 0)).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.reason().contains("no answer within 50ms"), "{error}");
     }
 }
 

@@ -325,13 +325,29 @@ fn settings_have_the_collectors_names_and_what_cannot_be_is_refused() {
         ),
         (r#"{"auth": {"kerberos": {"realm": "r"}}}"#, "auth.kerberos"),
         (r#"{"tls": {}, "auth": {"tls": {}}}"#, "auth.tls"),
-        (r#"{"tls": {"cert_file": "c.pem"}}"#, "tls.cert_file"),
+        (r#"{"tls": {"cert_file": "c.pem"}}"#, "tls.key_file"),
+        (r#"{"tls": {"key_pem": "k"}}"#, "tls.cert_file"),
         (r#"{"tls": {"ca_file": "c.pem", "ca_pem": "c"}}"#, "tls.ca_pem"),
         (
             r#"{"auth": {"tls": {"server_name_override": "n"}}}"#,
             "auth.tls.server_name_override",
         ),
+        (
+            r#"{"tls": {"ca_file": "c.pem", "include_system_ca_certs_pool": true}}"#,
+            "tls.include_system_ca_certs_pool",
+        ),
         (r#"{"tls": {"min_version": "1.0"}}"#, "tls.min_version"),
+        (r#"{"tls": {"min_version": "1.3"}}"#, "tls.min_version"),
+        (r#"{"tls": {"max_version": "1.2"}}"#, "tls.max_version"),
+        (
+            r#"{"tls": {"cipher_suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]}}"#,
+            "tls.cipher_suites",
+        ),
+        (
+            r#"{"tls": {"curve_preferences": ["P256"]}}"#,
+            "tls.curve_preferences",
+        ),
+        (r#"{"tls": {"tpm": {"enabled": true}}}"#, "tls.tpm"),
         (
             r#"{"include_metadata_keys": ["authorization"]}"#,
             "include_metadata_keys",

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use cupola_config::Secret;
+use cupola_config::units::TimeSpan;
 use cupola_export::postgres::{Partition, PostgresConfig, PostgresSink, SslMode};
-use cupola_export::{Accepted, Component, SendError, Sink};
+use cupola_export::tls::TlsSettings;
+use cupola_export::{Accepted, Component, Sample, SendError, Sink};
 use cupola_peers::{peer_or_skip, postgres};
 use cupola_telemetry::encode::LogsEncoder;
 use cupola_telemetry::{Batch, Signal, TenantId};
@@ -41,6 +43,34 @@ fn logs(bodies: &[&str], times: impl Fn(usize) -> u64) -> Batch {
         }
     }
     logs.finish(TenantId::default_tenant())
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_taken_into_use_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let authorities = folder.path().join("ca.pem");
+    std::fs::write(&authorities, include_bytes!("../fixtures/tls/ca.pem")).unwrap();
+    let config = PostgresConfig {
+        endpoint: Secret::new("postgres://user@127.0.0.1:9/db?sslmode=verify-full"),
+        tls: TlsSettings {
+            ca_file: Some(authorities.clone()),
+            reload_interval: Some(TimeSpan(Duration::from_millis(1))),
+            ..TlsSettings::default()
+        },
+        ..PostgresConfig::default()
+    };
+    let sink = PostgresSink::new(config).unwrap();
+    std::fs::write(&authorities, "no certificate").unwrap();
+    let failures = || {
+        let mut samples = Vec::new();
+        sink.collect(&mut samples);
+        let is_failure = |sample: &&Sample| sample.name == "cupola_credential_reload_failures_total";
+        let counted = samples.iter().find(is_failure);
+        counted.expect("failures are counted").value
+    };
+    while failures() < 1.0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn count(server: &postgres::Running, table: &str) -> usize {

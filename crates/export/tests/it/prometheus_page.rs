@@ -1,10 +1,13 @@
 //! The scrape page: a real Prometheus that scrapes it has what was sent, sample by sample; the formats; bounds and ends.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use cupola_config::Endpoint;
 use cupola_config::units::TimeSpan;
+use cupola_export::auth::{Denied, ServerAuth};
 use cupola_export::prometheus_page::{PageConfig, PageConfigError, PageSink};
 use cupola_export::{Accepted, Component, SendError, Sink};
 use cupola_peers::peer_or_skip;
@@ -247,4 +250,34 @@ async fn settings_that_cannot_work_are_refused() {
     }
     let refused = taken.send(logs(1, 1, 1, 0)).await;
     assert!(matches!(refused, Err(SendError::Permanent { .. })));
+}
+
+/// Is too busy to say who may.
+#[derive(Debug)]
+struct Busy;
+
+#[async_trait]
+impl ServerAuth for Busy {
+    async fn authenticate(&self, _: &http::HeaderMap) -> Result<(), Denied> {
+        Err(Denied::Busy)
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_that_nobody_has_time_to_check_is_not_told_that_it_lacks_credentials() {
+    let sink = PageSink::guarded(&config(), Some(Arc::new(Busy))).unwrap();
+    let answer = reqwest::get(format!("http://{}/metrics", sink.address()))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(
+        answer.text().await.unwrap(),
+        "too many credentials are being checked\n"
+    );
+    let mut samples = Vec::new();
+    sink.collect(&mut samples);
+    let count = |name| samples.iter().find(|sample| sample.name == name).unwrap().value;
+    assert_eq!(count("cupola_exporter_prometheus_auth_busy_scrapes"), 1.0);
+    assert_eq!(count("cupola_exporter_prometheus_denied_scrapes"), 0.0);
 }

@@ -17,13 +17,12 @@ use super::{ALL, LOGS, METRICS, TRACES, findings, folder};
 use crate::graph::Context;
 use crate::graph::extensions::{Reference, Side};
 use crate::graph::kinds::{BuildError, Kind, Receiver, ReceiverSettings, Registry, SignalSinks};
-use crate::processors::ConfigError;
-use crate::receivers::StartError as HttpStartError;
+use crate::receivers::StartError;
 use crate::receivers::filelog::{FilelogConfig, FilelogReceiver, FilelogSurroundings, RunningFilelog};
 use crate::receivers::hostmetrics::{HostMetricsConfig, HostMetricsReceiver, RunningHostMetrics};
 use crate::receivers::jaeger::{JaegerReceiver, JaegerReceiverConfig, RunningJaeger};
 #[cfg(feature = "kafka")]
-use crate::receivers::kafka::{KafkaReceiver, KafkaReceiverConfig, RunningKafka};
+use crate::receivers::kafka::{KafkaReceiver, KafkaReceiverConfig, KafkaReceiverError, RunningKafka};
 use crate::receivers::loki::{LokiReceiver, LokiReceiverConfig, RunningLoki};
 use crate::receivers::otlp::{OtlpReceiver, OtlpSettings, ReceiverError, RunningReceiver};
 use crate::receivers::prometheus::{PrometheusReceiver, PrometheusReceiverConfig, RunningPrometheus};
@@ -33,133 +32,129 @@ use crate::receivers::prometheus_remote_write::{
 use crate::receivers::syslog::{RunningSyslog, SyslogReceiver, SyslogReceiverConfig};
 use crate::receivers::zipkin::{RunningZipkin, ZipkinReceiver, ZipkinReceiverConfig};
 
+pub(super) fn register(registry: &mut Registry) {
+    let receivers = &mut registry.receivers;
+    receivers.push(receiver("otlp", ALL, &OTLP));
+    receivers.push(receiver("loki", LOGS, &LOKI));
+    receivers.push(receiver("prometheusremotewrite", METRICS, &REMOTE_WRITE));
+    receivers.push(receiver("prometheus", METRICS, &PROMETHEUS));
+    #[cfg(feature = "kafka")]
+    receivers.push(receiver("kafka", ALL, &KAFKA));
+    // The Collector's older name, and its newer one.
+    for name in ["hostmetrics", "host_metrics"] {
+        receivers.push(receiver(name, METRICS, &HOST_METRICS));
+    }
+    receivers.push(receiver("jaeger", TRACES, &JAEGER));
+    receivers.push(receiver("zipkin", TRACES, &ZIPKIN));
+    receivers.push(receiver("filelog", LOGS, &FILELOG));
+    receivers.push(receiver("syslog", LOGS, &SYSLOG));
+}
+
+fn receiver<C: DeserializeOwned + Clone + Send + Sync + 'static>(
+    name: &'static str,
+    signals: &'static [Signal],
+    of: &'static Of<C>,
+) -> Kind<dyn ReceiverSettings> {
+    Kind::new(name, signals, of.check, move |config: C| {
+        Arc::new(Settings { config, of }) as Arc<dyn ReceiverSettings>
+    })
+}
+
+type Addresses = Vec<(&'static str, SocketAddr)>;
 /// The setting `auth` of a listener, and the key below which it stands.
 type Auth<'c> = (&'static str, Option<&'c AuthSettings>);
+type Started = Result<Arc<dyn Receiver>, BuildError>;
+type Check<C> = fn(&C) -> Vec<(String, String)>;
+type Start<C> = fn(C, Context, Arc<SignalSinks>) -> BoxFuture<'static, Started>;
 
-fn references(auths: Vec<Auth<'_>>) -> Vec<Reference> {
-    let reference = |(prefix, auth)| Reference::of(prefix, auth, Side::Server);
-    auths.into_iter().filter_map(reference).collect()
+/// What there is to know of receivers with the settings `C`.
+struct Of<C> {
+    check: Check<C>,
+    start: Start<C>,
+    listens: fn(&C) -> Addresses,
+    auths: for<'c> fn(&'c C) -> Vec<Auth<'c>>,
+    asks_for_signals: bool,
 }
 
-/// A server of one protocol over HTTP.
-macro_rules! http_receiver {
-    ($config:ty, $receiver:ty, $running:ty, $listens:expr, $addresses:expr, $auths:expr) => {
-        impl ReceiverSettings for Http<$config> {
-            fn start(
-                &self,
-                context: Context,
-                sinks: SignalSinks,
-            ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
-                async move {
-                    let (config, sinks) = (self.0.clone(), Arc::new(sinks));
-                    let authenticators = &context.authenticators;
-                    let started =
-                        <$receiver>::start_with(config, sinks, context.ingest, authenticators).await;
-                    let running = started.map_err(|error| match error {
-                        HttpStartError::Listen {
-                            endpoint,
-                            receiver,
-                            source,
-                        } => BuildError::listen(endpoint, receiver, source),
-                        error => BuildError::of(error),
-                    })?;
-                    Ok(Arc::new(running) as Arc<dyn Receiver>)
-                }
-                .boxed()
-            }
-
-            fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
-                let listens: fn(&$config) -> Vec<(&'static str, SocketAddr)> = $listens;
-                listens(&self.0)
-            }
-
-            fn references(&self) -> Vec<Reference> {
-                let auths: for<'c> fn(&'c $config) -> Vec<Auth<'c>> = $auths;
-                references(auths(&self.0))
-            }
+impl<C> Of<C> {
+    /// Of one that nobody connects to.
+    const fn new(check: Check<C>, start: Start<C>) -> Of<C> {
+        Of {
+            check,
+            start,
+            listens: |_| Vec::new(),
+            auths: |_| Vec::new(),
+            asks_for_signals: false,
         }
-
-        #[async_trait]
-        impl Receiver for $running {
-            async fn shutdown(&self) {
-                <$running>::shutdown(self).await;
-            }
-
-            fn collect(&self, samples: &mut Vec<Sample>) {
-                <$running>::collect(self, samples);
-            }
-
-            fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-                let addresses: fn(&$running) -> Vec<(&'static str, SocketAddr)> = $addresses;
-                addresses(self)
-            }
-        }
-    };
-}
-
-http_receiver!(
-    LokiReceiverConfig,
-    LokiReceiver,
-    RunningLoki,
-    |config| vec![("http", config.listens())],
-    |running| vec![("http", running.addr)],
-    |config| vec![("protocols.http.", config.protocols.http.auth.as_ref())]
-);
-http_receiver!(
-    RemoteWriteReceiverConfig,
-    RemoteWriteReceiver,
-    RunningRemoteWrite,
-    |config| vec![("http", config.endpoint.0)],
-    |running| vec![("http", running.addr)],
-    |config| vec![("", config.auth.as_ref())]
-);
-http_receiver!(
-    ZipkinReceiverConfig,
-    ZipkinReceiver,
-    RunningZipkin,
-    |config| vec![("http", config.endpoint.0)],
-    |running| vec![("http", running.addr)],
-    |config| vec![("", config.auth.as_ref())]
-);
-http_receiver!(
-    JaegerReceiverConfig,
-    JaegerReceiver,
-    RunningJaeger,
-    |config| config.listens(),
-    |running| {
-        let both = [
-            ("grpc", running.grpc_addr),
-            ("thrift_http", running.thrift_http_addr),
-        ];
-        both.into_iter()
-            .filter_map(|(protocol, address)| Some((protocol, address?)))
-            .collect()
-    },
-    |config| {
-        let protocols = &config.protocols;
-        let grpc = protocols.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref());
-        let thrift = protocols.thrift_http.as_ref().and_then(|http| http.auth.as_ref());
-        vec![("protocols.grpc.", grpc), ("protocols.thrift_http.", thrift)]
     }
-);
+}
 
-/// A receiver that fetches by itself: nobody connects to it.
-macro_rules! fetching_receiver {
-    ($config:ty, $receiver:ty, $running:ty) => {
-        impl ReceiverSettings for Http<$config> {
-            fn start(
-                &self,
-                context: Context,
-                sinks: SignalSinks,
-            ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
-                async move {
-                    let started = <$receiver>::start(self.0.clone(), Arc::new(sinks), context.ingest).await;
-                    Ok(Arc::new(started.map_err(BuildError::of)?) as Arc<dyn Receiver>)
-                }
-                .boxed()
-            }
+struct Settings<C: 'static> {
+    config: C,
+    of: &'static Of<C>,
+}
+
+impl<C: Clone + Send + Sync + 'static> ReceiverSettings for Settings<C> {
+    fn start(&self, context: Context, sinks: SignalSinks) -> BoxFuture<'_, Started> {
+        (self.of.start)(self.config.clone(), context, Arc::new(sinks))
+    }
+
+    fn asks_for_signals(&self) -> bool {
+        self.of.asks_for_signals
+    }
+
+    fn listens(&self) -> Addresses {
+        (self.of.listens)(&self.config)
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let auths = (self.of.auths)(&self.config).into_iter();
+        auths
+            .filter_map(|(prefix, auth)| Reference::of(prefix, auth, Side::Server))
+            .collect()
+    }
+}
+
+fn started<R: Receiver + 'static, E: Into<BuildError>>(started: Result<R, E>) -> Started {
+    Ok(Arc::new(started.map_err(Into::into)?))
+}
+
+impl From<StartError> for BuildError {
+    fn from(error: StartError) -> BuildError {
+        match error {
+            StartError::Listen {
+                endpoint,
+                receiver,
+                source,
+            } => BuildError::listen(endpoint, receiver, source),
+            error => BuildError::of(error),
         }
+    }
+}
 
+impl From<ReceiverError> for BuildError {
+    fn from(error: ReceiverError) -> BuildError {
+        match error {
+            ReceiverError::Listen {
+                endpoint,
+                transport,
+                source,
+            } => BuildError::listen(endpoint, &format!("OTLP/{transport}"), source),
+            error => BuildError::of(error),
+        }
+    }
+}
+
+#[cfg(feature = "kafka")]
+impl From<KafkaReceiverError> for BuildError {
+    fn from(error: KafkaReceiverError) -> BuildError {
+        BuildError::of(error)
+    }
+}
+
+/// A receiver that runs, and where it listens if it does.
+macro_rules! running {
+    ($running:ty $(, $addresses:expr)?) => {
         #[async_trait]
         impl Receiver for $running {
             async fn shutdown(&self) {
@@ -169,304 +164,198 @@ macro_rules! fetching_receiver {
             fn collect(&self, samples: &mut Vec<Sample>) {
                 <$running>::collect(self, samples);
             }
+
+            $(fn addresses(&self) -> Addresses {
+                let addresses: fn(&$running) -> Addresses = $addresses;
+                addresses(self)
+            })?
         }
     };
 }
 
-fetching_receiver!(PrometheusReceiverConfig, PrometheusReceiver, RunningPrometheus);
-fetching_receiver!(HostMetricsConfig, HostMetricsReceiver, RunningHostMetrics);
+running!(RunningReceiver, |running| {
+    given([("grpc", running.grpc_addr), ("http", running.http_addr)])
+});
+running!(RunningLoki, |running| vec![("http", running.addr)]);
+running!(RunningRemoteWrite, |running| vec![("http", running.addr)]);
+running!(RunningPrometheus);
+#[cfg(feature = "kafka")]
+running!(RunningKafka);
+running!(RunningHostMetrics);
+running!(RunningJaeger, |running| given([
+    ("grpc", running.grpc_addr),
+    ("thrift_http", running.thrift_http_addr),
+]));
+running!(RunningZipkin, |running| vec![("http", running.addr)]);
+running!(RunningFilelog);
+running!(RunningSyslog, |running| vec![running.listens()]);
 
-pub(super) fn register(registry: &mut Registry) {
-    registry.receivers.push(Kind::new::<OtlpSettings>(
-        "otlp",
-        ALL,
+/// The addresses that there are.
+fn given(addresses: [(&'static str, Option<SocketAddr>); 2]) -> Addresses {
+    let each = addresses.into_iter();
+    each.filter_map(|(protocol, address)| Some((protocol, address?)))
+        .collect()
+}
+
+static OTLP: Of<OtlpSettings> = Of {
+    listens: |settings| {
+        let config = settings.config();
+        given([
+            ("grpc", config.grpc.map(|grpc| grpc.endpoint)),
+            ("http", config.http.map(|http| http.endpoint)),
+        ])
+    },
+    auths: |settings| {
+        let protocols = settings.protocols.as_ref();
+        let grpc = protocols.and_then(|protocols| protocols.grpc.as_ref()?.auth.as_ref());
+        let http = protocols.and_then(|protocols| protocols.http.as_ref()?.auth.as_ref());
+        vec![("protocols.grpc.", grpc), ("protocols.http.", http)]
+    },
+    ..Of::new(
         |settings| match settings.config().validate() {
             Ok(()) => Vec::new(),
             Err(error) => vec![(String::new(), error.to_string())],
         },
-        |settings| Arc::new(Otlp(settings)) as Arc<dyn ReceiverSettings>,
-    ));
-    registry
-        .receivers
-        .push(http("loki", LOGS, LokiReceiverConfig::validate));
-    registry.receivers.push(http(
-        "prometheusremotewrite",
-        METRICS,
-        RemoteWriteReceiverConfig::validate,
-    ));
-    registry
-        .receivers
-        .push(http("prometheus", METRICS, PrometheusReceiverConfig::validate));
-    #[cfg(feature = "kafka")]
-    registry.receivers.push(Kind::new(
-        "kafka",
-        ALL,
-        |config: &KafkaReceiverConfig| findings(config.validate()),
-        |config| Arc::new(Kafka(config)) as Arc<dyn ReceiverSettings>,
-    ));
-    // The Collector's older name, and its newer one.
-    for name in ["hostmetrics", "host_metrics"] {
-        registry
-            .receivers
-            .push(http(name, METRICS, HostMetricsConfig::validate));
-    }
-    registry
-        .receivers
-        .push(http("jaeger", TRACES, JaegerReceiverConfig::validate));
-    registry
-        .receivers
-        .push(http("zipkin", TRACES, ZipkinReceiverConfig::validate));
-    registry.receivers.push(Kind::new::<FilelogConfig>(
-        "filelog",
-        LOGS,
-        FilelogConfig::problems,
-        |config| Arc::new(Filelog(config)) as Arc<dyn ReceiverSettings>,
-    ));
-    registry.receivers.push(Kind::new::<SyslogReceiverConfig>(
-        "syslog",
-        LOGS,
-        SyslogReceiverConfig::problems,
-        |config| Arc::new(Syslog(config)) as Arc<dyn ReceiverSettings>,
-    ));
-}
-
-fn http<C>(
-    name: &'static str,
-    signals: &'static [Signal],
-    validate: fn(&C) -> Result<(), ConfigError>,
-) -> Kind<dyn ReceiverSettings>
-where
-    C: DeserializeOwned + Send + Sync + 'static,
-    Http<C>: ReceiverSettings,
-{
-    Kind::new(
-        name,
-        signals,
-        move |config: &C| findings(validate(config)),
-        |config: C| Arc::new(Http(config)) as Arc<dyn ReceiverSettings>,
-    )
-}
-
-struct Http<C>(C);
-
-struct Otlp(OtlpSettings);
-
-impl ReceiverSettings for Otlp {
-    fn start(
-        &self,
-        context: Context,
-        sinks: SignalSinks,
-    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
-        async move {
-            let config = self.0.config();
-            let (sinks, authenticators) = (Arc::new(sinks), &context.authenticators);
-            let started = OtlpReceiver::start_with(config, sinks, context.ingest, authenticators).await;
-            let running = started.map_err(|error| match error {
-                ReceiverError::Listen {
-                    endpoint,
-                    transport,
-                    source,
-                } => BuildError::listen(endpoint, &format!("OTLP/{transport}"), source),
-                error => BuildError::of(error),
-            })?;
-            Ok(Arc::new(running) as Arc<dyn Receiver>)
-        }
-        .boxed()
-    }
-
-    fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
-        let config = self.0.config();
-        let both = [
-            ("grpc", config.grpc.map(|grpc| grpc.endpoint)),
-            ("http", config.http.map(|http| http.endpoint)),
-        ];
-        both.into_iter()
-            .filter_map(|(protocol, address)| Some((protocol, address?)))
-            .collect()
-    }
-
-    fn references(&self) -> Vec<Reference> {
-        let config = self.0.config();
-        references(vec![
-            (
-                "protocols.grpc.",
-                config.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref()),
-            ),
-            (
-                "protocols.http.",
-                config.http.as_ref().and_then(|http| http.auth.as_ref()),
-            ),
-        ])
-    }
-}
-
-#[cfg(feature = "kafka")]
-struct Kafka(KafkaReceiverConfig);
-
-#[cfg(feature = "kafka")]
-impl ReceiverSettings for Kafka {
-    fn start(
-        &self,
-        context: Context,
-        sinks: SignalSinks,
-    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
-        async move {
-            let name = format!("receivers/{}", context.id);
-            let letters = context.directory.join(DEAD_LETTERS).join(folder_of(&name));
-            let started = KafkaReceiver::start(
-                self.0.clone(),
-                (&name, &letters),
-                &context.signals,
-                Arc::new(sinks),
-                context.ingest,
-            );
-            Ok(Arc::new(started.await.map_err(BuildError::of)?) as Arc<dyn Receiver>)
-        }
-        .boxed()
-    }
-
-    fn asks_for_signals(&self) -> bool {
-        true
-    }
-}
-
-#[cfg(feature = "kafka")]
-#[async_trait]
-impl Receiver for RunningKafka {
-    async fn shutdown(&self) {
-        RunningKafka::shutdown(self).await;
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        RunningKafka::collect(self, samples);
-    }
-}
-
-#[async_trait]
-impl Receiver for RunningReceiver {
-    async fn shutdown(&self) {
-        RunningReceiver::shutdown(self).await;
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        for sample in self.stats().samples() {
-            let mut one = Sample {
-                name: sample.name,
-                help: sample.help,
-                labels: vec![("transport", sample.transport.to_owned())],
-                value: sample.value as f64,
-                gauge: sample.gauge,
-            };
-            if let Some(signal) = sample.signal {
-                one = one.with("signal", signal.as_str());
+        |settings, context, sinks| {
+            async move {
+                let (config, with) = (settings.config(), &context.authenticators);
+                started(OtlpReceiver::start_with(config, sinks, context.ingest, with).await)
             }
-            samples.push(one);
-        }
-        self.collect_guards(samples);
+            .boxed()
+        },
+    )
+};
+
+static LOKI: Of<LokiReceiverConfig> = Of {
+    listens: |config| vec![("http", config.listens())],
+    auths: |config| vec![("protocols.http.", config.protocols.http.auth.as_ref())],
+    ..Of::new(
+        |config| findings(config.validate()),
+        |config, context, sinks| {
+            async move {
+                let with = &context.authenticators;
+                started(LokiReceiver::start_with(config, sinks, context.ingest, with).await)
+            }
+            .boxed()
+        },
+    )
+};
+
+static REMOTE_WRITE: Of<RemoteWriteReceiverConfig> = Of {
+    listens: |config| vec![("http", config.endpoint.0)],
+    auths: |config| vec![("", config.auth.as_ref())],
+    ..Of::new(
+        |config| findings(config.validate()),
+        |config, context, sinks| {
+            async move {
+                let with = &context.authenticators;
+                started(RemoteWriteReceiver::start_with(config, sinks, context.ingest, with).await)
+            }
+            .boxed()
+        },
+    )
+};
+
+static PROMETHEUS: Of<PrometheusReceiverConfig> = Of::new(
+    |config| findings(config.validate()),
+    |config, context, sinks| {
+        async move { started(PrometheusReceiver::start(config, sinks, context.ingest).await) }.boxed()
+    },
+);
+
+#[cfg(feature = "kafka")]
+static KAFKA: Of<KafkaReceiverConfig> = Of {
+    asks_for_signals: true,
+    ..Of::new(
+        |config| findings(config.validate()),
+        |config, context, sinks| {
+            async move {
+                let name = format!("receivers/{}", context.id);
+                let letters = context.directory.join(DEAD_LETTERS).join(folder_of(&name));
+                let place = (name.as_str(), letters.as_path());
+                started(KafkaReceiver::start(config, place, &context.signals, sinks, context.ingest).await)
+            }
+            .boxed()
+        },
+    )
+};
+
+static HOST_METRICS: Of<HostMetricsConfig> = Of::new(
+    |config| findings(config.validate()),
+    |config, context, sinks| {
+        async move { started(HostMetricsReceiver::start(config, sinks, context.ingest).await) }.boxed()
+    },
+);
+
+static JAEGER: Of<JaegerReceiverConfig> = Of {
+    listens: JaegerReceiverConfig::listens,
+    auths: |config| {
+        let protocols = &config.protocols;
+        let grpc = protocols.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref());
+        let thrift = protocols.thrift_http.as_ref().and_then(|http| http.auth.as_ref());
+        vec![("protocols.grpc.", grpc), ("protocols.thrift_http.", thrift)]
+    },
+    ..Of::new(
+        |config| findings(config.validate()),
+        |config, context, sinks| {
+            async move {
+                let with = &context.authenticators;
+                started(JaegerReceiver::start_with(config, sinks, context.ingest, with).await)
+            }
+            .boxed()
+        },
+    )
+};
+
+static ZIPKIN: Of<ZipkinReceiverConfig> = Of {
+    listens: |config| vec![("http", config.endpoint.0)],
+    auths: |config| vec![("", config.auth.as_ref())],
+    ..Of::new(
+        |config| findings(config.validate()),
+        |config, context, sinks| {
+            async move {
+                let with = &context.authenticators;
+                started(ZipkinReceiver::start_with(config, sinks, context.ingest, with).await)
+            }
+            .boxed()
+        },
+    )
+};
+
+static FILELOG: Of<FilelogConfig> = Of::new(FilelogConfig::problems, |config, context, sinks| {
+    async move {
+        let storage = config
+            .storage
+            .as_ref()
+            .map(|id| match context.extensions.storage.get(id) {
+                // Receivers and exporters of the same name have directories of their own.
+                Some(directory) => Ok(directory.join(format!("receiver-{}", folder(&context.id)))),
+                None => Err(BuildError::new(format!(
+                    "there is no extension `{id}` to keep checkpoints"
+                ))),
+            });
+        let surroundings = FilelogSurroundings {
+            storage: storage.transpose()?,
+            memory: context.ingest,
+            variables: context.variables,
+        };
+        started(FilelogReceiver::start(config, sinks, surroundings).await)
     }
+    .boxed()
+});
 
-    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        let both = [("grpc", self.grpc_addr), ("http", self.http_addr)];
-        both.into_iter()
-            .filter_map(|(protocol, address)| Some((protocol, address?)))
-            .collect()
-    }
-}
-
-/// A receiver could not be started, with the address if it is for that.
-fn start_failed(error: HttpStartError) -> BuildError {
-    match error {
-        HttpStartError::Listen {
-            endpoint,
-            receiver,
-            source,
-        } => BuildError::listen(endpoint, receiver, source),
-        error => BuildError::of(error),
-    }
-}
-
-struct Filelog(FilelogConfig);
-
-impl ReceiverSettings for Filelog {
-    fn start(
-        &self,
-        context: Context,
-        sinks: SignalSinks,
-    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
+static SYSLOG: Of<SyslogReceiverConfig> = Of {
+    listens: |config| {
+        given([
+            ("tcp", config.tcp.as_ref().map(|tcp| tcp.listen_address.0)),
+            ("udp", config.udp.as_ref().map(|udp| udp.listen_address.0)),
+        ])
+    },
+    ..Of::new(SyslogReceiverConfig::problems, |config, context, sinks| {
         async move {
-            let storage = self
-                .0
-                .storage
-                .as_ref()
-                .map(|id| match context.extensions.storage.get(id) {
-                    // Receivers and exporters of the same name have directories of their own.
-                    Some(directory) => Ok(directory.join(format!("receiver-{}", folder(&context.id)))),
-                    None => Err(BuildError::new(format!(
-                        "there is no extension `{id}` to keep checkpoints"
-                    ))),
-                });
-            let surroundings = FilelogSurroundings {
-                storage: storage.transpose()?,
-                memory: context.ingest,
-                variables: context.variables,
-            };
-            let started = FilelogReceiver::start(self.0.clone(), Arc::new(sinks), surroundings).await;
-            Ok(Arc::new(started.map_err(start_failed)?) as Arc<dyn Receiver>)
+            let variables = &context.variables;
+            started(SyslogReceiver::start(config, sinks, context.ingest, variables).await)
         }
         .boxed()
-    }
-}
-
-#[async_trait]
-impl Receiver for RunningFilelog {
-    async fn shutdown(&self) {
-        RunningFilelog::shutdown(self).await;
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        RunningFilelog::collect(self, samples);
-    }
-}
-
-struct Syslog(SyslogReceiverConfig);
-
-impl ReceiverSettings for Syslog {
-    fn start(
-        &self,
-        context: Context,
-        sinks: SignalSinks,
-    ) -> BoxFuture<'_, Result<Arc<dyn Receiver>, BuildError>> {
-        async move {
-            let started = SyslogReceiver::start(
-                self.0.clone(),
-                Arc::new(sinks),
-                context.ingest,
-                &context.variables,
-            )
-            .await;
-            Ok(Arc::new(started.map_err(start_failed)?) as Arc<dyn Receiver>)
-        }
-        .boxed()
-    }
-
-    fn listens(&self) -> Vec<(&'static str, SocketAddr)> {
-        let tcp = self.0.tcp.as_ref().map(|tcp| ("tcp", tcp.listen_address.0));
-        let udp = self.0.udp.as_ref().map(|udp| ("udp", udp.listen_address.0));
-        tcp.into_iter().chain(udp).collect()
-    }
-}
-
-#[async_trait]
-impl Receiver for RunningSyslog {
-    async fn shutdown(&self) {
-        RunningSyslog::shutdown(self).await;
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        RunningSyslog::collect(self, samples);
-    }
-
-    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        vec![self.listens()]
-    }
-}
+    })
+};

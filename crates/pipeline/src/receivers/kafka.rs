@@ -53,7 +53,7 @@ pub use settings::{
 use crate::processors::ConfigError;
 use decode::Encoding;
 use group::{Counts, Group, Shared, tell};
-use partition::Message;
+use partition::{Message, Partition};
 use topics::Topics;
 
 /// Messages that wait may take this part of the memory for ingest.
@@ -208,6 +208,7 @@ async fn run(shared: Arc<Shared>, consumer: Client) {
 /// Polls the client, which is what keeps the membership. An error is one that it cannot go on after.
 async fn read(shared: &Arc<Shared>, consumer: &Client) -> Result<(), KafkaError> {
     let mut told: Option<(String, Instant)> = None;
+    let mut last: Option<Arc<Partition>> = None;
     loop {
         let received = tokio::select! {
             () = shared.closing.cancelled() => return Ok(()),
@@ -218,7 +219,7 @@ async fn read(shared: &Arc<Shared>, consumer: &Client) -> Result<(), KafkaError>
             received = consumer.recv() => received,
         };
         match received {
-            Ok(message) => take(shared, consumer, &message),
+            Ok(message) => take(shared, consumer, &message, &mut last),
             Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error),
             Err(error) => {
                 let text = error.to_string();
@@ -234,10 +235,20 @@ async fn read(shared: &Arc<Shared>, consumer: &Client) -> Result<(), KafkaError>
     }
 }
 
-/// Gives a message to the worker of its partition, and pauses that if too much waits.
-fn take(shared: &Shared, consumer: &Client, received: &BorrowedMessage<'_>) {
-    // Of a partition that has just been taken away: the next to have it reads the message again.
-    let Some(partition) = shared.partition(received.topic(), received.partition()) else {
+/// Gives a message to the worker of its partition, which most often is that of the `last` one, and pauses it if too much
+/// waits.
+fn take(
+    shared: &Shared,
+    consumer: &Client,
+    received: &BorrowedMessage<'_>,
+    last: &mut Option<Arc<Partition>>,
+) {
+    let (topic, number) = (received.topic(), received.partition());
+    if !last.as_ref().is_some_and(|last| last.is(topic, number)) {
+        *last = shared.partition(topic, number);
+    }
+    // Of a partition that has just been taken away: the next to have it reads the message again. Or of one that is left out.
+    let Some(partition) = last else {
         return;
     };
     if partition.is_stopped() {
@@ -254,7 +265,7 @@ fn take(shared: &Shared, consumer: &Client, received: &BorrowedMessage<'_>) {
     if partition.push(message) {
         shared.counts.pauses.fetch_add(1, Ordering::Relaxed);
         let mut list = TopicPartitionList::new();
-        list.add_partition(received.topic(), received.partition());
+        list.add_partition(topic, number);
         if let Err(error) = consumer.pause(&list) {
             tracing::warn!(%error, "a partition could not be paused");
         }
@@ -269,7 +280,7 @@ fn settle(shared: &Shared, consumer: &Client) {
     for partition in &partitions {
         if partition.resumes() {
             resumed.add_partition(&partition.topic, partition.number);
-        } else if partition.is_stopped() {
+        } else if partition.halts() {
             stopped.add_partition(&partition.topic, partition.number);
         }
     }

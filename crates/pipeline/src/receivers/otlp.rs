@@ -146,8 +146,9 @@ impl RunningReceiver {
         &self.stats
     }
 
-    /// Adds what is counted of handshakes and credentials.
-    pub fn collect_guards(&self, samples: &mut Vec<Sample>) {
+    /// Adds what is counted, also of handshakes and credentials.
+    pub fn collect(&self, samples: &mut Vec<Sample>) {
+        samples.extend(self.stats.samples().into_iter().map(Sample::from));
         self.guards.grpc.collect("grpc", samples);
         self.guards.http.collect("http", samples);
     }

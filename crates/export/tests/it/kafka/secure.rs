@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
-use cupola_export::kafka::connection::{Auth, KafkaTls, PlainText, Sasl};
+use cupola_export::kafka::connection::{Auth, PlainText, Sasl};
 use cupola_export::kafka::{KafkaConfig, KafkaSink};
+use cupola_export::tls::TlsSettings;
 use cupola_export::{Accepted, SendError, Sink};
 use cupola_peers::kafka::{PASSWORD, Secure, Settings, USER};
 use cupola_peers::peer_or_skip;
@@ -27,7 +28,7 @@ fn fixture(name: &str) -> Option<PathBuf> {
     )
 }
 
-fn config(broker: String, tls: Option<KafkaTls>, auth: Auth) -> KafkaConfig {
+fn config(broker: String, tls: Option<TlsSettings>, auth: Auth) -> KafkaConfig {
     let mut config = KafkaConfig {
         brokers: vec![broker],
         tls,
@@ -51,10 +52,10 @@ fn sasl(mechanism: &str, password: &str) -> Auth {
     }
 }
 
-fn authority() -> Option<KafkaTls> {
-    Some(KafkaTls {
+fn authority() -> Option<TlsSettings> {
+    Some(TlsSettings {
         ca_file: fixture("ca.pem"),
-        ..KafkaTls::default()
+        ..TlsSettings::default()
     })
 }
 
@@ -88,9 +89,9 @@ async fn tls_and_sasl_let_in_who_may_and_nobody_else() {
     }));
     let nobody = Auth::default;
     is_taken(config(peer.tls(), authority(), nobody())).await;
-    let pem = KafkaTls {
+    let pem = TlsSettings {
         ca_pem: Some(CA.to_owned()),
-        ..KafkaTls::default()
+        ..TlsSettings::default()
     };
     is_taken(config(peer.tls(), Some(pem.clone()), nobody())).await;
     let older = Auth {
@@ -99,24 +100,24 @@ async fn tls_and_sasl_let_in_who_may_and_nobody_else() {
     };
     is_taken(config(peer.tls(), None, older)).await;
     // The system does not know the authority, and the certificate is not for an address.
-    is_not_taken(config(peer.tls(), Some(KafkaTls::default()), nobody())).await;
+    is_not_taken(config(peer.tls(), Some(TlsSettings::default()), nobody())).await;
     let by_address = peer.tls().replace("localhost", "127.0.0.1");
     is_not_taken(config(by_address.clone(), authority(), nobody())).await;
-    let trusting = KafkaTls {
+    let trusting = TlsSettings {
         insecure_skip_verify: true,
-        ..KafkaTls::default()
+        ..TlsSettings::default()
     };
     is_taken(config(by_address, Some(trusting), nobody())).await;
     is_not_taken(config(peer.tls(), None, nobody())).await;
 
     is_not_taken(config(peer.mutual_tls(), authority(), nobody())).await;
-    let certificate = KafkaTls {
+    let certificate = TlsSettings {
         cert_file: fixture("client.pem"),
         key_file: fixture("client.key.pem"),
         ..authority().unwrap()
     };
     is_taken(config(peer.mutual_tls(), Some(certificate), nobody())).await;
-    let certificate = KafkaTls {
+    let certificate = TlsSettings {
         cert_pem: Some(CLIENT.to_owned()),
         key_pem: Some(Secret::new(CLIENT_KEY)),
         ..pem
@@ -128,6 +129,14 @@ async fn tls_and_sasl_let_in_who_may_and_nobody_else() {
         is_taken(config(peer.sasl(), None, sasl(mechanism, PASSWORD))).await;
         is_not_taken(config(peer.sasl_tls(), authority(), sasl(mechanism, "wrong"))).await;
     }
+    // As in the Collector, TLS is not off where an authority is named: a password does not go out in the clear.
+    let insecure_with_authority = Some(TlsSettings {
+        insecure: true,
+        ..authority().unwrap()
+    });
+    let known = || sasl("PLAIN", PASSWORD);
+    is_taken(config(peer.sasl_tls(), insecure_with_authority.clone(), known())).await;
+    is_not_taken(config(peer.sasl(), insecure_with_authority, known())).await;
     let plain_text = Auth {
         plain_text: Some(PlainText {
             username: USER.to_owned(),
@@ -135,9 +144,9 @@ async fn tls_and_sasl_let_in_who_may_and_nobody_else() {
         }),
         ..nobody()
     };
-    let insecure = KafkaTls {
+    let insecure = TlsSettings {
         insecure: true,
-        ..KafkaTls::default()
+        ..TlsSettings::default()
     };
     is_taken(config(peer.sasl(), Some(insecure), plain_text)).await;
     is_not_taken(config(peer.sasl(), None, nobody())).await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cupola_config::present;
 use cupola_config::units::TimeSpan;
 use serde::Deserialize;
 
@@ -10,7 +11,6 @@ use super::filter::{Devices, FsTypes, Interfaces, MountPoints, ProcessNames};
 use super::recorder::MetricConfigs;
 use super::scrapers;
 use crate::processors::ConfigError;
-use crate::receivers::present;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

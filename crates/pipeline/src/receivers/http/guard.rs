@@ -20,6 +20,8 @@ pub(crate) struct Guard {
     tls: Option<Arc<ServerTls>>,
     auth: Option<Arc<dyn ServerAuth>>,
     denied: Arc<AtomicU64>,
+    /// Not told whether they may, because too many were being asked about.
+    busy: Arc<AtomicU64>,
 }
 
 /// A guard that cannot be made.
@@ -45,6 +47,7 @@ impl Guard {
             tls,
             auth: authenticators.server(auth)?,
             denied: Arc::default(),
+            busy: Arc::default(),
         })
     }
 
@@ -66,7 +69,10 @@ impl Guard {
                 self.denied.fetch_add(1, Ordering::Relaxed);
                 Refusal::Unauthenticated { challenge }
             }
-            Denied::Busy => Refusal::Busy,
+            Denied::Busy => {
+                self.busy.fetch_add(1, Ordering::Relaxed);
+                Refusal::Busy
+            }
         })
     }
 
@@ -77,14 +83,60 @@ impl Guard {
             tls.collect(samples);
         }
         if self.auth.is_some() {
-            samples.push(Sample::count(
-                "cupola_receiver_requests_unauthenticated_total",
-                "Requests refused for want of right credentials.",
-                self.denied.load(Ordering::Relaxed),
-            ));
+            for (name, help, count) in [
+                (
+                    "cupola_receiver_requests_unauthenticated_total",
+                    "Requests refused for want of right credentials.",
+                    &self.denied,
+                ),
+                (
+                    "cupola_receiver_requests_auth_busy_total",
+                    "Requests refused for now because too many credentials were being checked.",
+                    &self.busy,
+                ),
+            ] {
+                samples.push(Sample::count(name, help, count.load(Ordering::Relaxed)));
+            }
         }
         for sample in &mut samples[start..] {
             sample.labels.push(("transport", transport.to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use cupola_config::ComponentId;
+
+    use super::*;
+
+    /// Is too busy to say who may.
+    #[derive(Debug)]
+    struct Busy;
+
+    #[async_trait]
+    impl ServerAuth for Busy {
+        async fn authenticate(&self, _: &HeaderMap) -> Result<(), Denied> {
+            Err(Denied::Busy)
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_nobody_has_time_to_check_are_counted_by_themselves() {
+        let id: ComponentId = "basicauth".parse().unwrap();
+        let mut authenticators = Authenticators::default();
+        authenticators.add_server(id.clone(), Arc::new(Busy));
+        let settings = AuthSettings {
+            authenticator: id,
+            request_params: Vec::new(),
+        };
+        let guard = Guard::new(None, Some(&settings), &authenticators).unwrap();
+        assert!(matches!(guard.admit(&HeaderMap::new()).await, Err(Refusal::Busy)));
+        let mut samples = Vec::new();
+        guard.collect("http", &mut samples);
+        let count = |name| samples.iter().find(|sample| sample.name == name).unwrap().value;
+        assert_eq!(count("cupola_receiver_requests_auth_busy_total"), 1.0);
+        assert_eq!(count("cupola_receiver_requests_unauthenticated_total"), 0.0);
     }
 }

@@ -236,14 +236,7 @@ impl Intake {
     pub(crate) fn collect(&self, samples: &mut Vec<Sample>) {
         let mut counts: Vec<StatSample> = Vec::new();
         self.stats.collect(self.transport, self.signal, &mut counts);
-        samples.extend(counts.into_iter().map(|count| {
-            let sample =
-                Sample::count(count.name, count.help, count.value).with("transport", count.transport);
-            match count.signal {
-                Some(signal) => sample.with("signal", signal.as_str()),
-                None => sample,
-            }
-        }));
+        samples.extend(counts.into_iter().map(Sample::from));
     }
 }
 

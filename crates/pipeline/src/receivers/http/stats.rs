@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cupola_export::Sample;
 use cupola_telemetry::Signal;
 
 /// Counts of one signal over one transport.
@@ -42,6 +43,22 @@ pub struct StatSample {
     pub value: u64,
     /// A level rather than a count.
     pub gauge: bool,
+}
+
+impl From<StatSample> for Sample {
+    fn from(one: StatSample) -> Sample {
+        let sample = Sample {
+            name: one.name,
+            help: one.help,
+            labels: vec![("transport", one.transport.to_owned())],
+            value: one.value as f64,
+            gauge: one.gauge,
+        };
+        match one.signal {
+            Some(signal) => sample.with("signal", signal.as_str()),
+            None => sample,
+        }
+    }
 }
 
 const ACCEPTED: &str = "Items taken by the next component.";

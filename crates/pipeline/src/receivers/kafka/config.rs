@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use cupola_config::units::TimeSpan;
+use cupola_config::{Passed, present};
 use cupola_export::dead_letter::DeadLetterConfig;
 use cupola_export::kafka::SettingError;
 use cupola_export::kafka::connection::{
-    Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, KafkaTls, Metadata, bounded_millis, millis,
-    present,
+    Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, Metadata, bounded_millis, millis,
 };
-use cupola_export::otlp::Passed;
+use cupola_export::tls::TlsSettings;
 use cupola_telemetry::Signal;
 use rdkafka::ClientConfig;
 use serde::Deserialize;
@@ -48,7 +48,7 @@ pub struct KafkaReceiverConfig {
     pub conn_idle_timeout: TimeSpan,
     pub auth: Auth,
     #[serde(deserialize_with = "present")]
-    pub tls: Option<KafkaTls>,
+    pub tls: Option<TlsSettings>,
     pub metadata: Metadata,
     /// The older form: of every signal, before what the signals say.
     pub topic: Option<String>,

@@ -84,7 +84,8 @@ impl Shared {
 
     /// Begins to work on a partition.
     fn begin(self: &Arc<Self>, topic: &str, number: i32) {
-        let partition = Arc::new(Partition::new(topic, number, &self.waiting));
+        let signals = self.topics.signals(topic);
+        let partition = Arc::new(Partition::new(topic, number, signals, &self.waiting));
         let key = (topic.to_owned(), number);
         if let Some(before) = self.assigned.lock().insert(key, partition.clone()) {
             before.lost.cancel();
@@ -118,14 +119,7 @@ impl Shared {
         for signal in Signal::ALL {
             self.stats[signal as usize].collect("kafka", signal, &mut counted);
         }
-        samples.extend(counted.into_iter().map(|count| {
-            let sample =
-                Sample::count(count.name, count.help, count.value).with("transport", count.transport);
-            match count.signal {
-                Some(signal) => sample.with("signal", signal.as_str()),
-                None => sample,
-            }
-        }));
+        samples.extend(counted.into_iter().map(Sample::from));
         let letters = self.letters.counters();
         let counts = &self.counts;
         for (name, help, count) in [
@@ -274,15 +268,16 @@ impl ConsumerContext for Group {
 
 impl Group {
     fn gain(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+        let (read, passed_over) = self.divide(list);
         let begun = match self.0.config.initial_offset {
-            InitialOffset::Latest => blocking(|| begin_here(consumer, list)),
+            InitialOffset::Latest => blocking(|| begin_here(consumer, &read, list)),
             InitialOffset::Earliest => TopicPartitionList::new(),
         };
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             _ => consumer.assign(list)?,
         }
-        for of in list.elements() {
+        for of in read.elements() {
             self.0.begin(of.topic(), of.partition());
         }
         if begun.count() > 0 {
@@ -290,10 +285,26 @@ impl Group {
             note(consumer, &begun, false);
         }
         // A pause outlives the loss of a partition.
-        match list.count() {
-            0 => Ok(()),
-            _ => consumer.resume(list),
+        if read.count() > 0 {
+            consumer.resume(&read)?;
         }
+        match passed_over.count() {
+            0 => Ok(()),
+            _ => consumer.pause(&passed_over),
+        }
+    }
+
+    /// Partitions of topics that are read, and of those that a pattern found and the signals of it leave out.
+    fn divide(&self, list: &TopicPartitionList) -> (TopicPartitionList, TopicPartitionList) {
+        let (mut read, mut passed_over) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for of in list.elements() {
+            let to = match self.0.topics.signals(of.topic()).is_empty() {
+                true => &mut passed_over,
+                false => &mut read,
+            };
+            to.add_partition(of.topic(), of.partition());
+        }
+        (read, passed_over)
     }
 
     fn lose(&self, consumer: &BaseConsumer<Self>, list: Option<&TopicPartitionList>) -> KafkaResult<()> {
@@ -308,16 +319,22 @@ impl Group {
     }
 }
 
-/// Has partitions of which the group has read nothing yet begin at their end, as it is now; gives where that is. It is
-/// committed at once: otherwise a member that comes after this one would begin at a later end, and what was written
-/// between them would be read by nobody.
-fn begin_here(consumer: &BaseConsumer<Group>, list: &mut TopicPartitionList) -> TopicPartitionList {
+/// Has partitions of a list that are `read`, and of which the group has read nothing yet, begin at their end, as it is now;
+/// gives where that is. It is committed at once: otherwise a member that comes after this one would begin at a later end,
+/// and what was written between them would be read by nobody.
+fn begin_here<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    read: &TopicPartitionList,
+    list: &mut TopicPartitionList,
+) -> TopicPartitionList {
     let mut begun = TopicPartitionList::new();
     let asked = Instant::now();
     let left = || QUERY_LIMIT.saturating_sub(asked.elapsed());
     let find = |list: &mut TopicPartitionList, begun: &mut TopicPartitionList| -> KafkaResult<()> {
-        let committed = consumer.committed_offsets(list.clone(), left())?;
+        let committed = consumer.committed_offsets(read.clone(), left())?;
         for of in committed.elements() {
+            // One that could not be had is not one that there is none of.
+            of.error()?;
             if of.offset() != Offset::Invalid {
                 continue;
             }
@@ -340,5 +357,37 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match flavor {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
+    use super::*;
+
+    #[test]
+    fn a_partition_whose_offset_could_not_be_read_is_not_set_to_its_end() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        // In answers of these versions errors are those of partitions.
+        cluster
+            .apiversion(RDKafkaApiKey::OffsetFetch, Some(0), Some(1))
+            .unwrap();
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", cluster.bootstrap_servers());
+        let consumer: BaseConsumer = client.set("group.id", "g").create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition("t", 0);
+        let read = list.clone();
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[refused]);
+        assert_eq!(begin_here(&consumer, &read, &mut list).count(), 0);
+        assert_eq!(list.elements()[0].offset(), Offset::Invalid);
+        // Once it is known that there is none.
+        assert_eq!(begin_here(&consumer, &read, &mut list).count(), 1);
+        assert_eq!(list.elements()[0].offset(), Offset::Offset(0));
     }
 }

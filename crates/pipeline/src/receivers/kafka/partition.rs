@@ -51,6 +51,8 @@ pub(super) struct Group {
 pub(super) struct Partition {
     pub(super) topic: String,
     pub(super) number: i32,
+    /// What messages of the topic can be about.
+    signals: Vec<Signal>,
     queue: Mutex<Queue>,
     arrived: Notify,
     /// The offset after the last message that is done; negative before the first.
@@ -77,10 +79,11 @@ struct Queue {
 type Held = bool;
 
 impl Partition {
-    pub(super) fn new(topic: &str, number: i32, memory: &MemoryBudget) -> Partition {
+    pub(super) fn new(topic: &str, number: i32, signals: Vec<Signal>, memory: &MemoryBudget) -> Partition {
         Partition {
             topic: topic.to_owned(),
             number,
+            signals,
             queue: Mutex::new(Queue {
                 messages: VecDeque::new(),
                 bytes: 0,
@@ -96,9 +99,26 @@ impl Partition {
         }
     }
 
+    /// Whether it is this one, and this member's still.
+    pub(super) fn is(&self, topic: &str, number: i32) -> bool {
+        self.number == number && self.topic == topic && !self.lost.is_cancelled()
+    }
+
+    /// What a message is about. Where several signals share a topic, its header says it.
+    pub(super) fn signal(&self, said: Option<Signal>) -> Option<Signal> {
+        match (said, self.signals.as_slice()) {
+            (Some(said), of) if of.contains(&said) => Some(said),
+            (None, [only]) => Some(*only),
+            _ => None,
+        }
+    }
+
     /// Adds a message, whatever it takes: it has been read. True if the partition is to be paused now.
     pub(super) fn push(&self, message: Message) -> bool {
         let mut queue = self.queue.lock();
+        if self.is_stopped() {
+            return false;
+        }
         let bytes = message.bytes();
         let held = queue.memory.try_grow(bytes);
         queue.messages.push_back((message, held));
@@ -150,7 +170,7 @@ impl Partition {
         // Fetching for a single message at a time would cost more than it brings; where nothing waits it is worth it.
         let memory = queue.memory.budget();
         let room = queue.messages.is_empty() || memory.available() >= memory.ceiling() / 2;
-        let resumes = queue.paused && !self.stopped.load(Ordering::Relaxed) && half_gone && room;
+        let resumes = queue.paused && !self.is_stopped() && half_gone && room;
         queue.paused &= !resumes;
         resumes
     }
@@ -170,10 +190,21 @@ impl Partition {
         (self.told.swap(done, Ordering::Relaxed) < done).then_some(done)
     }
 
-    /// Reads nothing more.
+    /// Reads nothing more, and forgets what waits: whoever gets the partition next reads it again.
     pub(super) fn stop(&self) {
+        let mut queue = self.queue.lock();
         self.stopped.store(true, Ordering::Relaxed);
-        self.queue.lock().paused = true;
+        let held = queue.memory.bytes();
+        queue.memory.shrink(held);
+        (queue.messages, queue.bytes) = (VecDeque::new(), 0);
+    }
+
+    /// Whether it has stopped and is to be paused for that.
+    pub(super) fn halts(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let halts = self.is_stopped() && !queue.paused;
+        queue.paused |= halts;
+        halts
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -209,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_by_pausing_and_taken_in_order() {
         let memory = MemoryBudget::unlimited();
-        let partition = Partition::new("t", 0, &memory);
+        let partition = Partition::new("t", 0, vec![Signal::Logs], &memory);
         let mut pushed = 0;
         while !partition.push(message(pushed, 100_000)) {
             pushed += 1;
@@ -230,14 +261,48 @@ mod tests {
         assert_eq!((partition.untold(), partition.untold()), (Some(next), None));
         partition.set_written(next + 5);
         assert_eq!(partition.progress(), Some((next - 1, Some(5))));
+    }
+
+    #[test]
+    fn a_partition_that_stands_still_holds_nothing_and_is_paused_once() {
+        let memory = MemoryBudget::unlimited();
+        let partition = Partition::new("t", 0, vec![Signal::Logs], &memory);
+        partition.push(message(0, 1_000));
+        assert!(!partition.halts());
         partition.stop();
-        assert!(!partition.resumes(), "it reads nothing more");
+        assert_eq!(memory.used(), 0);
+        assert!(
+            !partition.push(message(1, WAITING_BYTES_MAX)),
+            "it takes nothing more"
+        );
+        assert_eq!(memory.used(), 0);
+        assert_eq!((partition.halts(), partition.halts()), (true, false));
+        assert!(!partition.resumes());
+        let full = Partition::new("t", 1, vec![Signal::Logs], &memory);
+        assert!(full.push(message(0, WAITING_BYTES_MAX)));
+        full.stop();
+        assert!(!full.halts(), "it is paused already");
+        assert!(!full.resumes());
+    }
+
+    #[test]
+    fn a_message_says_what_it_is_about_where_the_topic_does_not() {
+        let of = |signals: &[Signal]| Partition::new("t", 0, signals.to_vec(), &MemoryBudget::unlimited());
+        let one = of(&[Signal::Traces]);
+        assert_eq!(one.signal(None), Some(Signal::Traces));
+        assert_eq!(one.signal(Some(Signal::Logs)), None, "nobody takes logs from it");
+        let two = of(&[Signal::Logs, Signal::Traces]);
+        assert_eq!(two.signal(None), None);
+        assert_eq!(two.signal(Some(Signal::Traces)), Some(Signal::Traces));
+        assert!(one.is("t", 0) && !one.is("t", 1) && !one.is("u", 0));
+        one.lost.cancel();
+        assert!(!one.is("t", 0));
     }
 
     #[tokio::test]
     async fn a_message_without_memory_waits_alone_and_pauses() {
         let memory = MemoryBudget::new(10_000);
-        let partition = Partition::new("t", 0, &memory);
+        let partition = Partition::new("t", 0, vec![Signal::Logs], &memory);
         assert!(!partition.push(message(0, 9_000)));
         assert!(partition.push(message(1, 9_000)));
         let group = partition.take().await;

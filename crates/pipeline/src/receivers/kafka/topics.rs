@@ -14,7 +14,8 @@ const PATTERN_BYTES_MAX: usize = 1024;
 pub(super) struct Topics {
     names: Vec<(String, Signal)>,
     patterns: Vec<(Regex, Signal)>,
-    excluded: Vec<String>,
+    /// Of one signal each: another may read the same topics.
+    excluded: Vec<(Regex, Signal)>,
 }
 
 impl Topics {
@@ -47,8 +48,7 @@ impl Topics {
                     let problem = format!("{excluded:?} must not be empty and must not have a comma");
                     return Err(SettingError::new(key, problem));
                 }
-                pattern(&key, excluded)?;
-                topics.excluded.push(excluded.to_owned());
+                topics.excluded.push((pattern(&key, excluded)?, signal));
             }
         }
         Ok(topics)
@@ -64,29 +64,37 @@ impl Topics {
         all
     }
 
-    /// Patterns of topics that are not read.
+    /// Patterns of topics that the client is not to see. What it leaves out it leaves out for all signals: where there are
+    /// several, it sees every topic.
     pub(super) fn excluded(&self) -> Vec<&str> {
-        self.excluded.iter().map(String::as_str).collect()
+        let named = self.names.iter().map(|(_, signal)| signal);
+        let mut signals = named.chain(self.patterns.iter().map(|(_, signal)| signal));
+        let first = signals.next();
+        if signals.any(|signal| Some(signal) != first) {
+            return Vec::new();
+        }
+        self.excluded
+            .iter()
+            .map(|(pattern, _)| pattern.as_str())
+            .collect()
     }
 
-    /// What a message of this topic is about. Where several signals share a topic, its header says it.
-    pub(super) fn signal(&self, topic: &str, said: Option<Signal>) -> Option<Signal> {
-        let named = self.names.iter().filter(|(name, _)| name == topic);
-        let mut of: Vec<Signal> = named.map(|(_, signal)| *signal).collect();
-        if of.is_empty() {
-            let matching = self
-                .patterns
-                .iter()
-                .filter(|(pattern, _)| pattern.is_match(topic));
-            of.extend(matching.map(|(_, signal)| *signal));
+    /// What messages of a topic can be about: nothing if no signal reads it. A name goes before patterns.
+    pub(super) fn signals(&self, topic: &str) -> Vec<Signal> {
+        let matches =
+            |(pattern, of): &(Regex, Signal), signal: Signal| *of == signal && pattern.is_match(topic);
+        let mut all = Signal::ALL.to_vec();
+        all.retain(|signal| !self.excluded.iter().any(|excluded| matches(excluded, *signal)));
+        let mut named = all.clone();
+        named.retain(|signal| {
+            let mut names = self.names.iter();
+            names.any(|(name, of)| of == signal && name == topic)
+        });
+        if named.is_empty() {
+            all.retain(|signal| self.patterns.iter().any(|pattern| matches(pattern, *signal)));
+            return all;
         }
-        of.sort_unstable_by_key(|signal| *signal as usize);
-        of.dedup();
-        match (said, of.as_slice()) {
-            (Some(said), of) if of.contains(&said) => Some(said),
-            (None, [only]) => Some(*only),
-            _ => None,
-        }
+        named
     }
 }
 
@@ -123,21 +131,35 @@ mod tests {
         )
         .unwrap();
         assert_eq!(found.subscription(), ["^logs-.*", "a", "b"]);
-        assert_eq!(found.excluded(), ["^logs-(test|dev)$"]);
-        assert_eq!(found.signal("b", None), Some(Signal::Traces));
-        assert_eq!(found.signal("logs-x", None), Some(Signal::Logs));
-        assert_eq!(found.signal("a", None), None, "it has two signals");
-        assert_eq!(found.signal("a", Some(Signal::Traces)), Some(Signal::Traces));
-        assert_eq!(
-            found.signal("b", Some(Signal::Logs)),
-            None,
-            "nobody takes logs from it"
-        );
-        assert_eq!(found.signal("c", None), None);
+        assert_eq!(found.excluded(), [""; 0], "there are two signals");
+        assert_eq!(found.signals("b"), [Signal::Traces]);
+        assert_eq!(found.signals("logs-x"), [Signal::Logs]);
+        assert_eq!(found.signals("logs-test"), []);
+        assert_eq!(found.signals("a"), [Signal::Logs, Signal::Traces]);
+        assert_eq!(found.signals("c"), []);
         let defaults = topics("{}", &[Signal::Metrics]).unwrap();
         assert_eq!(defaults.subscription(), ["otlp_metrics"]);
         let older = topics("topic: t\nencoding: raw", &[Signal::Logs]).unwrap();
         assert_eq!(older.subscription(), ["t"]);
+    }
+
+    #[test]
+    fn a_signal_leaves_out_topics_for_itself_alone() {
+        let both = topics(
+            "logs: {topics: ['^app-.*'], exclude_topics: ['^app-traces$']}\ntraces: {topics: [app-traces]}",
+            &Signal::ALL,
+        )
+        .unwrap();
+        assert_eq!(both.excluded(), [""; 0]);
+        assert_eq!(both.signals("app-traces"), [Signal::Traces]);
+        assert_eq!(both.signals("app-logs"), [Signal::Logs]);
+        let one = topics(
+            "logs: {topics: [a, b, ^c], exclude_topics: ['^a$']}",
+            &[Signal::Logs],
+        )
+        .unwrap();
+        assert_eq!(one.excluded(), ["^a$"], "the client need not fetch it");
+        assert_eq!((one.signals("a"), one.signals("b")), (vec![], vec![Signal::Logs]));
     }
 
     #[test]

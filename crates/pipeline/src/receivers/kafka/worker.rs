@@ -155,7 +155,7 @@ impl Worker {
     /// What a message is about and whose it is, and its bytes; or why that cannot be said.
     fn read(&self, message: &Message) -> Result<(Signal, TenantId, Bytes), (Signal, String)> {
         let topic = &self.partition.topic;
-        let Some(signal) = self.shared.topics.signal(topic, message.signal) else {
+        let Some(signal) = self.partition.signal(message.signal) else {
             let reason = match message.signal {
                 Some(signal) => format!("nothing takes {signal} from the topic {topic}"),
                 None => {

@@ -5,14 +5,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cupola_config::Endpoint;
 use cupola_config::units::ByteSize;
+use cupola_config::{Endpoint, present};
 use cupola_export::auth::AuthSettings;
 use cupola_export::tls::ServerTlsSettings;
 use serde::Deserialize;
 
 use super::config::{CorsConfig, GrpcConfig, HttpConfig, OtlpReceiverConfig};
-use crate::receivers::present;
 
 /// The section `receivers.otlp`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

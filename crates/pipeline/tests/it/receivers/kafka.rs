@@ -234,6 +234,7 @@ async fn a_real_broker_is_read() {
     groups::another_member_takes_over_while_messages_come(&peer).await;
     groups::from_the_latest_on_nothing_is_passed_over(&peer).await;
     groups::topics_by_pattern_are_read_and_those_left_out_are_not(&peer).await;
+    groups::a_topic_that_one_signal_leaves_out_is_read_by_another(&peer).await;
     refusals::nothing_is_committed_that_was_not_taken(&peer).await;
     refusals::a_sink_that_refuses_for_long_costs_neither_memory_nor_the_membership(&peer).await;
     refusals::messages_that_cannot_be_read_are_kept_and_cost_no_others(&peer).await;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cupola_generator::{Generator, GeneratorConfig};
 use cupola_peers::kafka::RunningKafka;
-use cupola_telemetry::Signal;
 use cupola_telemetry::memory::MemoryBudget;
+use cupola_telemetry::{Batch, Signal};
 
 use super::{Choosy, Reader, by_partition, message, numbered, text_of, until_committed};
 
@@ -107,6 +108,40 @@ pub(super) async fn topics_by_pattern_are_read_and_those_left_out_are_not(peer: 
         found.into_iter().collect::<Vec<_>>(),
         ["many-a", "many-b", "many-c"]
     );
+}
+
+pub(super) async fn a_topic_that_one_signal_leaves_out_is_read_by_another(peer: &RunningKafka) {
+    let mut generator = Generator::new(GeneratorConfig::default());
+    let (logs, traces) = (generator.logs(3), generator.traces(3));
+    for topic in ["app-logs", "app-traces", "app-other"] {
+        peer.make_topic(topic, 1).unwrap();
+    }
+    let yaml = "group_id: of-app-other\ninitial_offset: latest\n\
+                logs: {topics: ['^app-.*'], exclude_topics: ['^app-(traces|other)$']}\n\
+                traces: {topics: [app-traces]}";
+    let reader = Reader::start(peer, &[Signal::Logs, Signal::Traces], yaml).await;
+    let begun = |reader: &Reader| reader.sample("otelcol_kafka_receiver_partition_start");
+    reader
+        .sink
+        .until("two partitions", |_| begun(&reader) >= 2.0)
+        .await;
+    let produce = |topic, payload: &[u8]| peer.produce(topic, &[message(0, payload)]).unwrap();
+    // Nobody reads it: it is neither handed on nor kept, and its offset stays where it was.
+    produce("app-other", logs.payload());
+    produce("app-traces", traces.payload());
+    produce("app-logs", logs.payload());
+    reader.sink.until_taken(logs.items() + traces.items()).await;
+    let taken = reader.sink.taken();
+    let of = |signal| taken.iter().filter(move |batch| batch.signal() == signal);
+    assert_eq!(
+        of(Signal::Traces).map(Batch::items).sum::<usize>(),
+        traces.items()
+    );
+    assert_eq!(of(Signal::Logs).map(Batch::items).sum::<usize>(), logs.items());
+    assert_eq!(begun(&reader), 2.0);
+    reader.running.shutdown().await;
+    assert_eq!(reader.letters(), []);
+    assert!(peer.committed("of-app-other", "app-other", 1).unwrap()[0] < 0);
 }
 
 pub(super) async fn from_the_latest_on_nothing_is_passed_over(peer: &RunningKafka) {
