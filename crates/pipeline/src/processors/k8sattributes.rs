@@ -2,7 +2,10 @@
 //!
 //! `watching` keeps `cluster` as the API server says it, with `api` over reqwest: a list and a watch of JSON need no
 //! client of their own. `rules` are the settings, `pod` what is told of one. A resource says which pod it is of by
-//! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed.
+//! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed, unless it is empty.
+//!
+//! Pods are listed after everything else, as in the Collector: a pod can be asked for by what its owners tell, and the
+//! first batches are not told less than those that follow.
 //!
 //! The address of a sender does not travel with its data here, so that `from: connection` finds no pod; `cupola config
 //! check` says so. Data is never held up: what is of a pod that is not known goes on as it is. Stateless towards senders:
@@ -15,6 +18,7 @@ mod attach;
 mod cluster;
 mod config;
 mod image;
+mod lookup;
 mod objects;
 mod pod;
 mod rules;
@@ -33,6 +37,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ConfigError;
+use super::stage::worked;
 pub use access::Surroundings;
 pub use config::{
     AssociationConfig, AuthType, ExcludeConfig, ExcludePod, ExtractConfig, FieldConfig, FieldFilter, FieldOp,
@@ -43,8 +48,9 @@ use access::Access;
 use api::{Api, Resource};
 use attach::Attaching;
 use cluster::Cluster;
+pub(super) use lookup::Lookup;
 use rules::Rules;
-use watching::Watcher;
+use watching::{Watcher, all_known};
 
 /// How often pods that have been deleted for long enough are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -62,13 +68,18 @@ pub enum StartError {
 
 /// Pods in front of a sink.
 pub struct K8sAttributes {
-    config: K8sAttributesConfig,
-    rules: Arc<Rules>,
-    cluster: Arc<RwLock<Cluster>>,
+    shared: Arc<Shared>,
     next: Arc<dyn Sink>,
     tasks: Mutex<JoinSet<()>>,
     /// Failed attempts to list or watch.
     failures: Arc<AtomicU64>,
+}
+
+/// What is needed for a batch.
+struct Shared {
+    config: K8sAttributesConfig,
+    rules: Arc<Rules>,
+    cluster: Arc<RwLock<Cluster>>,
     found: AtomicU64,
     missed: AtomicU64,
 }
@@ -81,20 +92,18 @@ impl K8sAttributes {
         surroundings: Surroundings,
     ) -> Result<Self, StartError> {
         config.validate()?;
-        for (key, remark) in config.remarks() {
-            tracing::warn!(key, "{remark}");
-        }
         let rules = Arc::new(Rules::new(config)?);
-        let cluster = Arc::new(RwLock::new(Cluster::new(config, rules.clone())));
         let processor = Self {
-            config: config.clone(),
-            rules,
-            cluster,
+            shared: Arc::new(Shared {
+                config: config.clone(),
+                cluster: Arc::new(RwLock::new(Cluster::new(config, rules.clone()))),
+                rules,
+                found: AtomicU64::new(0),
+                missed: AtomicU64::new(0),
+            }),
             next,
             tasks: Mutex::default(),
             failures: Arc::default(),
-            found: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
         };
         if !config.passthrough {
             processor.watch(&surroundings).await?;
@@ -103,7 +112,8 @@ impl K8sAttributes {
     }
 
     async fn watch(&self, surroundings: &Surroundings) -> Result<(), StartError> {
-        let filter = &self.config.filter;
+        let config = &self.shared.config;
+        let filter = &config.filter;
         let node = match filter.node_from_env_var.as_str() {
             "" => filter.node.clone(),
             name => surroundings.variables.get(name).cloned().ok_or_else(|| {
@@ -111,32 +121,41 @@ impl K8sAttributes {
                 ConfigError::setting("filter.node_from_env_var", problem)
             })?,
         };
-        let access = Access::new(&self.config, surroundings).map_err(StartError::Access)?;
-        let api = Arc::new(Api::new(access).map_err(StartError::Access)?);
-        let is_only_system = !self.rules.reads(Kind::Namespace);
-        let mut pods_known = None;
-        for kind in [Kind::Pod].into_iter().chain(self.rules.kinds()) {
+        let access = Access::new(config.auth_type, &config.context, surroundings);
+        let api = Arc::new(access.and_then(Api::new).map_err(StartError::Access)?);
+        let is_only_system = !self.shared.rules.reads(Kind::Namespace);
+        let watcher = |kind: Kind| {
             let (is_known, known) = watch::channel(false);
-            pods_known.get_or_insert(known);
             let watcher = Watcher {
                 api: api.clone(),
                 resource: Resource::new(kind, filter, &node, is_only_system),
-                cluster: self.cluster.clone(),
+                cluster: self.shared.cluster.clone(),
                 failures: self.failures.clone(),
                 is_known,
             };
-            self.tasks.lock().spawn(watcher.run());
+            (watcher, known)
+        };
+        let mut others_known = Vec::new();
+        for kind in self.shared.rules.kinds() {
+            let (other, known) = watcher(kind);
+            self.tasks.lock().spawn(other.run());
+            others_known.push(known);
         }
-        let cluster = self.cluster.clone();
+        let (pods, mut pods_known) = watcher(Kind::Pod);
+        self.tasks.lock().spawn(async move {
+            all_known(others_known).await;
+            pods.run().await;
+        });
+        let cluster = self.shared.cluster.clone();
         self.tasks.lock().spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP_INTERVAL).await;
                 cluster.write().sweep(Instant::now());
             }
         });
-        let limit = self.config.wait_for_metadata_timeout.0;
-        if let Some(mut known) = pods_known.filter(|_| self.config.wait_for_metadata) {
-            let waited = tokio::time::timeout(limit, known.wait_for(|known| *known)).await;
+        if config.wait_for_metadata {
+            let limit = config.wait_for_metadata_timeout.0;
+            let waited = tokio::time::timeout(limit, pods_known.wait_for(|known| *known)).await;
             if !matches!(waited, Ok(Ok(_))) {
                 return Err(StartError::NotKnown(limit));
             }
@@ -146,11 +165,16 @@ impl K8sAttributes {
 
     /// The batch with what is known of its pods; it loses no item.
     pub fn process(&self, batch: Batch) -> Batch {
-        let cluster = self.cluster.read();
+        self.shared.process(batch)
+    }
+}
+
+impl Shared {
+    fn process(&self, batch: Batch) -> Batch {
         let mut attaching = Attaching {
             config: &self.config,
             rules: &self.rules,
-            cluster: &cluster,
+            cluster: &self.cluster,
             found: 0,
             missed: 0,
         };
@@ -165,7 +189,9 @@ impl K8sAttributes {
 #[async_trait]
 impl Sink for K8sAttributes {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        self.next.send(self.process(batch)).await
+        let shared = self.shared.clone();
+        let batch = worked(batch.payload().len(), move || shared.process(batch)).await?;
+        self.next.send(batch).await
     }
 }
 
@@ -178,7 +204,7 @@ impl Component for K8sAttributes {
 
     fn collect(&self, samples: &mut Vec<Sample>) {
         let (pods, counts) = {
-            let cluster = self.cluster.read();
+            let cluster = self.shared.cluster.read();
             (cluster.pods(), cluster.counts)
         };
         samples.push(Sample::level(
@@ -216,7 +242,7 @@ impl Component for K8sAttributes {
         ] {
             samples.push(Sample::count(name, help, value));
         }
-        for (status, count) in [("success", &self.found), ("error", &self.missed)] {
+        for (status, count) in [("success", &self.shared.found), ("error", &self.shared.missed)] {
             let name = "otelcol_k8s_pod_association";
             let sample = Sample::count(name, "Resources of which the pod is known, or not.", load(count));
             samples.push(sample.with("status", status));

@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::ConfigError;
+use super::k8sattributes::AuthType;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,6 +48,8 @@ pub struct ResourceDetectionConfig {
     pub container: DetectorConfig,
     pub docker: DockerConfig,
     pub k8s: DetectorConfig,
+    #[serde(alias = "k8snode")]
+    pub k8s_api: K8sApiConfig,
     pub ec2: MetadataConfig,
     pub gcp: MetadataConfig,
     pub azure: MetadataConfig,
@@ -65,6 +68,7 @@ impl Default for ResourceDetectionConfig {
             container: DetectorConfig::default(),
             docker: DockerConfig::default(),
             k8s: DetectorConfig::default(),
+            k8s_api: K8sApiConfig::default(),
             ec2: MetadataConfig::default(),
             gcp: MetadataConfig::default(),
             azure: MetadataConfig::default(),
@@ -86,6 +90,9 @@ pub enum Detector {
     Docker,
     /// Pod, namespace and node, from variables of the downward API and from the service account.
     K8s,
+    /// Node and cluster, by the API server of Kubernetes.
+    #[serde(rename = "k8s_api", alias = "k8snode")]
+    K8sApi,
     Ec2,
     Gcp,
     Azure,
@@ -131,6 +138,33 @@ impl Default for DockerConfig {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct K8sApiConfig {
+    pub resource_attributes: ResourceAttributes,
+    pub auth_type: AuthType,
+    /// Of the kubeconfig file, where its current one is not meant.
+    pub context: String,
+    /// Without effect: two requests are sent at most.
+    pub kube_api_qps: f64,
+    pub kube_api_burst: u64,
+    /// The variable that holds the name of the node; empty is `K8S_NODE_NAME`.
+    pub node_from_env_var: String,
+}
+
+impl Default for K8sApiConfig {
+    fn default() -> Self {
+        Self {
+            resource_attributes: ResourceAttributes::new(),
+            auth_type: AuthType::ServiceAccount,
+            context: String::new(),
+            kube_api_qps: 0.0,
+            kube_api_burst: 0,
+            node_from_env_var: String::new(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetadataConfig {
@@ -172,6 +206,7 @@ impl ResourceDetectionConfig {
             Detector::Container => &self.container.resource_attributes,
             Detector::Docker => &self.docker.resource_attributes,
             Detector::K8s => &self.k8s.resource_attributes,
+            Detector::K8sApi => &self.k8s_api.resource_attributes,
             Detector::Ec2 => &self.ec2.resource_attributes,
             Detector::Gcp => &self.gcp.resource_attributes,
             Detector::Azure => &self.azure.resource_attributes,
@@ -220,6 +255,8 @@ enum DetectError {
     Connect { address: String, source: std::io::Error },
     #[error("{address} did not answer as metadata do: {problem}")]
     Answer { address: String, problem: String },
+    #[error("cannot ask the API server of Kubernetes: {0}")]
+    Kubernetes(String),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error("{0}")]

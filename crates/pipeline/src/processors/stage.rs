@@ -48,18 +48,25 @@ impl Stage {
     }
 
     async fn outcome(&self, batch: Batch) -> Result<Outcome, SendError> {
-        if batch.payload().len() <= INLINE_BYTES_MAX {
-            return self.work.work(batch, &*self.env);
-        }
         let (work, env) = (self.work.clone(), self.env.clone());
-        let working = tokio::task::spawn_blocking(move || work.work(batch, &*env));
-        match working.await {
-            Ok(outcome) => outcome,
-            // A bug of ours, which the same bytes would meet again.
-            Err(error) if error.is_panic() => Err(SendError::permanent("the batch could not be processed")),
-            Err(_) => Err(SendError::retryable("the program is ending")),
-        }
+        worked(batch.payload().len(), move || work.work(batch, &*env)).await?
     }
+}
+
+/// What is made of a batch of so many bytes: at once, or beside the threads that serve connections.
+pub(super) async fn worked<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SendError> {
+    if bytes <= INLINE_BYTES_MAX {
+        return Ok(work());
+    }
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.map_err(|error| match error.is_panic() {
+        // A bug of ours, which the same bytes would meet again.
+        true => SendError::permanent("the batch could not be processed"),
+        false => SendError::retryable("the program is ending"),
+    })
 }
 
 #[async_trait]

@@ -1,4 +1,5 @@
-//! How the API server is reached: from within a cluster, or by a kubeconfig file. Owns what is secret about it.
+//! How the API server is reached: from within a cluster, or by a kubeconfig file. Owns what is secret about it, and shows
+//! none of it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,10 +7,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cupola_config::Secret;
+use cupola_export::tls::{TlsError, TlsSettings};
 use serde::Deserialize;
 use url::Url;
 
-use super::config::{AuthType, K8sAttributesConfig};
+use super::config::AuthType;
 
 /// Where each pod finds its token and the certificate of the API server.
 const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
@@ -27,11 +29,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub(super) struct Access {
     pub(super) server: Url,
-    /// PEM.
-    pub(super) ca: Option<Vec<u8>>,
-    /// Certificate and key of the client, PEM.
-    pub(super) identity: Option<Vec<u8>>,
-    pub(super) insecure: bool,
+    pub(super) tls: TlsSettings,
     pub(super) credentials: Credentials,
 }
 
@@ -45,23 +43,36 @@ pub(super) enum Credentials {
 }
 
 impl Access {
-    pub(super) fn new(config: &K8sAttributesConfig, around: &Surroundings) -> Result<Access, String> {
-        match config.auth_type {
-            AuthType::KubeConfig => from_file(&kubeconfig(around)?, &config.context),
-            AuthType::None => Ok(Access {
-                insecure: true,
-                ..within_cluster(around, Credentials::None)?
-            }),
+    /// `context` is of a kubeconfig file, where its current one is not meant.
+    pub(super) fn new(auth: AuthType, context: &str, around: &Surroundings) -> Result<Access, String> {
+        match auth {
+            AuthType::KubeConfig => from_file(&kubeconfig(around)?, context),
+            AuthType::None => {
+                let mut access = within_cluster(around, Credentials::None)?;
+                access.tls.insecure_skip_verify = true;
+                Ok(access)
+            }
             AuthType::ServiceAccount => {
                 let account = around.root.join(ACCOUNT);
-                let credentials = Credentials::TokenFile(account.join("token"));
-                Ok(Access {
-                    ca: Some(read(&account.join("ca.crt"))?),
-                    ..within_cluster(around, credentials)?
-                })
+                let token = Credentials::TokenFile(account.join("token"));
+                let mut access = within_cluster(around, token)?;
+                access.tls.ca_file = Some(account.join("ca.crt"));
+                Ok(access)
             }
         }
     }
+}
+
+/// What is wrong with certificates, without the keys that a configuration has for them: nobody wrote those.
+pub(super) fn problem(error: &TlsError) -> String {
+    let what = match error.key {
+        "ca_file" | "ca_pem" => "the certificate of its authority",
+        "cert_file" | "cert_pem" => "the certificate of the client",
+        "key_file" | "key_pem" => "the key of the client",
+        "server_name_override" => "`tls-server-name`",
+        other => other,
+    };
+    format!("{what}: {}", error.problem)
 }
 
 /// As the cluster tells each pod.
@@ -83,9 +94,7 @@ fn within_cluster(around: &Surroundings, credentials: Credentials) -> Result<Acc
     };
     Ok(Access {
         server: server(&format!("https://{host}:{port}"))?,
-        ca: None,
-        identity: None,
-        insecure: false,
+        tls: TlsSettings::default(),
         credentials,
     })
 }
@@ -134,6 +143,8 @@ struct ClusterEntry {
     certificate_authority: Option<PathBuf>,
     certificate_authority_data: Option<String>,
     insecure_skip_tls_verify: bool,
+    /// The name that the certificate has to be made out for, where it is not that of the server.
+    tls_server_name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -190,27 +201,26 @@ fn from_file(path: &Path, context: &str) -> Result<Access, String> {
         return Err(wrong(problem.to_owned()));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let pem = |file: &Option<PathBuf>, data: Option<&str>| match (data, file) {
-        (Some(data), _) => {
-            let decoded = STANDARD.decode(data.trim());
-            decoded
-                .map(Some)
-                .map_err(|_| wrong("a certificate or key is not base64".to_owned()))
-        }
-        (None, Some(file)) => read(&folder.join(file)).map(Some),
-        (None, None) => Ok(None),
+    // What is written down itself goes before a file.
+    let pem = |data: Option<&str>| data.map(decode).transpose().map_err(wrong);
+    let file = |file: &Option<PathBuf>, pem: &Option<String>| match pem {
+        Some(_) => None,
+        None => file.as_ref().map(|file| folder.join(file)),
     };
-    let certificate = pem(
-        &user.client_certificate,
-        user.client_certificate_data.as_ref().map(Secret::expose),
-    )?;
-    let key = pem(
-        &user.client_key,
-        user.client_key_data.as_ref().map(Secret::expose),
-    )?;
-    let identity = certificate
-        .zip(key)
-        .map(|(certificate, key)| [certificate, b"\n".to_vec(), key].concat());
+    let ca_pem = pem(cluster.certificate_authority_data.as_deref())?;
+    let cert_pem = pem(user.client_certificate_data.as_ref().map(Secret::expose))?;
+    let key_pem = pem(user.client_key_data.as_ref().map(Secret::expose))?;
+    let tls = TlsSettings {
+        insecure_skip_verify: cluster.insecure_skip_tls_verify,
+        server_name_override: cluster.tls_server_name.clone(),
+        ca_file: file(&cluster.certificate_authority, &ca_pem),
+        cert_file: file(&user.client_certificate, &cert_pem),
+        key_file: file(&user.client_key, &key_pem),
+        ca_pem,
+        cert_pem,
+        key_pem: key_pem.map(Secret::new),
+        ..TlsSettings::default()
+    };
     let credentials = match (&user.token, &user.token_file, &user.username, &user.password) {
         (Some(token), ..) => Credentials::Token(token.clone()),
         (_, Some(file), ..) => Credentials::TokenFile(folder.join(file)),
@@ -219,14 +229,16 @@ fn from_file(path: &Path, context: &str) -> Result<Access, String> {
     };
     Ok(Access {
         server: server(&cluster.server).map_err(wrong)?,
-        ca: pem(
-            &cluster.certificate_authority,
-            cluster.certificate_authority_data.as_deref(),
-        )?,
-        identity,
-        insecure: cluster.insecure_skip_tls_verify,
+        tls,
         credentials,
     })
+}
+
+/// PEM in base64.
+fn decode(data: &str) -> Result<String, String> {
+    let decoded = STANDARD.decode(data.trim());
+    let text = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or_else(|| "a certificate or key is not base64 of PEM".to_owned())
 }
 
 fn named<'a, T>(all: &'a [Named<T>], what: &str, name: &str) -> Result<&'a T, String> {
@@ -248,12 +260,12 @@ mod tests {
             - {name: a, context: {cluster: one, user: me, namespace: x}}\n\
             - {name: b, context: {cluster: one, user: other}}\n- {name: c, context: {cluster: none}}\n\
             clusters: [{name: one, cluster: {server: 'https://api.test:6443', certificate-authority-data: Q0E=}}]\n\
-            users:\n- {name: me, user: {token: hunter2}}\n- {name: other, user: {exec: {command: aws}}}\n";
+            users:\n- {name: me, user: {token: hunter2, client-key-data: aHVudGVyMg==}}\n- {name: other, user: {exec: {command: aws}}}\n";
         std::fs::write(&path, text).unwrap();
         let access = from_file(&path, "").unwrap();
         assert_eq!(
-            (access.server.as_str(), access.ca.as_deref()),
-            ("https://api.test:6443/", Some(&b"CA"[..]))
+            (access.server.as_str(), access.tls.ca_pem.as_deref()),
+            ("https://api.test:6443/", Some("CA"))
         );
         assert!(matches!(&access.credentials, Credentials::Token(token) if token.expose() == "hunter2"));
         assert!(!format!("{access:?}").contains("hunter2"));

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use cupola_export::tls::ClientTls;
 use reqwest::header::ACCEPT;
 use url::Url;
 
-use super::access::{Access, Credentials};
+use super::access::{Access, Credentials, problem};
 use super::config::{FieldOp, FilterConfig, Kind, LabelOp};
-use super::objects::{Event, Failure, List};
+use super::objects::{Event, Failure, Object};
 
 /// Time to connect, and for one page of a list.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,27 +48,15 @@ pub(super) struct Api {
 }
 
 impl Api {
+    /// Must be called on a tokio runtime: the files of certificates are looked at again.
     pub(super) fn new(access: Access) -> Result<Api, String> {
-        let mut builder = reqwest::Client::builder()
+        let tls = ClientTls::new(&access.tls).map_err(|error| problem(&error))?;
+        let builder = reqwest::Client::builder()
             .no_proxy()
             .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .danger_accept_invalid_certs(access.insecure);
-        if let Some(ca) = &access.ca {
-            let certificates = reqwest::Certificate::from_pem_bundle(ca)
-                .map_err(|error| format!("the certificate of the API server cannot be read: {error}"))?;
-            // That of the cluster, and no other.
-            builder = builder.tls_built_in_root_certs(false);
-            for certificate in certificates {
-                builder = builder.add_root_certificate(certificate);
-            }
-        }
-        if let Some(identity) = &access.identity {
-            let identity = reqwest::Identity::from_pem(identity)
-                .map_err(|error| format!("the client's certificate and key do not fit: {error}"))?;
-            builder = builder.identity(identity);
-        }
+            .use_preconfigured_tls(tls.config());
         Ok(Api {
             http: builder.build().map_err(|error| error.to_string())?,
             server: access.server,
@@ -75,35 +64,30 @@ impl Api {
         })
     }
 
-    /// Everything of a kind, page by page, each given to `take`. The version of the list.
-    pub(super) async fn list(
-        &self,
-        resource: &Resource,
-        mut take: impl FnMut(List),
-    ) -> Result<String, ApiError> {
-        let mut next = String::new();
-        loop {
-            let mut url = resource.url(&self.server);
-            url.query_pairs_mut().append_pair("limit", PAGE_OBJECTS);
-            if !next.is_empty() {
-                url.query_pairs_mut().append_pair("continue", &next);
-            }
-            let accept = if resource.kind == Kind::Pod {
-                "application/json"
-            } else {
-                METADATA_LIST
-            };
-            let page = self.get(url, accept, LIST_TIMEOUT).await?;
-            let page = read_whole(page).await?;
-            let list: List = serde_json::from_slice(&page)
-                .map_err(|error| ApiError::Request(format!("a list that cannot be read: {error}")))?;
-            let version = list.metadata.resource_version.clone();
-            next.clone_from(&list.metadata.r#continue);
-            take(list);
-            if next.is_empty() {
-                return Ok(version);
-            }
+    /// A page of everything of a kind: the first, or the one that begins at `next`.
+    pub(super) async fn page(&self, resource: &Resource, next: &str) -> Result<BytesMut, ApiError> {
+        let mut url = resource.url(&self.server);
+        url.query_pairs_mut().append_pair("limit", PAGE_OBJECTS);
+        if !next.is_empty() {
+            url.query_pairs_mut().append_pair("continue", next);
         }
+        let accept = if resource.kind == Kind::Pod {
+            "application/json"
+        } else {
+            METADATA_LIST
+        };
+        read_whole(self.get(url, accept, LIST_TIMEOUT).await?).await
+    }
+
+    /// The metadata of an object that is of no namespace, by the plural of its kind.
+    pub(super) async fn object(&self, plural: &str, name: &str) -> Result<Object, ApiError> {
+        let mut url = self.server.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1", plural, name]);
+        }
+        let object = read_whole(self.get(url, METADATA, LIST_TIMEOUT).await?).await?;
+        serde_json::from_slice(&object)
+            .map_err(|error| ApiError::Request(format!("an object that cannot be read: {error}")))
     }
 
     /// What changes after `version`.

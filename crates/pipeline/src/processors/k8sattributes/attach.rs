@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 
 use cupola_telemetry::edit::{Array, Editor, Level, Place, Value, Verdict};
+use parking_lot::RwLock;
 
 use super::cluster::{Cluster, Identifier};
 use super::config::{AssociationConfig, From, K8sAttributesConfig, Kind, Metadata};
@@ -14,7 +15,8 @@ use super::rules::{Attributes, Rules};
 pub(super) struct Attaching<'w> {
     pub(super) config: &'w K8sAttributesConfig,
     pub(super) rules: &'w Rules,
-    pub(super) cluster: &'w Cluster,
+    /// Held for one resource at a time: what changes in the cluster does not wait for a whole batch.
+    pub(super) cluster: &'w RwLock<Cluster>,
     pub(super) found: u64,
     pub(super) missed: u64,
 }
@@ -28,14 +30,15 @@ impl<'a> Editor<'a> for Attaching<'_> {
 
     fn visit(&mut self, level: Level, place: &mut Place<'a>) -> Result<Verdict, Infallible> {
         if level == Level::Resource {
-            self.attach(&mut Resource(place));
+            let cluster = self.cluster.read();
+            self.attach(&cluster, &mut Resource(place));
         }
         Ok(Verdict::Keep)
     }
 }
 
 impl Attaching<'_> {
-    fn attach(&mut self, resource: &mut Resource<'_, '_>) {
+    fn attach(&mut self, cluster: &Cluster, resource: &mut Resource<'_, '_>) {
         let identifier = self.identifier(resource);
         if let Some((Source::Connection, address)) = identifier.first()
             && (self.config.passthrough || self.rules.wants(Metadata::PodIp))
@@ -45,20 +48,16 @@ impl Attaching<'_> {
         if self.config.passthrough {
             return;
         }
-        let pod = self
-            .cluster
-            .pod(&identifier)
-            .filter(|_| !identifier.is_empty())
-            .cloned();
-        match &pod {
+        let pod = cluster.pod(&identifier).filter(|_| !identifier.is_empty());
+        match pod {
             Some(pod) => {
                 self.found += 1;
-                resource.add_all(&self.cluster.attributes(pod));
+                resource.add_all(&cluster.attributes(pod));
                 self.attach_container(pod, resource);
             }
             None => self.missed += 1,
         }
-        self.attach_surroundings(pod.as_deref(), resource);
+        self.attach_surroundings(cluster, pod.map(|pod| &**pod), resource);
     }
 
     /// What the resource says of its pod, by the first association that it has everything for.
@@ -97,11 +96,11 @@ impl Attaching<'_> {
     }
 
     /// What is told of the namespace, the node and the owners, which a resource can name by itself too.
-    fn attach_surroundings(&self, pod: Option<&Pod>, resource: &mut Resource<'_, '_>) {
+    fn attach_surroundings(&self, cluster: &Cluster, pod: Option<&Pod>, resource: &mut Resource<'_, '_>) {
         let of_pod = |value: Option<&String>| value.filter(|value| !value.is_empty()).cloned();
         let namespace = of_pod(pod.map(|pod| &pod.namespace)).or_else(|| resource.text("k8s.namespace.name"));
         if let Some(namespace) = namespace {
-            if let Some((attributes, _)) = self.cluster.described(Kind::Namespace, &namespace) {
+            if let Some((attributes, _)) = cluster.described(Kind::Namespace, &namespace) {
                 resource.add_all(&attributes);
             }
             if self.rules.wants(Metadata::ServiceNamespace) {
@@ -109,11 +108,11 @@ impl Attaching<'_> {
             }
         }
         let node = of_pod(pod.map(|pod| &pod.node)).or_else(|| resource.text("k8s.node.name"));
-        if let Some((attributes, uid)) = node.and_then(|node| self.cluster.described(Kind::Node, &node)) {
+        if let Some((attributes, uid)) = node.and_then(|node| cluster.described(Kind::Node, &node)) {
             resource.add_all(&attributes);
             resource.add("k8s.node.uid", &uid);
         }
-        let owners = pod.map(|pod| self.cluster.owners(pod)).unwrap_or_default();
+        let owners = pod.map(|pod| cluster.owners(pod)).unwrap_or_default();
         for (kind, key) in [
             (Kind::Deployment, "k8s.deployment.uid"),
             (Kind::ReplicaSet, "k8s.replicaset.uid"),
@@ -127,7 +126,7 @@ impl Attaching<'_> {
                 .find(|(of, _)| *of == kind)
                 .map(|(_, uid)| uid.clone());
             let uid = owner.or_else(|| resource.text(key));
-            if let Some((attributes, _)) = uid.and_then(|uid| self.cluster.described(kind, &uid)) {
+            if let Some((attributes, _)) = uid.and_then(|uid| cluster.described(kind, &uid)) {
                 resource.add_all(&attributes);
             }
         }

@@ -1,9 +1,10 @@
 //! What is known of a cluster: pods by what a resource can say of them, and the objects that they belong to.
 //!
-//! What a pod tells is made anew for each resource, so that it does not matter in which order the kinds of objects become
-//! known. Bounded in number; what is beyond is counted and not known.
+//! What a pod tells is made anew for each resource, as its owners become known and change; by what it can be asked for is
+//! found out when it is put in, so that its owners should be known before it. Bounded in number; what is beyond is counted
+//! and not known.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,12 +73,8 @@ impl Cluster {
         }
     }
 
-    /// A whole list of a kind: what it lacks is deleted.
-    pub(super) fn replace(&mut self, kind: Kind, objects: Vec<Object>) {
-        let there: BTreeSet<String> = objects.iter().map(|object| key(kind, &object.metadata)).collect();
-        for object in objects {
-            self.put(kind, object);
-        }
+    /// After a whole list of a kind: what it lacks is deleted. `there` has the keys of the others.
+    pub(super) fn keep(&mut self, kind: Kind, there: &HashSet<String>) {
         if kind == Kind::Pod {
             let known = self.pods.iter().filter(|(_, known)| !known.is_deleted);
             let gone: Vec<_> = known
@@ -93,23 +90,23 @@ impl Cluster {
             .retain(|(of, name), _| *of != kind || there.contains(name));
     }
 
-    /// One that is new or has changed.
-    pub(super) fn put(&mut self, kind: Kind, object: Object) {
+    /// One that is new or has changed. Its key, if there was room.
+    pub(super) fn put(&mut self, kind: Kind, object: Object) -> Option<String> {
+        let key = key(kind, &object.metadata);
         if kind == Kind::Pod {
-            return self.put_pod(Pod::new(object, &self.rules));
+            return self.put_pod(Pod::new(object, &self.rules)).then_some(key);
         }
-        let place = (kind, key(kind, &object.metadata));
+        let place = (kind, key.clone());
         if !self.objects.contains_key(&place) && self.objects.len() >= OBJECTS_MAX {
             self.counts.refused += 1;
-            return;
+            return None;
         }
-        let reads = self.rules.reads(kind);
-        let mut meta = object.metadata;
-        if !reads {
-            meta.labels.clear();
-            meta.annotations.clear();
-        }
+        let (rules, mut meta) = (&self.rules, object.metadata);
+        meta.labels.retain(|label, _| rules.reads_label(kind, label));
+        meta.annotations
+            .retain(|annotation, _| rules.reads_annotation(kind, annotation));
         self.objects.insert(place, meta);
+        Some(key)
     }
 
     pub(super) fn delete(&mut self, kind: Kind, object: &Object) {
@@ -119,11 +116,12 @@ impl Cluster {
         }
     }
 
-    fn put_pod(&mut self, pod: Pod) {
+    /// Whether there was room.
+    fn put_pod(&mut self, pod: Pod) -> bool {
         let before = self.pods.remove(&pod.uid);
         if before.is_none() && self.pods.len() >= PODS_MAX {
             self.counts.refused += 1;
-            return;
+            return false;
         }
         let pod = Arc::new(pod);
         let identifiers = self.identifiers(&pod);
@@ -155,6 +153,7 @@ impl Cluster {
         };
         self.pods.insert(pod.uid.clone(), known);
         self.sweep(Instant::now());
+        true
     }
 
     fn forget_pod(&mut self, uid: &str) {
@@ -365,5 +364,29 @@ fn key(kind: Kind, meta: &ObjectMeta) -> String {
     match kind {
         Kind::Namespace | Kind::Node => meta.name.clone(),
         _ => meta.uid.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_labels_and_annotations_only_those_are_kept_that_are_told() {
+        let settings = "{extract: {labels: [{key_regex: 'tier.*', from: namespace}, {key: odd}], \
+            annotations: [{key: note, from: node}]}}";
+        let config: K8sAttributesConfig = cupola_config::yaml::from_str(settings).unwrap();
+        let rules = Arc::new(Rules::new(&config).unwrap());
+        let mut cluster = Cluster::new(&config, rules);
+        let text = r#"{"metadata": {"name": "a", "labels": {"tier-1": "x", "odd": "y"},
+            "annotations": {"tier-1": "z", "note": "z"}}}"#;
+        let known = cluster.put(Kind::Namespace, serde_json::from_str(text).unwrap());
+        assert_eq!(known.as_deref(), Some("a"));
+        let namespace = cluster.object(Kind::Namespace, "a").unwrap();
+        assert_eq!(
+            namespace.labels,
+            Attributes::from([("tier-1".to_owned(), "x".to_owned())])
+        );
+        assert!(namespace.annotations.is_empty());
     }
 }

@@ -65,7 +65,7 @@ struct Run {
 impl Pod {
     pub(super) fn new(object: Object, rules: &Rules) -> Pod {
         let Object {
-            metadata,
+            mut metadata,
             spec,
             status,
         } = object;
@@ -73,6 +73,10 @@ impl Pod {
             .annotations
             .get(IGNORE)
             .map(|value| value.trim().to_lowercase());
+        // They can have hundreds of KiB.
+        metadata
+            .annotations
+            .retain(|key, _| rules.reads_annotation(Kind::Pod, key));
         let mut containers: BTreeMap<String, Container> = BTreeMap::new();
         for container in spec.containers.into_iter().chain(spec.init_containers) {
             containers.entry(container.name).or_default().image = container.image;
@@ -103,10 +107,7 @@ impl Pod {
             has_host_network: spec.host_network,
             created: metadata.creation_timestamp,
             labels: metadata.labels,
-            annotations: match rules.reads(Kind::Pod) {
-                true => metadata.annotations,
-                false => Attributes::new(),
-            },
+            annotations: metadata.annotations,
             containers,
         }
     }
@@ -308,4 +309,28 @@ pub(super) struct Told {
     pub(super) texts: Vec<(&'static str, String)>,
     /// Lists of one element.
     pub(super) lists: Vec<(&'static str, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processors::k8sattributes::K8sAttributesConfig;
+
+    #[test]
+    fn of_annotations_only_those_are_kept_that_are_told() {
+        let settings =
+            "{extract: {annotations: [{key: note}, {key: gone, from: node}], labels: [{key: long}]}}";
+        let config: K8sAttributesConfig = cupola_config::yaml::from_str(settings).unwrap();
+        let rules = Rules::new(&config).unwrap();
+        let text = r#"{"metadata": {"annotations": {"note": "1", "long": "2", "gone": "3",
+            "opentelemetry.io/k8s-processor/ignore": "true"}, "labels": {"pod-template-hash": "4"}}}"#;
+        let pod = Pod::new(serde_json::from_str(text).unwrap(), &rules);
+        assert_eq!(
+            pod.annotations,
+            Attributes::from([("note".to_owned(), "1".to_owned())])
+        );
+        // Names are made of these.
+        assert_eq!(pod.labels.len(), 1);
+        assert!(pod.is_ignored);
+    }
 }

@@ -68,6 +68,14 @@ impl Rules {
             .any(|field| field.from == kind)
     }
 
+    pub(super) fn reads_label(&self, kind: Kind, key: &str) -> bool {
+        self.labels.iter().any(|field| field.reads(kind, key))
+    }
+
+    pub(super) fn reads_annotation(&self, kind: Kind, key: &str) -> bool {
+        self.annotations.iter().any(|field| field.reads(kind, key))
+    }
+
     /// Kinds of objects that have to be watched beside pods.
     pub(super) fn kinds(&self) -> Vec<Kind> {
         use Kind::{CronJob, DaemonSet, Deployment, Job, Namespace, Node, ReplicaSet, StatefulSet};
@@ -148,6 +156,14 @@ impl Field {
             tag_name: config.tag_name.clone(),
             keys,
         })
+    }
+
+    fn reads(&self, kind: Kind, key: &str) -> bool {
+        self.from == kind
+            && match &self.keys {
+                Keys::One(one) => one == key,
+                Keys::Matching(pattern) => pattern.is_match(key),
+            }
     }
 
     fn extract(&self, values: &Attributes, prefix: &str, out: &mut Attributes) {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::metadata::{Metadata, docker};
-use super::{DetectError, Detector, Found, Known, ResourceDetectionConfig, Surroundings};
+use super::{DetectError, Detector, Found, K8sApiConfig, Known, ResourceDetectionConfig, Surroundings};
+use crate::processors::k8sattributes::{self, Lookup};
 
 /// Longest file that is read.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -49,6 +50,7 @@ pub(super) async fn detect(
             ]))
         }
         Detector::K8s => k8s(surroundings).await,
+        Detector::K8sApi => k8s_api(&config.k8s_api, surroundings).await,
         Detector::Ec2 => ec2(&Metadata::new(&config.ec2, "http://169.254.169.254")?).await,
         Detector::Gcp => gcp(&Metadata::new(&config.gcp, "http://169.254.169.254")?).await,
         Detector::Azure => azure(&Metadata::new(&config.azure, "http://169.254.169.254")?).await,
@@ -218,6 +220,40 @@ async fn k8s(surroundings: &Surroundings) -> Result<Vec<Found>, DetectError> {
         true => Err(DetectError::Nothing("nothing here says that this is Kubernetes")),
         false => Ok(all),
     }
+}
+
+async fn k8s_api(config: &K8sApiConfig, surroundings: &Surroundings) -> Result<Vec<Found>, DetectError> {
+    let variable = match config.node_from_env_var.as_str() {
+        "" => "K8S_NODE_NAME",
+        name => name,
+    };
+    let node = surroundings.variables.get(variable);
+    let node = node.filter(|name| !name.is_empty()).ok_or_else(|| {
+        DetectError::Kubernetes(format!(
+            "the variable `{variable}` does not say which node this is"
+        ))
+    })?;
+    let wants = |key: &str| config.resource_attributes.get(key).is_none_or(|one| one.enabled);
+    let around = k8sattributes::Surroundings {
+        variables: surroundings.variables.clone(),
+        root: surroundings.root.clone(),
+    };
+    let lookup = Lookup::new(config.auth_type, &config.context, &around).map_err(DetectError::Kubernetes)?;
+    let mut all = vec![found("k8s.node.name", node, true)];
+    if wants("k8s.node.uid") {
+        let uid = lookup.uid("nodes", node).await.map_err(DetectError::Kubernetes)?;
+        let forbidden = || DetectError::Kubernetes(format!("it does not let us `get` the node `{node}`"));
+        all.push(found("k8s.node.uid", uid.ok_or_else(forbidden)?, true));
+    }
+    if wants("k8s.cluster.uid") {
+        let uid = lookup.uid("namespaces", "kube-system").await;
+        match uid.map_err(DetectError::Kubernetes)? {
+            Some(uid) => all.push(found("k8s.cluster.uid", uid, true)),
+            // As in the Collector, where older settings do not know of it.
+            None => tracing::warn!("no k8s.cluster.uid: we may not `get` the namespace `kube-system`"),
+        }
+    }
+    Ok(all)
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>

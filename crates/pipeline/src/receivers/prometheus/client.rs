@@ -39,7 +39,8 @@ impl Client {
             key_file: files.key_file.clone(),
             ..TlsSettings::default()
         });
-        let tls = tls.map_err(|error| error.to_string())?;
+        // The key by which Prometheus has it.
+        let tls = tls.map_err(|error| format!("`tls_config.{}`: {}", error.key, error.problem))?;
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .user_agent(concat!("cupola/", env!("CARGO_PKG_VERSION")))

@@ -348,3 +348,47 @@ async fn a_refresh_sees_what_has_changed_and_keeps_what_cannot_be_seen() {
         .unwrap();
     detection.shutdown().await;
 }
+
+#[tokio::test]
+async fn node_and_cluster_are_who_the_api_server_says() {
+    let object = |uid: &str| json!({ "metadata": { "uid": uid } }).to_string();
+    let node = ("/api/v1/nodes/node-7", object("uid-node"));
+    let cluster = ("/api/v1/namespaces/kube-system", object("uid-cluster"));
+    let expected = [
+        ("k8s.node.name", "node-7"),
+        ("k8s.node.uid", "uid-node"),
+        ("k8s.cluster.uid", "uid-cluster"),
+    ];
+    // The name that the Collector gives it now, and its older one; what may not be read is left out, but for the node.
+    for (name, variable, paths, known, failures) in [
+        ("k8s_api", "MY_NODE", vec![node.clone(), cluster.clone()], 3, 0.0),
+        ("k8snode", "K8S_NODE_NAME", vec![node.clone()], 2, 0.0),
+        ("k8s_api", "MY_NODE", vec![cluster], 0, 1.0),
+        ("k8s_api", "ANOTHER", vec![node], 0, 1.0),
+    ] {
+        let server = serve("authorization: bearer hunter2", paths.into_iter().collect()).await;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("kubeconfig");
+        let text = format!(
+            "current-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+             clusters: [{{name: a, cluster: {{server: '{server}'}}}}]\nusers: [{{name: a, user: {{token: hunter2}}}}]\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let variables = [("KUBECONFIG", file.to_str().unwrap()), (variable, "node-7")];
+        let mut config = json!({ "detectors": [name] });
+        config[name] = json!({ "auth_type": "kubeConfig" });
+        if variable != "K8S_NODE_NAME" {
+            config[name]["node_from_env_var"] = json!("MY_NODE");
+        }
+        let detection = start(config, surroundings(directory.path(), &variables)).await;
+        let found = attributes(&detection.process(log_batch()));
+        for (number, (key, value)) in expected.into_iter().enumerate() {
+            let wanted = (number < known).then_some(value);
+            assert_eq!(found.get(key).map(String::as_str), wanted, "{name} {key}");
+        }
+        let mut samples = Vec::new();
+        detection.collect(&mut samples);
+        let failed = samples.iter().find(|sample| sample.name.ends_with("failures"));
+        assert_eq!(failed.unwrap().value, failures, "{name}");
+    }
+}

@@ -469,6 +469,20 @@ async fn check_target(address: String) {
 }
 
 #[tokio::test]
+async fn certificates_that_are_not_there_are_told_by_their_key() {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let settings = config(address, "    tls_config: {ca_file: /not/there.pem}\n");
+    let settings = cupola_config::yaml::from_str(&settings).unwrap();
+    let (sink, memory) = sink();
+    let started = PrometheusReceiver::start(settings, sink, memory).await;
+    let error = started.err().unwrap().to_string();
+    assert!(
+        error.contains("\"shop\": `tls_config.ca_file`: cannot read /not/there.pem"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn node_exporter_is_scraped_series_for_series() {
     let program = peer_or_skip!(
         tokio::task::spawn_blocking(|| debian("prometheus-node-exporter"))

@@ -172,7 +172,7 @@ impl Processes {
             Ok(stat) => stat,
             Err(error) => return self.missing(1, false, &error, scraping),
         };
-        let since = scraping.boot_time + files.nanoseconds(stat.started);
+        let since = scraping.boot_time.saturating_add(files.nanoseconds(stat.started));
         let delay = self
             .config
             .scrape_process_delay

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use cupola_export::tls::ServerTls;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 /// Small, so that lists have several.
@@ -25,9 +27,29 @@ struct State {
     oldest: u64,
     /// Increased to end all watches.
     epoch: u64,
-    refuses: bool,
+    refused: Refused,
+    /// Watches end as soon as they have begun.
+    hangs_up_at_once: bool,
+    /// Of lists of anything but pods.
+    delay: Duration,
     requests: Vec<String>,
 }
+
+/// What is answered with an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Refused {
+    #[default]
+    Nothing,
+    Everything,
+    Path(&'static str),
+    /// All pages of a list but the first.
+    NextPages,
+}
+
+/// A connection, with or without TLS.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
 
 #[derive(Clone)]
 pub(super) struct ApiServer {
@@ -38,6 +60,15 @@ pub(super) struct ApiServer {
 
 impl ApiServer {
     pub(super) async fn start() -> ApiServer {
+        ApiServer::listen(None).await
+    }
+
+    /// Speaks TLS.
+    pub(super) async fn start_tls(tls: ServerTls) -> ApiServer {
+        ApiServer::listen(Some(Arc::new(tls))).await
+    }
+
+    async fn listen(tls: Option<Arc<ServerTls>>) -> ApiServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = ApiServer {
             address: listener.local_addr().unwrap(),
@@ -47,10 +78,19 @@ impl ApiServer {
         let serving = server.clone();
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let serving = serving.clone();
+                let (stream, peer) = listener.accept().await.unwrap();
+                let (serving, tls) = (serving.clone(), tls.clone());
                 // A client that goes away is no failure of the server.
-                tokio::spawn(async move { serving.serve(stream).await });
+                tokio::spawn(async move {
+                    match tls {
+                        None => serving.serve(stream).await,
+                        Some(tls) => {
+                            if let Some(stream) = tls.accept(stream, peer).await {
+                                serving.serve(stream).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         server
@@ -100,8 +140,17 @@ impl ApiServer {
         self.changed.notify_waiters();
     }
 
-    pub(super) fn refuse(&self, refuses: bool) {
-        self.state.lock().refuses = refuses;
+    pub(super) fn refuse(&self, refused: Refused) {
+        self.state.lock().refused = refused;
+    }
+
+    pub(super) fn hang_up_at_once(&self) {
+        self.state.lock().hangs_up_at_once = true;
+    }
+
+    /// Has lists of anything but pods take this long.
+    pub(super) fn delay(&self, delay: Duration) {
+        self.state.lock().delay = delay;
     }
 
     /// Heads of requests so far.
@@ -109,7 +158,7 @@ impl ApiServer {
         self.state.lock().requests.clone()
     }
 
-    async fn serve(&self, mut stream: TcpStream) {
+    async fn serve(&self, mut stream: impl Connection) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -122,18 +171,27 @@ impl ApiServer {
         let target = head.split(' ').nth(1).unwrap();
         let url = url::Url::parse(&format!("http://api{target}")).unwrap();
         let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-        let refuses = {
+        let (refused, delay) = {
             let mut state = self.state.lock();
             state.requests.push(head.clone());
-            state.refuses
+            (state.refused, state.delay)
         };
-        if refuses {
+        let is_refused = match refused {
+            Refused::Nothing => false,
+            Refused::Everything => true,
+            Refused::Path(path) => path == url.path(),
+            Refused::NextPages => query.contains_key("continue"),
+        };
+        if is_refused {
             let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "message": "pods is forbidden" });
             return answer(&mut stream, 403, &status).await;
         }
         match query.contains_key("watch") {
             true => self.watch(&mut stream, url.path(), &query).await,
             false => {
+                if !url.path().ends_with("/pods") {
+                    tokio::time::sleep(delay).await;
+                }
                 let list = self.list(url.path(), &query);
                 answer(&mut stream, 200, &list).await;
             }
@@ -157,7 +215,7 @@ impl ApiServer {
                 "metadata": { "resourceVersion": state.version.to_string(), "continue": more } })
     }
 
-    async fn watch(&self, stream: &mut TcpStream, path: &str, query: &BTreeMap<String, String>) {
+    async fn watch(&self, stream: &mut impl Connection, path: &str, query: &BTreeMap<String, String>) {
         // Later versions of the protocol send the list with the watch; a server that cannot says so.
         if query.contains_key("sendInitialEvents") {
             let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 400, "message": "not known" });
@@ -166,7 +224,8 @@ impl ApiServer {
         let mut seen: u64 = query["resourceVersion"].parse().unwrap();
         let (epoch, is_expired) = {
             let state = self.state.lock();
-            (state.epoch, seen < state.oldest)
+            let ended = u64::from(state.hangs_up_at_once);
+            (state.epoch.wrapping_sub(ended), seen < state.oldest)
         };
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
         let _ = stream.write_all(head.as_bytes()).await;
@@ -212,7 +271,7 @@ fn type_of(path: &str) -> (&'static str, &'static str) {
     }
 }
 
-async fn answer(stream: &mut TcpStream, code: u16, body: &Value) {
+async fn answer(stream: &mut impl Connection, code: u16, body: &Value) {
     let body = body.to_string();
     let head = format!(
         "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -222,7 +281,7 @@ async fn answer(stream: &mut TcpStream, code: u16, body: &Value) {
 }
 
 /// In two, as the network cuts them.
-async fn chunk(stream: &mut TcpStream, event: &Value) {
+async fn chunk(stream: &mut impl Connection, event: &Value) {
     let line = format!("{event}\n");
     let (first, second) = line.split_at(line.len() / 2);
     for part in [first, second] {

@@ -134,6 +134,28 @@ async fn a_file_that_does_not_answer_holds_up_one_scrape_and_no_end() {
     measuring.running.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_process_that_began_at_the_end_of_time_is_measured() {
+    let folder = tree::recorded();
+    let columns = "18446744073709551615 ".repeat(48);
+    fs::write(
+        folder.path().join("proc/902/stat"),
+        format!("902 (a) S 1 {columns}"),
+    )
+    .unwrap();
+    let measuring = Measuring::start(&format!(
+        "{{root_path: {}, initial_delay: 0s, collection_interval: 1h, scrapers: {{process: }}}}",
+        folder.path().display()
+    ))
+    .await;
+    let points = points(&measuring.batch(1).await);
+    let mut of_it = points
+        .iter()
+        .filter(|point| point["resource"]["process.pid"] == 902);
+    assert!(of_it.any(|point| point["name"] == "process.cpu.time"));
+    measuring.running.shutdown().await;
+}
+
 /// Whatever the kernel, or what is mounted in its place, says.
 #[tokio::test]
 async fn files_of_any_content_are_read_or_left_out() {

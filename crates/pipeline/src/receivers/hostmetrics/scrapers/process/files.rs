@@ -111,7 +111,8 @@ impl Files<'_> {
 
     /// To the millisecond, as the Collector rounds them.
     pub(super) fn nanoseconds(&self, ticks: u64) -> u64 {
-        ticks.saturating_mul(1_000) / self.host.ticks_per_second * 1_000_000
+        let milliseconds = ticks.saturating_mul(1_000) / self.host.ticks_per_second;
+        milliseconds.saturating_mul(1_000_000)
     }
 
     /// Also what is left of one that has ended: empty files.
@@ -178,7 +179,17 @@ impl Io {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn any_number_of_ticks_is_a_time() {
+        let host = Host::new(Path::new("/"));
+        let files = Files { host: &host, pid: 1 };
+        assert_eq!(files.nanoseconds(3 * host.ticks_per_second / 2), 1_500_000_000);
+        assert_eq!(files.nanoseconds(u64::MAX), u64::MAX);
+    }
 
     #[test]
     fn names_cannot_shift_the_columns_of_stat() {
