@@ -70,18 +70,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn varint_long(&mut self) -> u64 {
-        let mut value = 0u64;
-        for (index, byte) in self.rest.iter().take(VARINT_BYTES_MAX).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if *byte < 0x80 {
-                self.rest = self.rest.get(index + 1..).unwrap_or_default();
-                return value;
-            }
-        }
-        self.rest = &[];
-        0
+        let (value, rest) = varint_long(self.rest);
+        self.rest = rest;
+        value
     }
 
     #[inline(always)]
@@ -144,29 +137,46 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the value of a field whose key was just read.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, key: u32) {
         match key & 7 {
             VARINT => drop(self.varint()),
             FIXED64 => drop(self.fixed64()),
             LENGTH => drop(self.bytes()),
             FIXED32 => drop(self.fixed32()),
-            GROUP_START => self.skip_group(),
+            GROUP_START => self.rest = behind_group(self.rest),
             _ => self.rest = &[],
         }
     }
+}
 
-    fn skip_group(&mut self) {
-        let mut depth = 1usize;
-        while depth > 0 {
-            let Some(key) = self.key() else { return };
-            match key & 7 {
-                GROUP_START => depth += 1,
-                GROUP_END => depth -= 1,
-                _ => self.skip(key),
-            }
+// Not methods: a reader whose address is never taken stays in registers.
+
+#[inline(never)]
+fn varint_long(bytes: &[u8]) -> (u64, &[u8]) {
+    let mut value = 0u64;
+    for (index, byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if *byte < 0x80 {
+            return (value, bytes.get(index + 1..).unwrap_or_default());
         }
     }
+    (0, &[])
+}
+
+#[inline(never)]
+fn behind_group(bytes: &[u8]) -> &[u8] {
+    let mut reader = Reader::new(bytes);
+    let mut depth = 1usize;
+    while depth > 0 {
+        let Some(key) = reader.key() else { break };
+        match key & 7 {
+            GROUP_START => depth += 1,
+            GROUP_END => depth -= 1,
+            _ => reader.skip(key),
+        }
+    }
+    reader.rest
 }
 
 /// Bytes as text. Validation has been done; it is checked again because a view may be made of any bytes,

@@ -62,6 +62,11 @@ enum Action {
         insert: bool,
         update: bool,
     },
+    /// Upserts an attribute from another and deletes that one.
+    Move {
+        from: String,
+        to: String,
+    },
     Delete {
         key: String,
         pattern: Option<Regex>,
@@ -90,9 +95,16 @@ impl Actions {
         if configs.is_empty() {
             return Err(ConfigError::setting(key, "there is no action"));
         }
-        let mut actions = Vec::with_capacity(configs.len());
+        let mut actions: Vec<Action> = Vec::with_capacity(configs.len());
         for (index, config) in configs.iter().enumerate() {
-            actions.push(Action::new(config, &format!("{key}[{index}]"))?);
+            let action = Action::new(config, &format!("{key}[{index}]"))?;
+            match actions
+                .last_mut()
+                .and_then(|last| Some((last.moving(&action)?, last)))
+            {
+                Some((moving, last)) => *last = moving,
+                None => actions.push(action),
+            }
         }
         Ok(Self(actions))
     }
@@ -168,8 +180,28 @@ impl Action {
         })
     }
 
+    /// What this one and `next` come to, if that is to give an attribute another name.
+    fn moving(&self, next: &Action) -> Option<Action> {
+        match (self, next) {
+            (
+                Action::Set {
+                    key: to,
+                    source: Source::Attribute(from),
+                    insert: true,
+                    update: true,
+                },
+                Action::Delete { key, pattern: None },
+            ) if key == from => Some(Action::Move {
+                from: from.clone(),
+                to: to.clone(),
+            }),
+            _ => None,
+        }
+    }
+
     fn run<'a>(&'a self, map: &mut Map<'a>) {
         match self {
+            Action::Move { from, to } => map.move_value(from, Cow::Borrowed(to)),
             Action::Set {
                 key,
                 source,

@@ -46,22 +46,18 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn next_contents(&mut self, number: u32) -> Option<&'a [u8]> {
         let wanted = number << 3 | LENGTH;
-        while let Some(key) = self.reader.key() {
+        // A copy, which stays in registers.
+        let mut reader = self.reader;
+        let mut found = None;
+        while let Some(key) = reader.key() {
             if key == wanted {
-                return Some(self.reader.bytes());
+                found = Some(reader.bytes());
+                break;
             }
-            self.pass(key);
+            reader.skip(key);
         }
-        None
-    }
-
-    #[inline(always)]
-    fn pass(&mut self, key: u32) {
-        if key & 7 == LENGTH {
-            self.reader.bytes();
-        } else {
-            self.reader.skip(key);
-        }
+        self.reader = reader;
+        found
     }
 }
 

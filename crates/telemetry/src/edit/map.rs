@@ -21,8 +21,11 @@ const COMPARISONS_MAX: usize = 1024;
 /// A key that is there twice is found where it is first; removing a key removes all of it.
 #[derive(Clone, Debug, Default)]
 pub struct Map<'a> {
+    /// Says what is there until all is `loaded`.
     source: Source<'a>,
-    /// Room only, as long as the source says it all.
+    /// The pair of the source that is gone, by its place among them.
+    gone: Option<usize>,
+    /// What comes behind the pairs of the source; once `loaded`, everything.
     entries: Vec<Entry<'a>>,
     loaded: bool,
     changed: bool,
@@ -52,6 +55,7 @@ impl<'a> Map<'a> {
     pub fn new() -> Self {
         Self {
             source: Source::None,
+            gone: None,
             entries: Vec::new(),
             loaded: true,
             changed: true,
@@ -61,6 +65,7 @@ impl<'a> Map<'a> {
     pub(super) fn of_any_value(raw: &'a [u8]) -> Self {
         Self {
             source: Source::AnyValue(raw),
+            gone: None,
             entries: Vec::new(),
             loaded: false,
             changed: false,
@@ -71,6 +76,7 @@ impl<'a> Map<'a> {
     pub(super) fn of_message(message: &'a [u8], number: u32, spare: Vec<Entry<'a>>) -> Self {
         Self {
             source: Source::Message(message, number),
+            gone: None,
             entries: spare,
             loaded: false,
             changed: false,
@@ -81,6 +87,7 @@ impl<'a> Map<'a> {
     pub(super) fn of_pairs(pairs: impl Iterator<Item = &'a [u8]>) -> Self {
         Self {
             source: Source::None,
+            gone: None,
             entries: pairs.map(Entry::of_pair).collect(),
             loaded: true,
             changed: false,
@@ -92,57 +99,47 @@ impl<'a> Map<'a> {
         self.changed
     }
 
-    #[inline(always)]
-    fn loaded(&self) -> Option<&[Entry<'a>]> {
-        self.loaded.then_some(&self.entries)
-    }
-
+    /// The pairs of the source, as long as it says what is there.
     #[inline]
     fn raw_pairs(&self) -> RawPairs<'a> {
-        match self.source {
-            Source::None => RawPairs::new(&[], PAIR),
-            Source::Message(message, number) => RawPairs::new(message, number),
-            Source::AnyValue(raw) => {
-                RawPairs::new(Fields::new(raw).next_contents(LIST).unwrap_or_default(), PAIR)
-            }
+        let (message, number) = match self.source {
+            _ if self.loaded => (&[][..], PAIR),
+            Source::None => (&[][..], PAIR),
+            Source::Message(message, number) => (message, number),
+            Source::AnyValue(raw) => (Fields::new(raw).next_contents(LIST).unwrap_or_default(), PAIR),
+        };
+        RawPairs {
+            left_before_gone: self.gone.unwrap_or(usize::MAX),
+            ..RawPairs::new(message, number)
         }
     }
 
     pub fn len(&self) -> usize {
-        match self.loaded() {
-            Some(entries) => entries.len(),
-            None => self.raw_pairs().count(),
-        }
+        self.raw_pairs().count() + self.entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        match self.loaded() {
-            Some(entries) => entries.is_empty(),
-            None => self.raw_pairs().next().is_none(),
-        }
+        self.entries.is_empty() && self.raw_pairs().next().is_none()
     }
 
     /// Value of the first pair named `key`.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        match self.loaded() {
-            Some(entries) => entries.iter().find(|entry| entry.key == key).map(Entry::value),
-            None => find(self.raw_pairs(), key).map(value_of_pair),
+        if let Some(pair) = find(self.raw_pairs(), key) {
+            return Some(value_of_pair(pair));
         }
+        let mut entries = self.entries.iter();
+        entries.find(|entry| entry.key == key).map(Entry::value)
     }
 
     pub fn contains_key(&self, key: &str) -> bool {
-        match self.loaded() {
-            Some(entries) => entries.iter().any(|entry| entry.key == key),
-            None => find(self.raw_pairs(), key).is_some(),
-        }
+        self.entries.iter().any(|entry| entry.key == key) || find(self.raw_pairs(), key).is_some()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> + use<'a, '_> {
-        let loaded = self.loaded().unwrap_or_default().iter();
-        let loaded = loaded.map(|entry| (entry.key.clone(), entry.value()));
-        let raw = (!self.loaded).then(|| self.raw_pairs());
-        let raw = raw.into_iter().flatten();
-        loaded.chain(raw.map(|pair| (Cow::Borrowed(key_of_pair(pair)), value_of_pair(pair))))
+        let raw = self.raw_pairs();
+        let raw = raw.map(|pair| (Cow::Borrowed(key_of_pair(pair)), value_of_pair(pair)));
+        let entries = self.entries.iter();
+        raw.chain(entries.map(|entry| (entry.key.clone(), entry.value())))
     }
 
     /// The room that its entries took.
@@ -156,29 +153,71 @@ impl<'a> Map<'a> {
         self
     }
 
+    /// All pairs, to be changed.
     fn entries_mut(&mut self) -> &mut Vec<Entry<'a>> {
         self.changed = true;
         if !self.loaded {
-            self.loaded = true;
             let pairs = self.raw_pairs();
-            self.entries.clear();
-            self.entries.extend(pairs.map(Entry::of_pair));
+            self.entries.splice(0..0, pairs.map(Entry::of_pair));
+            self.loaded = true;
+            self.gone = None;
         }
         &mut self.entries
     }
 
+    fn load_if_changed(&mut self) {
+        if self.changed {
+            self.entries_mut();
+        }
+    }
+
     /// Sets the first pair named `key`, or appends one.
     pub fn set(&mut self, key: Cow<'a, str>, value: Value<'a>) {
-        let entries = self.entries_mut();
-        match entries.iter_mut().find(|entry| entry.key == key) {
-            Some(entry) => entry.value = Some(Lazy::value(value)),
-            None => entries.push(Entry::new(key, value)),
+        if find(self.raw_pairs(), &key).is_some() {
+            self.entries_mut();
+        }
+        match self.entries.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => {
+                entry.value = Some(Lazy::value(value));
+                self.changed = true;
+            }
+            None => self.push(key, value),
         }
     }
 
     /// Appends a pair without a look at what is there.
     pub fn push(&mut self, key: Cow<'a, str>, value: Value<'a>) {
-        self.entries_mut().push(Entry::new(key, value));
+        self.changed = true;
+        self.entries.push(Entry::new(key, value));
+    }
+
+    /// Sets the pair `to` to the value of the first pair named `from`, and removes every pair named `from`. Does
+    /// nothing if there is none.
+    pub fn move_value(&mut self, from: &str, to: Cow<'a, str>) {
+        if self.gone.is_none() && self.entries.is_empty() {
+            let mut first = None;
+            let mut others = false;
+            for (index, pair) in self.raw_pairs().enumerate() {
+                let key = raw_key_of_pair(pair);
+                if key == from.as_bytes() && first.is_none() {
+                    first = Some((index, pair));
+                } else {
+                    others |= key == from.as_bytes() || key == to.as_bytes();
+                }
+            }
+            let Some((index, pair)) = first else {
+                return;
+            };
+            if !others && from != to {
+                self.gone = Some(index);
+                self.push(to, value_of_pair(pair));
+                return;
+            }
+        }
+        if let Some(value) = self.get(from) {
+            self.set(to, value);
+            self.remove(from);
+        }
     }
 
     /// The map or array that the first pair named `key` has, to be changed.
@@ -192,11 +231,26 @@ impl<'a> Map<'a> {
 
     /// Removes every pair named `key`. Says whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
-        if !self.contains_key(key) {
-            return false;
-        }
-        self.entries_mut().retain(|entry| entry.key != key);
-        true
+        let mut named = self.raw_pairs().enumerate();
+        let mut named = named
+            .by_ref()
+            .filter(|(_, pair)| raw_key_of_pair(pair) == key.as_bytes());
+        let removed = match (named.next(), named.next(), self.gone) {
+            (None, ..) => false,
+            (Some((index, _)), None, None) => {
+                self.gone = Some(index);
+                true
+            }
+            _ => {
+                self.entries_mut();
+                false
+            }
+        };
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.key != key);
+        let removed = removed || self.entries.len() != before;
+        self.changed |= removed;
+        removed
     }
 
     /// Gives the first pair named `old` another name, in its place; pairs that had that name already go. Says whether
@@ -219,6 +273,7 @@ impl<'a> Map<'a> {
 
     /// Keeps the pairs of which `keep` says so. Decodes nothing but keys, and copies nothing if all are kept.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
+        self.load_if_changed();
         if self.loaded {
             let entries = &mut self.entries;
             let before = entries.len();
@@ -249,6 +304,7 @@ impl<'a> Map<'a> {
         mut edit: impl FnMut(&str, Value<'a>) -> Result<Option<Value<'a>>, E>,
     ) -> Result<(), E> {
         let mut from = 0;
+        self.load_if_changed();
         if !self.loaded {
             let mut found = None;
             for (index, pair) in self.raw_pairs().enumerate() {
@@ -304,17 +360,18 @@ impl<'a> Map<'a> {
     }
 
     pub(super) fn nesting(&self) -> usize {
-        match (self.loaded(), self.source) {
-            (None, Source::AnyValue(raw)) => nesting_of(raw),
-            (None, _) => self.raw_pairs().map(nesting_of_pair).max().unwrap_or(1),
-            (Some(entries), _) => entries.iter().map(Entry::nesting).max().unwrap_or(1),
+        if let (false, Source::AnyValue(raw)) = (self.changed, self.source) {
+            return nesting_of(raw);
         }
+        let raw = self.raw_pairs().map(nesting_of_pair);
+        let entries = self.entries.iter().map(Entry::nesting);
+        raw.chain(entries).max().unwrap_or(1)
     }
 
     /// Appends the contents of an `AnyValue` that holds this.
     pub(super) fn write_any_value(&self, out: &mut Vec<u8>) {
         match self.source {
-            Source::AnyValue(raw) if !self.loaded => out.extend_from_slice(raw),
+            Source::AnyValue(raw) if !self.changed => out.extend_from_slice(raw),
             Source::AnyValue(raw) => {
                 for field in Fields::new(raw) {
                     match field.number {
@@ -339,10 +396,20 @@ impl<'a> Map<'a> {
 
     /// Appends all pairs as fields `number`.
     pub(super) fn write_pairs(&self, out: &mut Vec<u8>, number: u32) {
-        match self.loaded() {
-            Some(entries) => entries.iter().for_each(|entry| entry.write(out, number)),
-            None => self.raw_pairs().for_each(|pair| write_bytes(out, number, pair)),
-        }
+        self.raw_pairs().for_each(|pair| write_bytes(out, number, pair));
+        self.write_entries(out, number);
+    }
+
+    /// Appends the pairs that are not of the source as fields `number`.
+    pub(super) fn write_entries(&self, out: &mut Vec<u8>, number: u32) {
+        self.entries.iter().for_each(|entry| entry.write(out, number));
+    }
+
+    /// Where among the pairs of the source the one stands that is gone, if only
+    /// [`write_entries`](Self::write_entries) and that make the difference to the source.
+    pub(super) fn patch(&self) -> Option<Option<usize>> {
+        let is_patch = self.changed && !self.loaded && matches!(self.source, Source::Message(..));
+        is_patch.then_some(self.gone)
     }
 }
 
@@ -430,6 +497,8 @@ fn write_fields(out: &mut Vec<u8>, message: &[u8], wanted: impl Fn(u32) -> bool)
 struct RawPairs<'a> {
     fields: Fields<'a>,
     number: u32,
+    /// So many come before the one that is gone.
+    left_before_gone: usize,
 }
 
 impl<'a> RawPairs<'a> {
@@ -437,6 +506,7 @@ impl<'a> RawPairs<'a> {
         Self {
             fields: Fields::new(message),
             number,
+            left_before_gone: usize::MAX,
         }
     }
 }
@@ -446,6 +516,11 @@ impl<'a> Iterator for RawPairs<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left_before_gone == 0 {
+            self.left_before_gone = usize::MAX;
+            self.fields.next_contents(self.number)?;
+        }
+        self.left_before_gone -= 1;
         self.fields.next_contents(self.number)
     }
 }

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use super::field::{Field, Fields};
 use super::map::{Entry, Map, find_in_message};
 use super::value::Value;
-use crate::wire::{FIXED32, FIXED64, VARINT, close, open, text, write_bytes, write_key, write_varint};
+use crate::wire::{
+    FIXED32, FIXED64, LENGTH, VARINT, close, open, text, write_bytes, write_key, write_varint,
+};
 
 /// A message over borrowed bytes, with changes kept beside them by field number.
 ///
@@ -322,9 +324,24 @@ impl<'a> Message<'a> {
         }
         let mut written = 0u64;
         let (mut kept_from, mut at) = (0, 0);
+        // Of pairs that were mostly left alone, all but the one that is gone stay where they are.
+        let mut patches = self
+            .changes
+            .iter()
+            .filter_map(|(number, change)| change.patch(*number));
+        let (patched, gone) = patches.next().map_or((0, None), |(number, gone)| (number, gone));
+        let mut pairs_seen = 0;
         for field in Fields::new(raw) {
             let start = at;
             at += field.whole.len();
+            if field.number == patched {
+                pairs_seen += usize::from(field.wire_type == LENGTH);
+                if gone.is_some_and(|gone| gone + 1 == pairs_seen) && field.wire_type == LENGTH {
+                    out.extend_from_slice(raw.get(kept_from..start).unwrap_or_default());
+                    kept_from = at;
+                }
+                continue;
+            }
             let Some(change) = self.change(field.number).filter(|change| change.is_effective()) else {
                 continue;
             };
@@ -337,8 +354,10 @@ impl<'a> Message<'a> {
         }
         out.extend_from_slice(raw.get(kept_from..).unwrap_or_default());
         for (number, change) in &self.changes {
-            if written & 1 << number == 0 && change.is_effective() {
-                change.write(*number, out);
+            match change {
+                Change::Map(map) if *number == patched => map.write_entries(out, *number),
+                _ if written & 1 << number == 0 && change.is_effective() => change.write(*number, out),
+                _ => {}
             }
         }
     }
@@ -350,6 +369,14 @@ impl Change<'_> {
             Change::Map(map) => map.is_changed(),
             Change::Message(message) => message.is_changed(),
             _ => true,
+        }
+    }
+
+    /// The number of pairs that a patch tells about, and which of them is gone.
+    fn patch(&self, number: u32) -> Option<(u32, Option<usize>)> {
+        match self {
+            Change::Map(map) => Some((number, map.patch()?)),
+            _ => None,
         }
     }
 

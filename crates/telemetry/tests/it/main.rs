@@ -12,6 +12,7 @@ mod goldens;
 mod hostile;
 mod json;
 mod limits;
+mod map;
 mod memory;
 mod nesting;
 mod oracle;
