@@ -93,7 +93,11 @@ pub(super) fn run(
         let Some(batch) = &outcome.batch else {
             break;
         };
-        let cache = caches.0.remove(&statements.context).unwrap_or_default();
+        // Those that do not share it leave it to those that do.
+        let cache = match statements.shared_cache {
+            true => caches.0.remove(&statements.context).unwrap_or_default(),
+            false => Vec::new(),
+        };
         let mut executor = Executor::new(
             Work::Statements(statements),
             env,
