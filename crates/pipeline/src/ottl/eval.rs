@@ -193,7 +193,7 @@ fn has_attribute_on_point<'a>(run: &Run<'_, 'a>, arguments: &mut Arguments<'_, '
     let key = arguments.get(0).as_str()?;
     let mut values = run
         .place
-        .points()
+        .points_now()
         .filter_map(|point| Message::new(point).attribute(number, key));
     Ok(match value {
         Value::Nil => values.next().is_some(),

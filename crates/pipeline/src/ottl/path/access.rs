@@ -132,7 +132,7 @@ impl<'a> Run<'_, 'a> {
                 Value::List((0..count).map(|_| Telemetry::Map(Map::new())).collect())
             }
             Field::MetricPoints => {
-                let points = self.place.points();
+                let points = self.place.points_now();
                 Value::List(points.map(|_| Telemetry::Map(Map::new())).collect())
             }
             Field::Quantiles(at, number) => {
