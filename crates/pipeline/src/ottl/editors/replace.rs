@@ -1,6 +1,5 @@
 //! Editors that replace text: what a regular expression finds, or the whole of what matches a glob.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use cupola_telemetry::edit::Value as Telemetry;
@@ -176,16 +175,7 @@ impl Replace {
                 })
             }),
             What::Keys => target.change_map(run, |map| {
-                let mut renamed: Vec<(Cow<'a, str>, String)> = Vec::new();
-                for (key, _) in map.iter() {
-                    if let Some(new) = self.replaced(&key, pattern, replacement, env)? {
-                        renamed.push((key, new));
-                    }
-                }
-                for (old, new) in renamed {
-                    map.rename(&old, Cow::Owned(new));
-                }
-                Ok(())
+                map.rename_keys(|key| self.replaced(key, pattern, replacement, env))
             }),
         }
     }
