@@ -213,22 +213,20 @@ impl MapEditor {
                     })
                 })?
             }
-            _ => target.change_map(run, |map| {
-                self.change(map);
-                Ok(())
-            }),
+            _ => target.change_map(run, |map| self.change(map)),
         }
     }
 
-    fn change<'a>(&'a self, map: &mut Map<'a>) {
+    fn change<'a>(&'a self, map: &mut Map<'a>) -> Result<(), Fault> {
         match self {
             Self::Limit { limit, priority_keys } => limit_map(map, *limit, priority_keys),
             Self::TruncateAll { limit, marker } => edit(map, |value| truncate(value, *limit, marker)),
-            Self::Flatten(flatten) => flatten.run(map),
+            Self::Flatten(flatten) => flatten.run(map)?,
             Self::StringifyAll => edit(map, stringify),
             // These need more than the map.
             _ => {}
         }
+        Ok(())
     }
 }
 
