@@ -64,3 +64,18 @@ fn keys_of_what_is_flattened() {
         changed(&log_with_list(&key, 10), Context::Log, &[statement]);
     }
 }
+
+#[test]
+fn entries_of_an_extended_log() {
+    let log_of = |fields: &str, lines: usize| {
+        let text = format!("#Version: 1.0\n#Fields: {fields}\n{}", "x\n".repeat(lines));
+        log(&text, &[])
+    };
+    let statement = "set(attributes[\"out\"], ParseELF(body))";
+    let fields: Vec<String> = (0..1000).map(|index| format!("f{index}")).collect();
+    let (many, long) = (fields.join(" "), "f".repeat(64 * 1024));
+    for (fields, lines) in [(&many, 1000), (&long, 1000)] {
+        refused(&log_of(fields, lines), statement, "16777216 bytes");
+        changed(&log_of(fields, 10), Context::Log, &[statement]);
+    }
+}
