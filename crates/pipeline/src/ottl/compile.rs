@@ -402,7 +402,7 @@ impl Bound<'_> {
     pub(super) fn pattern<T>(
         &self,
         index: usize,
-        make: fn(&str) -> Result<T, String>,
+        make: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<(Source<T>, Evaluator), Failure> {
         let source = Source::new(self.text(index), make).map_err(|problem| self.refuse(index, problem))?;
         Ok((source, self.value(index)?))

@@ -272,5 +272,5 @@ fn glob(glob: &str) -> Result<Regex, String> {
         }
     }
     pattern.push_str(r"\z");
-    Regex::new(&pattern).map_err(|_| "it is no glob".to_owned())
+    pattern::build(&pattern).map_err(|problem| format!("it is no glob, {problem}"))
 }

@@ -79,3 +79,31 @@ fn entries_of_an_extended_log() {
         changed(&log_of(fields, 10), Context::Log, &[statement]);
     }
 }
+
+#[test]
+fn patterns_out_of_the_telemetry() {
+    let batch = log("aaa", &[("pattern", &"a".repeat(100_000))]);
+    for statement in [
+        "set(attributes[\"out\"], IsMatch(body, attributes[\"pattern\"]))",
+        "set(attributes[\"out\"], ExtractPatterns(body, attributes[\"pattern\"]))",
+        "set(attributes[\"out\"], ExtractGrokPatterns(body, attributes[\"pattern\"]))",
+        "replace_pattern(body, attributes[\"pattern\"], \"b\")",
+        "replace_match(body, attributes[\"pattern\"], \"b\")",
+        "delete_matching_keys(attributes, attributes[\"pattern\"])",
+    ] {
+        refused(&batch, statement, "longer than 65536 bytes");
+    }
+    // What its names stand for is bounded as well.
+    let batch = log("aaa", &[("pattern", &"%{A}".repeat(10_000))]);
+    let definition = "x".repeat(30_000);
+    let statement = format!(
+        "set(attributes[\"out\"], ExtractGrokPatterns(body, attributes[\"pattern\"], false, [\"A={definition}\"]))"
+    );
+    refused(&batch, &statement, "longer than 524288 bytes");
+    let glob = "{a,b}*?".repeat(9_000);
+    refused(
+        &log("aaa", &[("pattern", &glob)]),
+        "replace_match(body, attributes[\"pattern\"], \"b\")",
+        "no glob",
+    );
+}
