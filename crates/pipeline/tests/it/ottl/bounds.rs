@@ -107,3 +107,44 @@ fn patterns_out_of_the_telemetry() {
         "no glob",
     );
 }
+
+#[test]
+fn what_takes_the_place_of_text() {
+    let long = "b".repeat(5_000);
+    let batch = log(&"a".repeat(5_000), &[("r", &long), ("all", &"$0".repeat(4_000))]);
+    let why = "16777216 bytes longer";
+    refused(&batch, "replace_pattern(body, \"a\", attributes[\"r\"])", why);
+    refused(&batch, "replace_pattern(body, \"a+\", attributes[\"all\"])", why);
+    changed(
+        &batch,
+        Context::Log,
+        &[
+            "replace_pattern(body, \"^a\", attributes[\"r\"])",
+            "replace_pattern(body, \"a+\", \"$0$0\")",
+        ],
+    );
+    // Of all values and keys of a map together.
+    let keys: Vec<String> = (0..100).map(|index| format!("key {index}")).collect();
+    let long = "b".repeat(1_000_000);
+    let attributes: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "a")).collect();
+    let batch = log(&long, &attributes);
+    refused(
+        &batch,
+        "replace_all_patterns(attributes, \"key\", \"key\", body)",
+        why,
+    );
+    // Those before the one that is too much stay replaced.
+    for statement in [
+        "replace_all_matches(attributes, \"*\", body)",
+        "replace_all_patterns(attributes, \"value\", \"a\", body)",
+    ] {
+        let outcome = apply(&batch, Context::Log, &[statement]);
+        let error = outcome.first_error.unwrap().source.to_string();
+        assert!(error.contains(why), "{error}");
+        let bytes = outcome.batch.unwrap().payload().len();
+        assert!(bytes < batch.payload().len() + 17 * 1024 * 1024, "{bytes}");
+    }
+    // A long text is no reason not to look into it.
+    let batch = log(&"a".repeat(20 * 1024 * 1024), &[]);
+    changed(&batch, Context::Log, &["replace_pattern(body, \"^a+$\", \"$0\")"]);
+}
