@@ -148,3 +148,13 @@ fn what_takes_the_place_of_text() {
     let batch = log(&"a".repeat(20 * 1024 * 1024), &[]);
     changed(&batch, Context::Log, &["replace_pattern(body, \"^a+$\", \"$0\")"]);
 }
+
+#[test]
+fn what_an_error_says_of_the_telemetry() {
+    let batch = log(&"é".repeat(500_000), &[]);
+    let statement = "set(attributes[\"out\"], IsInCIDR(\"10.0.0.1\", [body]))";
+    let outcome = apply(&batch, Context::Log, &[statement]);
+    let error = outcome.first_error.unwrap().source.to_string();
+    assert!(error.starts_with("\"ééé") && error.ends_with("é…"), "{error}");
+    assert!(error.len() <= 260, "{} bytes", error.len());
+}
