@@ -36,9 +36,21 @@ impl Run<'_, '_> {
                 self.place.append_item(item);
                 Ok(())
             }
-            None => Err(Fault::new(
+            None => {
+                // Each of the others would be made only to see that it does not fit either.
+                *self.room = 0;
+                self.check_room()
+            }
+        }
+    }
+
+    /// Whether anything can still be appended, for those to whom it is much work to make it.
+    pub(super) fn check_room(&self) -> Result<(), Fault> {
+        match *self.room {
+            0 => Err(Fault::new(
                 "there are too many new metrics; a condition must keep them from being copied again",
             )),
+            _ => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whatever the telemetry says, what statements make of it is bounded; beyond a bound they fail.
 
 use cupola_pipeline::ottl::{Context, Outcome};
+use cupola_telemetry::view::MetricData;
 use cupola_telemetry::{Batch, TenantId, encode};
 
 use super::{apply, changed};
@@ -157,4 +158,48 @@ fn what_an_error_says_of_the_telemetry() {
     let error = outcome.first_error.unwrap().source.to_string();
     assert!(error.starts_with("\"ééé") && error.ends_with("é…"), "{error}");
     assert!(error.len() <= 260, "{} bytes", error.len());
+}
+
+/// Summaries of so many points each.
+fn summaries(points: &[usize]) -> Batch {
+    let mut metrics = encode::MetricsEncoder::new();
+    {
+        let mut resource = metrics.resource_metrics();
+        let mut scope = resource.scope_metrics();
+        for (index, points) in points.iter().enumerate() {
+            let mut metric = scope.metric();
+            metric.name(&format!("summary {index}"));
+            let mut summary = metric.summary();
+            for index in 0..*points {
+                let mut point = summary.point();
+                point.count(index as u64).sum(1.5).time_unix_nano(7);
+                point.attribute("path", "/a/path/that/is/not/short/and/not/long/either");
+            }
+        }
+    }
+    metrics.finish(TenantId::default_tenant())
+}
+
+#[test]
+fn new_metrics_end_with_the_first_that_does_not_fit() {
+    let batch = summaries(&[2000, 1]);
+    let statement = "convert_summary_count_val_to_sum(\"cumulative\", true)";
+    let outcome = apply(&batch, Context::DataPoint, &[statement]);
+    let left = outcome.batch.unwrap();
+    let scope = left
+        .metrics()
+        .resources()
+        .next()
+        .unwrap()
+        .scopes()
+        .next()
+        .unwrap();
+    let made: Vec<String> = scope
+        .metrics()
+        .filter(|metric| matches!(metric.data(), Some(MetricData::Sum { .. })))
+        .map(|metric| metric.name.to_owned())
+        .collect();
+    assert!((50..500).contains(&made.len()), "{} were made", made.len());
+    assert!(made.iter().all(|name| name == "summary 0_count"), "{made:?}");
+    assert_eq!(outcome.errors + made.len(), 2001);
 }
