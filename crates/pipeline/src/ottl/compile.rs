@@ -73,10 +73,11 @@ impl Compiler {
                     .iter()
                     .map(|item| self.evaluator(item))
                     .collect::<Result<_, _>>()?,
-            ),
+            )
+            .made_ready(),
             Node::Map(pairs) => {
                 let pair = |(key, value): &(String, Expression)| Ok((key.clone(), self.evaluator(value)?));
-                Evaluator::Map(pairs.iter().map(pair).collect::<Result<_, Failure>>()?)
+                Evaluator::Map(pairs.iter().map(pair).collect::<Result<_, Failure>>()?).made_ready()
             }
             Node::Math(first, rest) => {
                 let mut operands = Vec::with_capacity(rest.len());
