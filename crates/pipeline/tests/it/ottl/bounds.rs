@@ -151,6 +151,13 @@ fn what_takes_the_place_of_text() {
 }
 
 #[test]
+fn delimiters_out_of_the_telemetry() {
+    let batch = log(&"a,".repeat(5_000), &[("d", &"d".repeat(5_000))]);
+    let statement = "set(attributes[\"out\"], Concat(Split(body, \",\"), attributes[\"d\"]))";
+    refused(&batch, statement, "16777216 bytes of delimiters");
+}
+
+#[test]
 fn what_an_error_says_of_the_telemetry() {
     let batch = log(&"é".repeat(500_000), &[]);
     let statement = "set(attributes[\"out\"], IsInCIDR(\"10.0.0.1\", [body]))";
