@@ -194,12 +194,15 @@ impl MapEditor {
             Self::DeleteKeys(keys) | Self::KeepKeys(keys) => {
                 let keep = matches!(self, Self::KeepKeys(_));
                 let keys = keys.value(run)?.into_list()?;
-                let keys = keys
+                let mut keys = keys
                     .iter()
                     .map(|key| Value::from(key).into_text())
                     .collect::<Result<Vec<_>, _>>()?;
+                // Both the list and the map may be the telemetry's, and long.
+                keys.sort_unstable();
+                let is_listed = |key: &str| keys.binary_search_by(|known| (**known).cmp(key)).is_ok();
                 target.change_map(run, |map| {
-                    map.retain(|key| keys.iter().any(|known| known == key) == keep);
+                    map.retain(|key| is_listed(key) == keep);
                     Ok(())
                 })
             }
