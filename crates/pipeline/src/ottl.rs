@@ -7,8 +7,8 @@
 //! Language: <https://github.com/open-telemetry/opentelemetry-collector-contrib/blob/main/pkg/ottl/LANGUAGE.md>.
 //! Functions: <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/pkg/ottl/ottlfuncs>.
 //!
-//! Where it differs from the Collector: patterns, modes and lists of keys are literals; text stays UTF-8 when it is cut;
-//! time zones are those of the time itself or UTC.
+//! What telemetry can make of a statement is bounded. The bounds, and where it differs from the Collector, are listed in
+//! `docs/ottl.md`.
 
 mod ast;
 mod compare;

@@ -1,6 +1,9 @@
 //! Comparisons and arithmetic, by the tables of the language.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use cupola_telemetry::edit::Map;
 
 use super::ast::{CompareOperator, MathOperator};
 use super::error::Fault;
@@ -27,15 +30,22 @@ pub(super) fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
         (Value::List(a), Value::List(b)) => {
             a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(&a.into(), &b.into()))
         }
-        // The order of pairs is of no meaning.
-        (Value::Map(a), Value::Map(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, a)| b.get(&key).is_some_and(|b| same(&a.into(), &b.into())))
-        }
+        (Value::Map(a), Value::Map(b)) => a.len() == b.len() && equal_maps(a, b),
         (Value::Other(a), Value::Other(b)) => a == b,
         _ => order(left, right) == Some(Ordering::Equal),
     }
+}
+
+/// The order of pairs is of no meaning. Both may be long, so that keys are not looked for one by one.
+fn equal_maps(a: &Map<'_>, b: &Map<'_>) -> bool {
+    let mut values = HashMap::with_capacity(b.len());
+    for (key, value) in b.iter() {
+        values.entry(key).or_insert(value);
+    }
+    a.iter().all(|(key, a)| match values.get(&key) {
+        Some(b) => same(&a.into(), &b.clone().into()),
+        None => false,
+    })
 }
 
 /// Whether values within lists and maps are equal: numbers only to those of their type.

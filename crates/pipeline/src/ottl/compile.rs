@@ -73,10 +73,11 @@ impl Compiler {
                     .iter()
                     .map(|item| self.evaluator(item))
                     .collect::<Result<_, _>>()?,
-            ),
+            )
+            .made_ready(),
             Node::Map(pairs) => {
                 let pair = |(key, value): &(String, Expression)| Ok((key.clone(), self.evaluator(value)?));
-                Evaluator::Map(pairs.iter().map(pair).collect::<Result<_, Failure>>()?)
+                Evaluator::Map(pairs.iter().map(pair).collect::<Result<_, Failure>>()?).made_ready()
             }
             Node::Math(first, rest) => {
                 let mut operands = Vec::with_capacity(rest.len());
@@ -117,7 +118,7 @@ impl Compiler {
         for (index, parameter) in converter.parameters.iter().enumerate() {
             arguments.push(match parameter.kind {
                 Kind::Value | Kind::Values => bound.value(index)?,
-                Kind::Pattern if bound.text(index).is_none() => bound.value(index)?,
+                Kind::Pattern | Kind::Networks if bound.is_calculated(index) => bound.value(index)?,
                 // The body was made with it.
                 _ => Evaluator::Nil,
             });
@@ -256,6 +257,15 @@ fn number(node: &Node) -> Option<f64> {
     }
 }
 
+/// What is in a list of nothing but texts in quotes.
+fn texts(items: &[Expression]) -> Option<Vec<String>> {
+    let texts = items.iter().map(|item| match &item.node {
+        Node::Text(text) => Some(text.clone()),
+        _ => None,
+    });
+    texts.collect()
+}
+
 /// The literal that a parameter needs, if it needs one.
 fn constant(
     function: &'static str,
@@ -271,6 +281,8 @@ fn constant(
         (Kind::Text, _) => "a text in quotes",
         (Kind::Pattern, Node::Text(text)) => return Ok(Some(Constant::Text(text.clone()))),
         (Kind::Pattern, _) => return Ok(None),
+        (Kind::Networks, Node::List(items)) => return Ok(texts(items).map(Constant::Texts)),
+        (Kind::Networks, _) => return Ok(None),
         (Kind::Int, Node::Int(value)) => return Ok(Some(Constant::Int(*value))),
         (Kind::Int, _) => "a whole number",
         (Kind::Double, node) => match number(node) {
@@ -284,16 +296,10 @@ fn constant(
         (Kind::Doubles, _) => "a list of numbers",
         (Kind::Bool, Node::Bool(value)) => return Ok(Some(Constant::Bool(*value))),
         (Kind::Bool, _) => "`true` or `false`",
-        (Kind::Texts, Node::List(items)) => {
-            let texts = items.iter().map(|item| match &item.node {
-                Node::Text(text) => Some(text.clone()),
-                _ => None,
-            });
-            match texts.collect() {
-                Some(texts) => return Ok(Some(Constant::Texts(texts))),
-                None => "a list of texts in quotes",
-            }
-        }
+        (Kind::Texts, Node::List(items)) => match texts(items) {
+            Some(texts) => return Ok(Some(Constant::Texts(texts))),
+            None => "a list of texts in quotes",
+        },
         (Kind::Texts, _) => "a list of texts in quotes",
         (Kind::Target, Node::Path(_)) => return Ok(None),
         (Kind::Target, _) => "a path",
@@ -329,6 +335,11 @@ impl Bound<'_> {
 
     pub(super) fn is_given(&self, index: usize) -> bool {
         self.argument(index).is_some()
+    }
+
+    /// Whether it is given and no literal that the function is made with.
+    fn is_calculated(&self, index: usize) -> bool {
+        self.is_given(index) && matches!(self.constants.0.get(index), Some(None))
     }
 
     /// An error about the value of an argument.
@@ -402,7 +413,7 @@ impl Bound<'_> {
     pub(super) fn pattern<T>(
         &self,
         index: usize,
-        make: fn(&str) -> Result<T, String>,
+        make: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<(Source<T>, Evaluator), Failure> {
         let source = Source::new(self.text(index), make).map_err(|problem| self.refuse(index, problem))?;
         Ok((source, self.value(index)?))

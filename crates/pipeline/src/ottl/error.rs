@@ -191,8 +191,32 @@ impl Fault {
         Self(Cow::Borrowed(what))
     }
 
+    /// Of what may have pieces of the telemetry in it: not more of them than somebody who looks for the mistake needs.
     pub(super) fn of(what: fmt::Arguments<'_>) -> Self {
-        Self(Cow::Owned(what.to_string()))
+        let mut text = Short(String::new());
+        if fmt::Write::write_fmt(&mut text, what).is_err() {
+            text.0.push('…');
+        }
+        Self(Cow::Owned(text.0))
+    }
+}
+
+/// Longest text of a fault: it is written into logs, and telemetry may be large, and a secret.
+const FAULT_BYTES_MAX: usize = 256;
+
+/// A text that takes no more than [`FAULT_BYTES_MAX`]; an error ends what is written into it.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = FAULT_BYTES_MAX - self.0.len();
+        let fits = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+        self.0.push_str(fits);
+        if fits.len() < text.len() {
+            Err(fmt::Error)
+        } else {
+            Ok(())
+        }
     }
 }
 

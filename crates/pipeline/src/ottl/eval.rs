@@ -36,9 +36,21 @@ impl Run<'_, '_> {
                 self.place.append_item(item);
                 Ok(())
             }
-            None => Err(Fault::new(
+            None => {
+                // Each of the others would be made only to see that it does not fit either.
+                *self.room = 0;
+                self.check_room()
+            }
+        }
+    }
+
+    /// Whether anything can still be appended, for those to whom it is much work to make it.
+    pub(super) fn check_room(&self) -> Result<(), Fault> {
+        match *self.room {
+            0 => Err(Fault::new(
                 "there are too many new metrics; a condition must keep them from being copied again",
             )),
+            _ => Ok(()),
         }
     }
 }
@@ -54,6 +66,8 @@ pub(super) enum Evaluator {
     Bytes(Vec<u8>),
     Path(Path),
     Call(Call),
+    /// A list or a map of nothing but literals, encoded.
+    Ready(Vec<u8>),
     List(Vec<Evaluator>),
     Map(Vec<(String, Evaluator)>),
     Math(Box<Evaluator>, Vec<(MathOperator, Evaluator)>),
@@ -88,6 +102,38 @@ impl Evaluator {
         }
     }
 
+    /// The same, ready if it is a list or a map of nothing but literals.
+    pub(super) fn made_ready(self) -> Self {
+        match self.literal() {
+            Some(value @ (Telemetry::Array(_) | Telemetry::Map(_))) => Self::Ready(value.encode()),
+            _ => self,
+        }
+    }
+
+    fn literal(&self) -> Option<Telemetry<'_>> {
+        Some(match self {
+            Self::Nil => Telemetry::Empty,
+            Self::Bool(value) => Telemetry::Bool(*value),
+            Self::Int(value) => Telemetry::Int(*value),
+            Self::Double(value) => Telemetry::Double(*value),
+            Self::Text(text) => Telemetry::from(text.as_str()),
+            Self::Bytes(bytes) => Telemetry::Bytes(bytes.as_slice().into()),
+            Self::Ready(encoded) => Telemetry::decode(encoded),
+            Self::List(items) => {
+                let items: Option<Vec<_>> = items.iter().map(Self::literal).collect();
+                Telemetry::Array(items?.into_iter().collect())
+            }
+            Self::Map(pairs) => {
+                let mut map = Map::new();
+                for (key, value) in pairs {
+                    map.set(key.as_str().into(), value.literal()?);
+                }
+                Telemetry::Map(map)
+            }
+            Self::Path(_) | Self::Call(_) | Self::Math(..) => return None,
+        })
+    }
+
     #[inline]
     pub(super) fn value<'a>(&'a self, run: &Run<'_, 'a>) -> Result<Value<'a>, Fault> {
         Ok(match self {
@@ -99,6 +145,7 @@ impl Evaluator {
             Self::Double(value) => Value::Double(*value),
             Self::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
             Self::Call(call) => return call.value(run),
+            Self::Ready(encoded) => Telemetry::decode(encoded).into(),
             Self::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items {
@@ -193,7 +240,7 @@ fn has_attribute_on_point<'a>(run: &Run<'_, 'a>, arguments: &mut Arguments<'_, '
     let key = arguments.get(0).as_str()?;
     let mut values = run
         .place
-        .points()
+        .points_now()
         .filter_map(|point| Message::new(point).attribute(number, key));
     Ok(match value {
         Value::Nil => values.next().is_some(),

@@ -80,6 +80,8 @@ pub(super) enum Kind {
     Text,
     /// A text in quotes, which is made ready once, or any expression.
     Pattern,
+    /// A list of texts in quotes, which are made ready once, or any expression.
+    Networks,
     /// A whole number.
     Int,
     /// A number, with a fraction or without.

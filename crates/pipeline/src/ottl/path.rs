@@ -99,6 +99,14 @@ impl Path {
                     keys.next();
                     keys::trace_state_entry(&run.read(at, |message| message.text(number)), key)
                 }
+                // Not out of a copy of all of it.
+                (_, Field::Cache) => {
+                    keys.next();
+                    match first.value(run)? {
+                        Value::String(key) => run.cache.get(&key).map_or(Value::Nil, Value::from),
+                        key => Value::Map(Map::new()).index(&key)?,
+                    }
+                }
                 (_, field) => run.get(field),
             },
             (None, Some(field)) => run.get(field),

@@ -2,7 +2,8 @@
 //!
 //! Both know the same language; they part where Go means ASCII (`\w`, `\d`, `\s`, `\b`), where a letter stands for itself
 //! (`{` that begins no repetition, `[` and `&&` in a class, `\<`), and where Go has a word of its own (`\Q…\E`, octal
-//! escapes). Patterns are bounded: a program is at most [`PROGRAM_BYTES_MAX`], and nested at most [`NESTING_MAX`].
+//! escapes). Patterns are bounded: a program is at most [`PROGRAM_BYTES_MAX`], and nested at most [`NESTING_MAX`]; one out of
+//! the telemetry is no longer than one in a statement can be.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
 
 use super::error::Fault;
+use super::lexer::STATEMENT_BYTES_MAX;
 use super::value::Value;
 
 /// Largest compiled program. Go bounds repetitions instead, to about the same effect.
@@ -20,6 +22,9 @@ const PROGRAM_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Deepest nesting of groups and classes.
 const NESTING_MAX: u32 = 200;
+
+/// Patterns out of the telemetry that a statement keeps ready.
+const KEPT_MAX: usize = 8;
 
 const DIGIT: &str = "0-9";
 const WORD: &str = "0-9A-Za-z_";
@@ -32,7 +37,8 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
     build(&translation.out)
 }
 
-fn build(translated: &str) -> Result<Regex, String> {
+/// Compiles what is in the dialect of the `regex` crate already.
+pub(super) fn build(translated: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(translated)
         .size_limit(PROGRAM_BYTES_MAX)
         .nest_limit(NESTING_MAX)
@@ -69,48 +75,61 @@ pub(super) fn compile_named(pattern: &str) -> Result<Named, String> {
 /// What a pattern in a statement is made into: once, or for what the telemetry says.
 pub(super) enum Source<T> {
     Ready(T),
-    /// What it was made into last, as it is mostly the same again.
-    Dynamic {
-        make: fn(&str) -> Result<T, String>,
-        last: Mutex<Option<(String, Arc<T>)>>,
-    },
+    Dynamic { make: Make<T>, kept: Mutex<Kept<T>> },
 }
+
+type Make<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
+
+/// What patterns were made into, or why they were not, the one that was used last in front: telemetry mostly has the same
+/// few again.
+type Kept<T> = Vec<(String, Result<Arc<T>, Fault>)>;
 
 impl<T> Source<T> {
     /// Of a literal, if it is one.
-    pub(super) fn new(literal: Option<&str>, make: fn(&str) -> Result<T, String>) -> Result<Self, String> {
+    pub(super) fn new(
+        literal: Option<&str>,
+        make: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
         Ok(match literal {
             Some(pattern) => Self::Ready(make(pattern)?),
             None => Self::Dynamic {
-                make,
-                last: Mutex::new(None),
+                make: Box::new(make),
+                kept: Mutex::default(),
             },
         })
     }
 
     /// Does something with what `value`, which is looked at if there is no literal, is made into.
     pub(super) fn with<R>(&self, value: &Value<'_>, with: impl FnOnce(&T) -> R) -> Result<R, Fault> {
-        let (make, last) = match self {
+        let (make, kept) = match self {
             Self::Ready(ready) => return Ok(with(ready)),
-            Self::Dynamic { make, last } => (make, last),
+            Self::Dynamic { make, kept } => (make, kept),
         };
-        let text = value.as_str()?;
-        let known = last
-            .lock()
-            .as_ref()
-            .filter(|(known, _)| known == text)
-            .map(|(_, made)| made.clone());
-        let made = match known {
-            Some(made) => made,
-            None => {
-                let refused = |problem| Fault::of(format_args!("{text:?} is no pattern: {problem}"));
-                let made = Arc::new(make(text).map_err(refused)?);
-                *last.lock() = Some((text.to_owned(), made.clone()));
-                made
-            }
-        };
-        Ok(with(&made))
+        let pattern = value.as_str()?;
+        let known = find(&mut kept.lock(), pattern);
+        if let Some(made) = known {
+            return Ok(with(&*made?));
+        }
+        if pattern.len() > STATEMENT_BYTES_MAX {
+            return Err(Fault::of(format_args!(
+                "the pattern is longer than {STATEMENT_BYTES_MAX} bytes"
+            )));
+        }
+        let refused = |problem| Fault::of(format_args!("no pattern, {problem}: {pattern:?}"));
+        let made = make(pattern).map(Arc::new).map_err(refused);
+        let mut kept = kept.lock();
+        kept.truncate(KEPT_MAX - 1);
+        kept.insert(0, (pattern.to_owned(), made.clone()));
+        drop(kept);
+        Ok(with(&*made?))
     }
+}
+
+/// What is kept of a pattern, which goes to the front.
+fn find<T>(kept: &mut Kept<T>, pattern: &str) -> Option<Result<Arc<T>, Fault>> {
+    let index = kept.iter().position(|(known, _)| known == pattern)?;
+    kept[..=index].rotate_right(1);
+    kept.first().map(|(_, made)| made.clone())
 }
 
 impl<T> fmt::Debug for Source<T> {
@@ -329,7 +348,36 @@ impl<'p> Translation<'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::compile;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn patterns_of_the_telemetry_are_made_once() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let source = Source::new(None, move |pattern| {
+            count.fetch_add(1, Ordering::Relaxed);
+            compile(pattern)
+        });
+        let source = source.unwrap();
+        let matches =
+            |pattern: &str| source.with(&Value::text(pattern.to_owned()), |regex| regex.is_match("a"));
+        for _ in 0..10 {
+            assert_eq!(matches("^a$"), Ok(true));
+            assert_eq!(matches("^b$"), Ok(false));
+            assert!(matches("(").is_err());
+        }
+        assert_eq!(made.load(Ordering::Relaxed), 3);
+        // The one that is used stays; of the others the oldest go.
+        for index in 0..KEPT_MAX {
+            assert_eq!(matches(&format!("x{index}")), Ok(false));
+            assert_eq!(matches("^a$"), Ok(true));
+        }
+        assert_eq!(made.load(Ordering::Relaxed), 3 + KEPT_MAX);
+        assert_eq!(matches("^b$"), Ok(false));
+        assert_eq!(made.load(Ordering::Relaxed), 4 + KEPT_MAX);
+    }
 
     #[test]
     fn patterns_mean_what_go_means() {

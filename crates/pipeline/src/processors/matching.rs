@@ -1,5 +1,7 @@
 //! `include` and `exclude`: which items the attributes processor works on.
 
+use std::borrow::Cow;
+
 use cupola_telemetry::Signal;
 use cupola_telemetry::edit::{Map, Place, Value};
 use regex::Regex;
@@ -163,16 +165,16 @@ impl Matcher {
     }
 
     /// Whether the item, whose attributes are `attributes`, has all that is wanted.
-    pub(super) fn matches(&self, signal: Signal, place: &Place<'_>, attributes: &Map<'_>) -> bool {
+    pub(super) fn matches<'a>(&self, signal: Signal, place: &Place<'a>, attributes: &Map<'_>) -> bool {
         const SPAN_KINDS: [&str; 6] = [
-            "UNSPECIFIED",
-            "INTERNAL",
-            "SERVER",
-            "CLIENT",
-            "PRODUCER",
-            "CONSUMER",
+            "SPAN_KIND_UNSPECIFIED",
+            "SPAN_KIND_INTERNAL",
+            "SPAN_KIND_SERVER",
+            "SPAN_KIND_CLIENT",
+            "SPAN_KIND_PRODUCER",
+            "SPAN_KIND_CONSUMER",
         ];
-        let any = |texts: &[Text], text: &dyn Fn() -> String| {
+        let any = |texts: &[Text], text: &dyn Fn() -> Cow<'a, str>| {
             texts.is_empty() || {
                 let text = text();
                 texts.iter().any(|wanted| wanted.matches(&text))
@@ -181,15 +183,15 @@ impl Matcher {
         let item = &place.item;
         let of_signal = match signal {
             Signal::Traces => {
-                any(&self.span_names, &|| item.text(5).into_owned())
+                any(&self.span_names, &|| item.text(5))
                     && any(&self.span_kinds, &|| {
                         let kind = item.number(6).unwrap_or(0) as usize;
-                        format!("SPAN_KIND_{}", SPAN_KINDS.get(kind).unwrap_or(&""))
+                        Cow::Borrowed(SPAN_KINDS.get(kind).copied().unwrap_or("SPAN_KIND_"))
                     })
             }
-            Signal::Metrics => any(&self.metric_names, &|| item.text(1).into_owned()),
+            Signal::Metrics => any(&self.metric_names, &|| item.text(1)),
             Signal::Logs => {
-                any(&self.log_severity_texts, &|| item.text(3).into_owned())
+                any(&self.log_severity_texts, &|| item.text(3))
                     && self.severity.is_none_or(|(min, match_undefined)| match item.number(2) {
                         None | Some(0) => match_undefined,
                         Some(severity) => severity >= min,
@@ -207,9 +209,10 @@ impl Matcher {
                 let service = place
                     .resource
                     .with_message(1, |resource| resource.attribute(1, "service.name"));
-                service
-                    .and_then(|value| value.as_str().map(str::to_owned))
-                    .unwrap_or_default()
+                match service {
+                    Some(Value::String(name)) => name,
+                    _ => Cow::Borrowed(""),
+                }
             })
             && (self.libraries.is_empty() || self.library_matches(place))
             && has_all(&self.attributes, attributes)

@@ -118,19 +118,19 @@ impl Rules {
     }
 
     fn attributes(&self, map: &mut Map<'_>) -> u64 {
-        let mut found = Found::default();
+        let mut found = Found::new(self.summary);
         let Ok(()) = map.edit_values(|key, value| {
             Ok::<_, Infallible>(if is_of_summary(key) {
                 // Of an earlier redaction: added to, or taken away by one that is silent.
                 if self.summary == Summary::Silent && self.redacts(key) {
-                    found.note(REDACTED, key.to_owned());
+                    found.note(REDACTED, key);
                 }
                 None
             } else if self.ignores(key) {
-                found.note(IGNORED, key.to_owned());
+                found.note(IGNORED, key);
                 None
             } else if self.redacts(key) {
-                found.note(REDACTED, key.to_owned());
+                found.note(REDACTED, key);
                 None
             } else {
                 self.value(key, &value, &mut found)
@@ -152,7 +152,7 @@ impl Rules {
         }
         let plain = text(value);
         if seen && any(&self.allowed_values, &plain) {
-            found.note(ALLOWED, key.to_owned());
+            found.note(ALLOWED, key);
             return None;
         }
         let masked = match blocked_key {
@@ -162,7 +162,7 @@ impl Rules {
                 self.cleaned(&plain, is_url)
             }
         }?;
-        found.note(MASKED, key.to_owned());
+        found.note(MASKED, key);
         Some(Value::from(masked))
     }
 
@@ -192,7 +192,7 @@ impl Rules {
     /// Changes a body; the summary goes among the attributes of its record.
     fn body(&self, record: &mut Message<'_>) -> u64 {
         let Some(body) = record.value(5) else { return 0 };
-        let mut found = Found::default();
+        let mut found = Found::new(self.summary);
         let path = if matches!(body, Value::Map(_) | Value::Array(_)) {
             ""
         } else {
@@ -201,21 +201,23 @@ impl Rules {
         if let Some(body) = self.within_body(path, body, &mut found) {
             record.set_value(5, body);
         }
-        let said_before = || record.map(6).iter().any(|(key, _)| is_of_summary(&key));
-        if found.is_empty() && !said_before() {
+        if found.is_empty() && self.summary == Summary::Silent {
             return 0;
         }
-        self.summary.write(record.map_mut(6), found, &SUMMARIES[1])
+        let attributes = record.map_mut(6);
+        if found.is_empty() && !attributes.iter().any(|(key, _)| is_of_summary(&key)) {
+            return 0;
+        }
+        self.summary.write(attributes, found, &SUMMARIES[1])
     }
 
     /// What takes the place of a body, or of something in it, if anything does.
     fn within_body<'a>(&self, path: &str, value: Value<'a>, found: &mut Found) -> Option<Value<'a>> {
-        let below = |key: &str| {
-            if path.is_empty() {
-                key.to_owned()
-            } else {
-                format!("{path}.{key}")
-            }
+        let names_keys = found.names_keys();
+        let below = |key: &str| match path {
+            _ if !names_keys => String::new(),
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
         };
         match value {
             Value::Map(mut map) => {
@@ -223,14 +225,14 @@ impl Rules {
                 let Ok(()) = map.edit_values(|key, value| {
                     let path = below(key);
                     let edited = if self.ignores(key) {
-                        found.note(IGNORED, path);
+                        found.note(IGNORED, &path);
                         None
                     } else if self.redacts(key) {
-                        found.note(REDACTED, path);
+                        found.note(REDACTED, &path);
                         changed = true;
                         None
                     } else if any(&self.blocked_keys, key) {
-                        found.note(MASKED, path);
+                        found.note(MASKED, &path);
                         Some(Value::from(self.masking.whole(&text(&value))))
                     } else {
                         self.within_body(&path, value, found)
@@ -254,11 +256,11 @@ impl Rules {
             value => {
                 let plain = text(&value);
                 if any(&self.allowed_values, &plain) {
-                    found.note(ALLOWED, path.to_owned());
+                    found.note(ALLOWED, path);
                     return None;
                 }
                 let masked = self.cleaned(&plain, self.url.enabled)?;
-                found.note(MASKED, path.to_owned());
+                found.note(MASKED, path);
                 Some(Value::from(masked))
             }
         }

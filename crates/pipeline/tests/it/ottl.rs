@@ -1,5 +1,6 @@
 //! The transformation language, function by function and path by path, against what the Collector documents.
 
+mod bounds;
 mod converters;
 mod editors;
 mod errors;

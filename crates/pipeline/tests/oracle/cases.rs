@@ -2,7 +2,8 @@
 //!
 //! `[processor what]` begins a section of cases that are alike, `> ` a case. Below it stands the answer: `+ ` and `- ` lines
 //! that the output has more or less than the input, `=` if there are none, `gone` if nothing was left, `! stage message` for
-//! an error. `~ reason` is a difference that is meant. Lines with `#` and empty lines stay where they are.
+//! an error. `~ reason` is a difference that is meant; below it the answer that is given here, each line behind `~| `. Lines
+//! with `#` and empty lines stay where they are.
 //!
 //! | section | a case is |
 //! |---|---|
@@ -47,6 +48,23 @@ impl Answer {
             _ => self == other,
         }
     }
+
+    /// Takes a line of a file. Says whether it is one of an answer.
+    fn add(&mut self, line: &str) -> bool {
+        if let Some(failed) = line.strip_prefix("! ") {
+            let (stage, message) = failed.split_once(' ').unwrap_or((failed, ""));
+            let (stage, message) = (stage.to_owned(), message.to_owned());
+            *self = Self::Failed { stage, message };
+            return true;
+        }
+        match (&mut *self, line) {
+            (Self::Changed(lines), _) if line.starts_with(['+', '-']) => lines.push(line.to_owned()),
+            (_, "gone") => *self = Self::Gone,
+            (_, "=") => {}
+            _ => return false,
+        }
+        true
+    }
 }
 
 impl fmt::Display for Answer {
@@ -67,15 +85,24 @@ pub(super) struct Case {
     pub(super) config: Value,
     text: String,
     pub(super) answer: Answer,
-    /// Why the answer is another one here.
-    pub(super) difference: Option<String>,
+    /// Why the answer is another one here, and which one.
+    pub(super) difference: Option<Difference>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Difference {
+    pub(super) reason: String,
+    pub(super) here: Answer,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "> {}", self.text)?;
-        if let Some(reason) = &self.difference {
+        if let Some(Difference { reason, here }) = &self.difference {
             writeln!(f, "~ {reason}")?;
+            for line in here.to_string().lines() {
+                writeln!(f, "~| {line}")?;
+            }
         }
         write!(f, "{}", self.answer)
     }
@@ -167,21 +194,18 @@ impl Case {
 
     fn add(&mut self, line: &str) {
         if let Some(reason) = line.strip_prefix("~ ") {
-            self.difference = Some(reason.to_owned());
+            self.difference = Some(Difference {
+                reason: reason.to_owned(),
+                here: Answer::Changed(Vec::new()),
+            });
             return;
         }
-        if let Some(failed) = line.strip_prefix("! ") {
-            let (stage, message) = failed.split_once(' ').unwrap_or((failed, ""));
-            let (stage, message) = (stage.to_owned(), message.to_owned());
-            self.answer = Answer::Failed { stage, message };
-            return;
-        }
-        match (&mut self.answer, line) {
-            (Answer::Changed(lines), _) if line.starts_with(['+', '-']) => lines.push(line.to_owned()),
-            (_, "gone") => self.answer = Answer::Gone,
-            (_, "=") => {}
-            _ => panic!("{self} has the line {line:?}"),
-        }
+        let known = match (line.strip_prefix("~| "), &mut self.difference) {
+            (None, _) => self.answer.add(line),
+            (Some(line), Some(difference)) => difference.here.add(line),
+            (Some(_), None) => false,
+        };
+        assert!(known, "{self} has the line {line:?}");
     }
 }
 

@@ -157,10 +157,10 @@ fn logs(seed: u64) -> Batch {
 #[test]
 fn generated_statements_come_out_as_in_the_collector() {
     let processors = peer_or_skip!(Processors::statements());
-    let seeds = std::env::var("CUPOLA_SEED").map_or(0..300, |seed| {
-        let seed: u64 = seed.parse().unwrap();
-        seed..seed + 1
-    });
+    let seed: Option<u64> = std::env::var("CUPOLA_SEED")
+        .ok()
+        .map(|seed| seed.parse().unwrap());
+    let seeds = seed.map_or(0..300, |seed| seed..seed + 1);
     let asked: Vec<_> = seeds
         .clone()
         .map(|seed| {
@@ -186,5 +186,10 @@ fn generated_statements_come_out_as_in_the_collector() {
             (ours, theirs) => panic!("{case}\nhere: {ours:?}\nthere: {theirs:?}"),
         }
     }
-    assert!(done > 0);
+    // Statements that fail show little.
+    assert!(
+        seed.is_some() || done > asked.len() / 2,
+        "{done} of {}",
+        asked.len()
+    );
 }

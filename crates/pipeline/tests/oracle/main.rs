@@ -1,8 +1,10 @@
 //! Statements, conditions and redactions beside the Collector's own processors.
 //!
 //! `cases/*.txt` has cases with the answers that the Collector gave; the format is told in `cases.rs`. They are compared in
-//! every run. Where the Collector can be built (`cargo xtask peers`), the answers themselves are compared with what it says
-//! now, and written anew with `CUPOLA_WRITE_ANSWERS=1`; and generated statements are run by both over generated telemetry.
+//! every run; where another answer is meant, it is compared with the one that stands beside the reason, which
+//! `CUPOLA_WRITE_DIFFERENCES=1` writes anew. Where the Collector can be built (`cargo xtask peers`), the answers themselves
+//! are compared with what it says now, and written anew with `CUPOLA_WRITE_ANSWERS=1`; and generated statements are run by
+//! both over generated telemetry.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use cupola_peers::collector::Processors;
 use cupola_peers::peer_or_skip;
 
-use cases::{Answer, Case, File, Processor};
+use cases::{Answer, Case, Difference, File, Processor};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/cases")
@@ -34,23 +36,30 @@ fn files() -> Vec<File> {
 
 #[test]
 fn every_case_comes_out_as_in_the_collector() {
+    let write = std::env::var_os("CUPOLA_WRITE_DIFFERENCES").is_some();
     let (mut failures, mut cases) = (Vec::new(), 0);
-    for file in files() {
-        for case in file.cases() {
+    for mut file in files() {
+        let name = file.name();
+        for case in file.cases_mut() {
             cases += 1;
             let ours = run::ours(case);
             let alike = ours.is_like(&case.answer);
-            match &case.difference {
-                None if !alike => failures.push(format!("{}: {case}\nhere:\n{ours}", file.name())),
+            let wrong = match &mut case.difference {
+                None if alike => continue,
+                None => "",
                 // The list of differences can only shrink.
-                Some(reason) if alike => {
-                    failures.push(format!(
-                        "{}: {case}\nis no difference any more: {reason}",
-                        file.name()
-                    ));
+                Some(_) if alike => "There is no difference any more. ",
+                Some(difference) if difference.here == ours => continue,
+                Some(difference) if write => {
+                    difference.here = ours;
+                    continue;
                 }
-                _ => {}
-            }
+                Some(_) => "It is not the difference that is meant. ",
+            };
+            failures.push(format!("{name}: {case}\n{wrong}Here:\n{ours}"));
+        }
+        if write {
+            file.write();
         }
     }
     assert!(cases > 500, "{cases} cases");
@@ -70,7 +79,7 @@ fn differences_are_documented() {
     let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
     for file in files() {
         for case in file.cases() {
-            if let Some(reason) = &case.difference {
+            if let Some(Difference { reason, .. }) = &case.difference {
                 assert!(page.contains(reason), "{}: {case}: {reason}", file.name());
             }
         }

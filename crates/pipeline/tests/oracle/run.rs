@@ -58,7 +58,7 @@ pub(super) fn ours(case: &Case) -> Answer {
         Ok(None) => Answer::Gone,
         Err((stage, message)) => Answer::Failed {
             stage: stage.to_owned(),
-            message,
+            message: message.replace('\n', " "),
         },
     }
 }

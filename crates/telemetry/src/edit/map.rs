@@ -253,22 +253,43 @@ impl<'a> Map<'a> {
         removed
     }
 
-    /// Gives the first pair named `old` another name, in its place; pairs that had that name already go. Says whether
-    /// there was one.
-    pub fn rename(&mut self, old: &str, new: Cow<'a, str>) -> bool {
-        if !self.contains_key(old) {
-            return false;
+    /// Gives the pairs for which `rename` says a name that name, in their places. Where others have it too, the last of
+    /// them takes the place of the first.
+    pub fn rename_keys<E>(
+        &mut self,
+        mut rename: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<(), E> {
+        let mut renamed = Vec::new();
+        for (index, (key, _)) in self.iter().enumerate() {
+            if let Some(new) = rename(&key)?.filter(|new| *new != key) {
+                renamed.push((index, new));
+            }
         }
-        if old == new {
-            return true;
+        if renamed.is_empty() {
+            return Ok(());
         }
-        let entries = self.entries_mut();
-        entries.retain(|entry| entry.key != new);
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.key == old) {
-            entry.key = new;
-            entry.renamed = true;
+        let mut places: HashMap<String, Option<usize>> = HashMap::with_capacity(renamed.len());
+        let mut entries = std::mem::take(self.entries_mut());
+        for (index, new) in renamed {
+            if let Some(entry) = entries.get_mut(index) {
+                places.insert(new.clone(), None);
+                entry.key = Cow::Owned(new);
+                entry.renamed = true;
+            }
         }
-        true
+        let mut kept: Vec<Entry<'a>> = Vec::with_capacity(entries.len());
+        for entry in entries.drain(..) {
+            match places.get_mut(&*entry.key) {
+                Some(Some(place)) => kept[*place] = entry,
+                Some(place) => {
+                    *place = Some(kept.len());
+                    kept.push(entry);
+                }
+                None => kept.push(entry),
+            }
+        }
+        self.entries = kept;
+        Ok(())
     }
 
     /// Keeps the pairs of which `keep` says so. Decodes nothing but keys, and copies nothing if all are kept.

@@ -117,12 +117,23 @@ fn random_value(dice: &mut Dice, depth: usize) -> Value<'static> {
     }
 }
 
+/// Renames the first pair of that name. Says whether there is one.
+fn rename(map: &mut Map<'_>, old: &str, new: &str) -> bool {
+    let mut found = false;
+    let renamed = map.rename_keys(|key| {
+        let first = key == old && !std::mem::replace(&mut found, true);
+        Ok::<_, Infallible>(first.then(|| new.to_owned()))
+    });
+    let Ok(()) = renamed;
+    found
+}
+
 /// Does something to a map; nothing that removes what it does not know.
 fn change_map(map: &mut Map<'_>, dice: &mut Dice) {
     match dice.below(6) {
         0 => map.set(Cow::Owned(dice.text()), random_value(dice, 0)),
         1 => map.push(Cow::Owned(dice.text()), random_value(dice, 0)),
-        2 => drop(map.rename("a", Cow::Borrowed("b"))),
+        2 => drop(rename(map, "a", "b")),
         3 => {
             let keys: Vec<_> = map.iter().map(|(key, _)| key).collect();
             for key in keys {
@@ -172,7 +183,7 @@ proptest! {
                     let named = |name: &str| message.map(number).iter().filter(|(key, _)| key == name).count();
                     // A name that is there twice does not come back.
                     if named(old) == 1 && named(new) == 0 {
-                        assert!(message.map_mut(number).rename(old, Cow::Borrowed(new)));
+                        assert!(rename(message.map_mut(number), old, new));
                     }
                     Verdict::Keep
                 })
@@ -236,7 +247,7 @@ proptest! {
                 let (message, number) = attributes_at(signal, level, place);
                 let map = message.map_mut(number);
                 map.set(Cow::Borrowed("new"), random_value(&mut dice, 0));
-                map.rename("a", Cow::Borrowed("other"));
+                rename(map, "a", "other");
                 let inner = map.iter().find(|(_, value)| matches!(value, Value::Map(_) | Value::Array(_)));
                 if let Some((key, _)) = inner {
                     match map.inner_mut(&key) {
@@ -248,7 +259,7 @@ proptest! {
                 Verdict::Keep
             })
             .unwrap();
-            // A rename replaces what had the new name; no key is called so here.
+            // What is renamed takes the place of what had the name; no key is called so here.
             prop_assert_eq!(
                 unknown_fields(Type::Request(signal), edited.payload()),
                 unknown_fields(Type::Request(signal), batch.payload())
@@ -443,4 +454,28 @@ fn values_in_values_can_be_changed() {
     };
     let expected = Array::from_iter([Value::from("one"), Value::Bool(true)]);
     assert_eq!(map.get("list"), Some(Value::Array(expected)));
+}
+
+#[test]
+fn of_pairs_that_come_to_one_name_the_last_takes_the_place_of_the_first() {
+    let renamed = |keys: &[&str], without: &str| {
+        let pairs = keys
+            .iter()
+            .zip(1..)
+            .map(|(key, value)| ((*key).to_owned().into(), Value::Int(value)));
+        let mut map: Map<'_> = pairs.collect();
+        let Ok(()) = map.rename_keys(|key| {
+            Ok::<_, Infallible>(key.contains(without).then(|| key.replacen(without, "", 1)))
+        });
+        let pairs = map.iter().map(|(key, value)| match value {
+            Value::Int(value) => format!("{key}{value}"),
+            _ => key.into_owned(),
+        });
+        pairs.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(renamed(&["aab", "ab", "b"], "a"), "ab1 b3");
+    assert_eq!(renamed(&["k", "xk", "other"], "x"), "k2 other3");
+    assert_eq!(renamed(&["xk", "k", "other"], "x"), "k2 other3");
+    assert_eq!(renamed(&["x1", "1", "1x"], "x"), "13");
+    assert_eq!(renamed(&["a", "b"], "x"), "a1 b2");
 }

@@ -194,12 +194,15 @@ impl MapEditor {
             Self::DeleteKeys(keys) | Self::KeepKeys(keys) => {
                 let keep = matches!(self, Self::KeepKeys(_));
                 let keys = keys.value(run)?.into_list()?;
-                let keys = keys
+                let mut keys = keys
                     .iter()
                     .map(|key| Value::from(key).into_text())
                     .collect::<Result<Vec<_>, _>>()?;
+                // Both the list and the map may be the telemetry's, and long.
+                keys.sort_unstable();
+                let is_listed = |key: &str| keys.binary_search_by(|known| (**known).cmp(key)).is_ok();
                 target.change_map(run, |map| {
-                    map.retain(|key| keys.iter().any(|known| known == key) == keep);
+                    map.retain(|key| is_listed(key) == keep);
                     Ok(())
                 })
             }
@@ -213,22 +216,20 @@ impl MapEditor {
                     })
                 })?
             }
-            _ => target.change_map(run, |map| {
-                self.change(map);
-                Ok(())
-            }),
+            _ => target.change_map(run, |map| self.change(map)),
         }
     }
 
-    fn change<'a>(&'a self, map: &mut Map<'a>) {
+    fn change<'a>(&'a self, map: &mut Map<'a>) -> Result<(), Fault> {
         match self {
             Self::Limit { limit, priority_keys } => limit_map(map, *limit, priority_keys),
             Self::TruncateAll { limit, marker } => edit(map, |value| truncate(value, *limit, marker)),
-            Self::Flatten(flatten) => flatten.run(map),
+            Self::Flatten(flatten) => flatten.run(map)?,
             Self::StringifyAll => edit(map, stringify),
             // These need more than the map.
             _ => {}
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! Editors that replace text: what a regular expression finds, or the whole of what matches a glob.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use cupola_telemetry::edit::Value as Telemetry;
@@ -16,6 +15,10 @@ use crate::ottl::lexer::Failure;
 use crate::ottl::path::Path;
 use crate::ottl::pattern::{self, Source};
 use crate::ottl::value::Value;
+
+/// How much longer replacements may make the texts of one item: they may come from the telemetry, and stand for each
+/// letter of a text.
+const GROWTH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(in crate::ottl) struct Replace {
     what: What,
@@ -156,55 +159,57 @@ impl Replace {
         pattern: &Regex,
         replacement: &str,
     ) -> Result<(), Fault> {
-        let env = run.env;
+        let mut replacer = Replacer {
+            replace: self,
+            pattern,
+            replacement,
+            references: replacement.matches('$').count(),
+            env: run.env,
+            room: GROWTH_BYTES_MAX,
+        };
         match self.what {
             What::Text => {
                 let Value::String(text) = target.get(run)? else {
                     return Ok(());
                 };
-                match self.replaced(&text, pattern, replacement, env)? {
+                match replacer.replaced(&text)? {
                     Some(text) => target.set(run, Value::text(text)),
                     None => Ok(()),
                 }
             }
             What::Values => target.change_map(run, |map| {
                 map.edit_values(|_, value| match value {
-                    Telemetry::String(text) => Ok(self
-                        .replaced(&text, pattern, replacement, env)?
-                        .map(Telemetry::from)),
+                    Telemetry::String(text) => Ok(replacer.replaced(&text)?.map(Telemetry::from)),
                     _ => Ok(None),
                 })
             }),
-            What::Keys => target.change_map(run, |map| {
-                let mut renamed: Vec<(Cow<'a, str>, String)> = Vec::new();
-                for (key, _) in map.iter() {
-                    if let Some(new) = self.replaced(&key, pattern, replacement, env)? {
-                        renamed.push((key, new));
-                    }
-                }
-                for (old, new) in renamed {
-                    map.rename(&old, Cow::Owned(new));
-                }
-                Ok(())
-            }),
+            What::Keys => target.change_map(run, |map| map.rename_keys(|key| replacer.replaced(key))),
         }
     }
+}
 
+/// Replaces in the texts of one item.
+struct Replacer<'r> {
+    replace: &'r Replace,
+    pattern: &'r Regex,
+    replacement: &'r str,
+    /// How often the replacement can refer to a group of the pattern.
+    references: usize,
+    env: &'r dyn Env,
+    /// How much longer the texts may still become.
+    room: usize,
+}
+
+impl Replacer<'_> {
     /// `text` with what matched replaced; `None` if nothing did.
-    fn replaced(
-        &self,
-        text: &str,
-        pattern: &Regex,
-        replacement: &str,
-        env: &dyn Env,
-    ) -> Result<Option<String>, Fault> {
-        if self.whole {
-            return match pattern.is_match(text) {
-                true => Ok(Some(self.finish(replacement, env)?)),
+    fn replaced(&mut self, text: &str) -> Result<Option<String>, Fault> {
+        if self.replace.whole {
+            return match self.pattern.is_match(text) {
+                true => Ok(Some(self.finished(text.len(), self.replacement)?)),
                 false => Ok(None),
             };
         }
-        let mut matches = pattern.captures_iter(text).peekable();
+        let mut matches = self.pattern.captures_iter(text).peekable();
         if matches.peek().is_none() {
             return Ok(None);
         }
@@ -212,19 +217,41 @@ impl Replace {
         let mut copied = 0;
         let mut expanded = String::new();
         for captures in matches {
-            let Some(found) = captures.get(0) else {
-                continue;
-            };
+            let found = captures.get_match();
             out.push_str(text.get(copied..found.start()).unwrap_or_default());
             copied = found.end();
             expanded.clear();
-            captures.expand(replacement, &mut expanded);
-            out.push_str(&self.finish(&expanded, env)?);
+            // A group is never longer than the match that it is in.
+            let longest = self.replacement.len() + self.references.saturating_mul(found.len());
+            self.check(found.len(), longest)?;
+            captures.expand(self.replacement, &mut expanded);
+            out.push_str(&self.finished(found.len(), &expanded)?);
         }
         out.push_str(text.get(copied..).unwrap_or_default());
         Ok(Some(out))
     }
 
+    /// What takes the place of `before` bytes: the replacement after the function and in its format.
+    fn finished(&mut self, before: usize, replacement: &str) -> Result<String, Fault> {
+        self.check(before, replacement.len())?;
+        let replaced = self.replace.finish(replacement, self.env)?;
+        self.room -= self.check(before, replaced.len())?;
+        Ok(replaced)
+    }
+
+    /// By how much a text grows if `after` bytes take the place of `before`, if it may.
+    fn check(&self, before: usize, after: usize) -> Result<usize, Fault> {
+        let growth = after.saturating_sub(before);
+        match growth <= self.room {
+            true => Ok(growth),
+            false => Err(Fault::of(format_args!(
+                "the replacements would make it more than {GROWTH_BYTES_MAX} bytes longer"
+            ))),
+        }
+    }
+}
+
+impl Replace {
     /// The replacement after the function and in its format.
     fn finish(&self, replacement: &str, env: &dyn Env) -> Result<String, Fault> {
         let (before, after) = &self.around;
@@ -282,5 +309,5 @@ fn glob(glob: &str) -> Result<Regex, String> {
         }
     }
     pattern.push_str(r"\z");
-    Regex::new(&pattern).map_err(|_| "it is no glob".to_owned())
+    pattern::build(&pattern).map_err(|problem| format!("it is no glob, {problem}"))
 }

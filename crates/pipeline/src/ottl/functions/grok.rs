@@ -5,15 +5,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{LazyLock, OnceLock};
 
 use cupola_telemetry::edit::{Map, Value as Telemetry};
-use parking_lot::Mutex;
-use regex::{Captures, Regex};
+use regex::Regex;
 
 use super::{Constants, Converter, Kind, Made, converter, made, optional, value};
 use crate::ottl::error::Fault;
-use crate::ottl::pattern::{self, Named};
+use crate::ottl::pattern::{self, Named, Source};
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[converter(
@@ -62,29 +61,11 @@ fn extract_grok_patterns(constants: &Constants) -> Made {
         }
         definitions.insert(name.to_owned(), pattern.to_owned());
     }
-    if let Some(pattern) = constants.text(1) {
-        let grok = Grok::new(pattern, named_only, &definitions).map_err(|problem| (1, problem))?;
-        return made(move |arguments| grok.extract(arguments.get(0).as_str()?));
-    }
-    // What was made of the last pattern, as it is mostly the same again.
-    let last: Mutex<Option<(String, Arc<Grok>)>> = Mutex::new(None);
+    let make = move |pattern: &str| Grok::new(pattern, named_only, &definitions);
+    let source = Source::new(constants.text(1), make).map_err(|problem| (1, problem))?;
     made(move |arguments| {
-        let (text, pattern) = (arguments.get(0).as_str()?, arguments.get(1).as_str()?);
-        let known = last
-            .lock()
-            .as_ref()
-            .filter(|(known, _)| known == pattern)
-            .map(|(_, grok)| grok.clone());
-        let grok = match known {
-            Some(grok) => grok,
-            None => {
-                let refused = |problem| Fault::of(format_args!("no grok pattern: {problem}"));
-                let grok = Arc::new(Grok::new(pattern, named_only, &definitions).map_err(refused)?);
-                *last.lock() = Some((pattern.to_owned(), grok.clone()));
-                grok
-            }
-        };
-        grok.extract(text)
+        let text = arguments.get(0).as_str()?;
+        source.with(arguments.get(1), |grok| grok.extract(text))?
     })
 }
 
@@ -152,36 +133,41 @@ fn expand(
         if !reference().is_match(&expanded) {
             return Ok(expanded);
         }
-        let mut problem = None;
-        let next = reference().replace_all(&expanded, |reference: &Captures<'_>| {
-            let syntax = &reference[1];
+        let mut next = String::with_capacity(expanded.len());
+        let mut copied = 0;
+        for reference in reference().captures_iter(&expanded) {
+            let (syntax, whole) = (&reference[1], reference.get_match());
             let known = definitions.get(syntax).map(String::as_str);
             let Some(known) = known.or_else(|| LIBRARY.get(syntax).copied()) else {
-                problem = Some(format!("there is no pattern {syntax:?}"));
-                return String::new();
+                return Err(format!("there is no pattern {syntax:?}"));
             };
             let name = reference.get(2).map_or(syntax, |name| name.as_str());
             let name = name.replace('.', DOT);
-            if let Some(kind) = reference.get(3) {
-                types.insert(name.clone(), kind.as_str().to_owned());
-            }
-            match named_only && reference.get(2).is_none() {
+            next.push_str(expanded.get(copied..whole.start()).unwrap_or_default());
+            copied = whole.end();
+            next.push_str(&match named_only && reference.get(2).is_none() {
                 true => format!("({known})"),
                 false => format!("(?P<{name}>{known})"),
+            });
+            if let Some(kind) = reference.get(3) {
+                types.insert(name, kind.as_str().to_owned());
             }
-        });
-        let next = next.into_owned();
-        if let Some(problem) = problem {
-            return Err(problem);
+            check_length(&next)?;
         }
-        if next.len() > EXPANDED_BYTES_MAX {
-            return Err(format!(
-                "it is longer than {EXPANDED_BYTES_MAX} bytes when its names are replaced"
-            ));
-        }
+        next.push_str(expanded.get(copied..).unwrap_or_default());
+        check_length(&next)?;
         expanded = next;
     }
     Err("its names refer to each other too deeply".to_owned())
+}
+
+fn check_length(expanded: &str) -> Result<(), String> {
+    match expanded.len() <= EXPANDED_BYTES_MAX {
+        true => Ok(()),
+        false => Err(format!(
+            "it is longer than {EXPANDED_BYTES_MAX} bytes when its names are replaced"
+        )),
+    }
 }
 
 #[cfg(test)]

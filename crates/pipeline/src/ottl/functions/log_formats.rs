@@ -123,8 +123,7 @@ fn cef_pairs<'a>(extension: &str) -> Map<'a> {
         }
         at += 1;
     }
-    let mut map = Map::new();
-    for (index, (start, end)) in starts.iter().enumerate() {
+    let pair = |(index, (start, end)): (usize, &(usize, usize))| {
         let next = starts.get(index + 1).map_or(extension.len(), |(start, _)| *start);
         let value = extension
             .get(end + 1..next)
@@ -137,9 +136,9 @@ fn cef_pairs<'a>(extension: &str) -> Map<'a> {
             _ => None,
         });
         let key = extension.get(*start..*end).unwrap_or_default();
-        map.set(Cow::Owned(key.to_owned()), text(value));
-    }
-    map
+        (Cow::Owned(key.to_owned()), text(value))
+    };
+    starts.iter().enumerate().map(pair).collect()
 }
 
 /// `text` with a backslash and a letter replaced by what `of` gives for the letter.

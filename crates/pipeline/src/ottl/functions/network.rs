@@ -6,14 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use super::{Arguments, Converter, Kind, converter, optional, plain, value};
+use super::{Arguments, Constants, Converter, Kind, Made, converter, made, optional, plain, required, value};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
 
 pub(super) const TABLE: &[Converter] = &[
-    converter("IsInCIDR", &[value("target"), value("networks")], |_| {
-        plain(is_in_cidr)
-    }),
+    converter(
+        "IsInCIDR",
+        &[value("target"), required("networks", Kind::Networks)],
+        is_in_cidr,
+    ),
     converter(
         "CommunityID",
         &[
@@ -28,22 +30,34 @@ pub(super) const TABLE: &[Converter] = &[
     ),
 ];
 
-fn is_in_cidr<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
+/// An address, and how many of its bits are those of the network.
+type Network = (IpAddr, u32);
+
+fn is_in_cidr(constants: &Constants) -> Made {
+    let Some(networks) = constants.texts(1) else {
+        return plain(is_in_calculated);
+    };
+    let networks: Result<Vec<Network>, String> = networks.iter().map(|text| network(text)).collect();
+    let networks = networks.map_err(|problem| (1, problem))?;
+    made(move |arguments| {
+        // What is no address is in no network.
+        let address: Option<IpAddr> = arguments.get(0).as_str()?.parse().ok();
+        let inside = |address| networks.iter().any(|network| contains(*network, address));
+        Ok(Value::Bool(address.is_some_and(inside)))
+    })
+}
+
+fn is_in_calculated<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let networks = arguments.take(1).into_list()?;
     let address: Option<IpAddr> = arguments.get(0).as_str()?.parse().ok();
-    let mut inside = false;
-    for network in networks.iter() {
-        let network = Value::from(network);
-        let text = network.as_str()?;
-        let Some((network, length)) = parse_network(text) else {
-            return Err(Fault::of(format_args!(
-                "{text:?} is no network, as in `10.0.0.0/8`"
-            )));
-        };
-        // What is no address is in no network.
-        inside |= address.is_some_and(|address| contains(network, length, address));
+    for one in networks.iter() {
+        let one = Value::from(one);
+        let network = network(one.as_str()?).map_err(|problem| Fault::of(format_args!("{problem}")))?;
+        if address.is_some_and(|address| contains(network, address)) {
+            return Ok(Value::Bool(true));
+        }
     }
-    Ok(Value::Bool(inside))
+    Ok(Value::Bool(false))
 }
 
 fn address(text: &str) -> Result<IpAddr, Fault> {
@@ -51,14 +65,16 @@ fn address(text: &str) -> Result<IpAddr, Fault> {
         .map_err(|_| Fault::of(format_args!("{text:?} is no IP address")))
 }
 
-fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
-    let (address, length) = text.split_once('/')?;
-    let (address, length): (IpAddr, u32) = (address.parse().ok()?, length.parse().ok()?);
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    (length <= longest).then_some((address, length))
+fn network(text: &str) -> Result<Network, String> {
+    let parsed = text.split_once('/').and_then(|(address, length)| {
+        let (address, length): (IpAddr, u32) = (address.parse().ok()?, length.parse().ok()?);
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        (length <= longest).then_some((address, length))
+    });
+    parsed.ok_or_else(|| format!("{text:?} is no network, as in `10.0.0.0/8`"))
 }
 
-fn contains(network: IpAddr, length: u32, address: IpAddr) -> bool {
+fn contains((network, length): Network, address: IpAddr) -> bool {
     match (network, address.to_canonical()) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
             let differing = network.to_bits() ^ address.to_bits();

@@ -106,12 +106,20 @@ fn is_match(constants: &Constants) -> Made {
     })
 }
 
+/// Bytes of the delimiters that `Concat` puts between pieces, as both may come from the telemetry.
+const DELIMITERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 fn concat<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let list = match arguments.take(0) {
         Value::Nil => Array::new(),
         list => list.into_list()?,
     };
     let delimiter = arguments.get(1).as_str()?;
+    if delimiter.len().saturating_mul(list.len()) > DELIMITERS_BYTES_MAX {
+        return Err(Fault::of(format_args!(
+            "it would have more than {DELIMITERS_BYTES_MAX} bytes of delimiters"
+        )));
+    }
     let mut joined = String::new();
     for (index, item) in list.iter().enumerate() {
         if index > 0 {

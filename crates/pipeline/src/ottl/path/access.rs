@@ -132,7 +132,7 @@ impl<'a> Run<'_, 'a> {
                 Value::List((0..count).map(|_| Telemetry::Map(Map::new())).collect())
             }
             Field::MetricPoints => {
-                let points = self.place.points();
+                let points = self.place.points_now();
                 Value::List(points.map(|_| Telemetry::Map(Map::new())).collect())
             }
             Field::Quantiles(at, number) => {
@@ -197,9 +197,11 @@ impl<'a> Run<'_, 'a> {
                 self.set_id(at, number, length, Cow::Owned(id))?;
             }
             Field::Attributes(at, number) => {
-                let map = value.or_empty_map().into_map()?;
-                check_nesting(&Telemetry::Map(map.clone()), 0)?;
-                self.message_mut(at).set_map(number, map);
+                let map = Telemetry::Map(value.or_empty_map().into_map()?);
+                check_nesting(&map, 0)?;
+                if let Telemetry::Map(map) = map {
+                    self.message_mut(at).set_map(number, map);
+                }
             }
             Field::Body => {
                 let body = value.into_telemetry()?;

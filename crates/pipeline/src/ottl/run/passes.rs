@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 
 use cupola_telemetry::Batch;
-use cupola_telemetry::edit::{Level, Map, Place, Value, edit};
+use cupola_telemetry::edit::{Level, Map, MetricKind, Place, Value, edit};
 
 use super::{Executor, Outcome, Statements, Work};
 use crate::ottl::context::Context;
 use crate::ottl::env::Env;
 use crate::ottl::error::RunError;
 
-/// Bytes of new metrics that statements may add to a batch.
+/// Bytes of new metrics that the statements of a group may add to a batch.
 const APPENDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Walks over one batch. New metrics of the last one are not made any more.
@@ -63,7 +63,8 @@ impl Progress {
 
     #[inline]
     pub(super) fn leave(&mut self, level: Level, place: &Place<'_>) {
-        if self.keeps_points && level == Level::Part {
+        // Only summaries are looked at so.
+        if self.keeps_points && level == Level::Part && place.metric_kind() == Some(MetricKind::Summary) {
             self.points_done.push(place.part.encode());
         }
     }
@@ -93,7 +94,11 @@ pub(super) fn run(
         let Some(batch) = &outcome.batch else {
             break;
         };
-        let cache = caches.0.remove(&statements.context).unwrap_or_default();
+        // Those that do not share it leave it to those that do.
+        let cache = match statements.shared_cache {
+            true => caches.0.remove(&statements.context).unwrap_or_default(),
+            false => Vec::new(),
+        };
         let mut executor = Executor::new(
             Work::Statements(statements),
             env,

@@ -51,21 +51,39 @@ pub(super) const MASKED: usize = 1;
 pub(super) const ALLOWED: usize = 2;
 pub(super) const IGNORED: usize = 3;
 
-/// Keys by what was done with them.
-#[derive(Default)]
-pub(super) struct Found([Vec<String>; 4]);
+/// How often something was done, and with which keys where the summary names them.
+pub(super) struct Found {
+    counts: [u64; 4],
+    keys: Option<[Vec<String>; 4]>,
+}
 
 impl Found {
-    pub(super) fn note(&mut self, what: usize, key: String) {
-        self.0[what].push(key);
+    pub(super) fn new(summary: Summary) -> Self {
+        Self {
+            counts: [0; 4],
+            keys: (summary == Summary::Debug).then(Default::default),
+        }
+    }
+
+    pub(super) fn note(&mut self, what: usize, key: &str) {
+        self.counts[what] += 1;
+        if what != IGNORED
+            && let Some(keys) = &mut self.keys
+        {
+            keys[what].push(key.to_owned());
+        }
+    }
+
+    pub(super) fn names_keys(&self) -> bool {
+        self.keys.is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.counts == [0; 4]
     }
 
     pub(super) fn has(&self, what: usize) -> bool {
-        !self.0[what].is_empty()
+        self.counts[what] > 0
     }
 }
 
@@ -83,14 +101,14 @@ impl Summary {
     ///
     /// What was removed and masked is added to what an earlier redaction says of that, as it cannot be seen any more; what
     /// was allowed and ignored takes the place of it, as each redaction sees that anew.
-    pub(super) fn write(self, map: &mut Map<'_>, found: Found, names: &[SummaryNames; 4]) -> u64 {
-        let done = (found.0[REDACTED].len() + found.0[MASKED].len()) as u64;
+    pub(super) fn write(self, map: &mut Map<'_>, mut found: Found, names: &[SummaryNames; 4]) -> u64 {
+        let done = found.counts[REDACTED] + found.counts[MASKED];
         if self == Self::Silent {
             return done;
         }
-        for (what, (mut keys, names)) in found.0.into_iter().zip(names).enumerate() {
+        for (what, (count, names)) in found.counts.into_iter().zip(names).enumerate() {
             let adds_up = matches!(what, REDACTED | MASKED);
-            let mut count = keys.len() as i64;
+            let mut count = count as i64;
             if count == 0 {
                 if !adds_up {
                     map.remove(names.keys);
@@ -98,7 +116,10 @@ impl Summary {
                 }
                 continue;
             }
-            if self == Self::Debug && what != IGNORED {
+            if what != IGNORED
+                && let Some(keys) = &mut found.keys
+            {
+                let keys = &mut keys[what];
                 if adds_up && let Some(Value::String(before)) = map.get(names.keys) {
                     keys.extend(before.split(',').filter(|key| !key.is_empty()).map(str::to_owned));
                 }

@@ -202,6 +202,13 @@ fn a_mistake_points_at_itself() {
             "editors cannot be indexed",
             Some("only paths and converters can be"),
         ),
+        (
+            Context::Log,
+            "set(body, IsInCIDR(body, [\"::1/128\", \"10.0.0.0\"]))",
+            "[\"::1/128\", \"10.0.0.0\"]",
+            "the argument `networks` of `IsInCIDR`: \"10.0.0.0\" is no network, as in `10.0.0.0/8`",
+            None,
+        ),
         (Context::Log, "set(body, (1 + 2)", "", "expected `,` or `)`", None),
         (Context::Log, "", "", "expected an editor, as in `set(…)`", None),
         (

@@ -347,6 +347,43 @@ fn metrics_are_read_and_written() {
     assert_eq!(batch.items(), 5);
 }
 
+#[test]
+fn points_are_seen_as_editors_left_them() {
+    let mut metrics = encode::MetricsEncoder::new();
+    {
+        let mut resource = metrics.resource_metrics();
+        let mut scope = resource.scope_metrics();
+        {
+            let mut metric = scope.metric();
+            metric.name("gauge");
+            let mut gauge = metric.gauge();
+            gauge.point().value(1i64).attribute("route", "/a");
+            gauge.point().value(2i64).attribute("route", "/b");
+        }
+        let mut metric = scope.metric();
+        metric.name("sizes");
+        let mut histogram = metric.exponential_histogram();
+        histogram.point().count(0).attribute("route", "/a");
+    }
+    let batch = changed(
+        &metrics.finish(TenantId::default_tenant()),
+        Context::Metric,
+        &[
+            "aggregate_on_attributes(\"sum\", []) where name == \"gauge\"",
+            "convert_exponential_histogram_to_histogram(\"upper\", [1.0, 4.0])",
+            "set(unit, String(Len(data_points)))",
+            "set(description, \"a\") where HasAttrOnDatapoint(\"route\", \"/a\")",
+        ],
+    );
+    let resource = batch.metrics().resources().next().unwrap();
+    let scope = resource.scopes().next().unwrap();
+    let found: Vec<String> = scope
+        .metrics()
+        .map(|metric| format!("{}|{}|{}", metric.name, metric.unit, metric.description))
+        .collect();
+    assert_eq!(found, ["gauge|1|", "sizes|1|a"]);
+}
+
 /// An expression for each data point, shown by an attribute of it.
 #[track_caller]
 fn of_points(expression: &str) -> String {

@@ -131,8 +131,20 @@ impl Aggregation {
         match kind {
             MetricKind::Histogram | MetricKind::ExponentialHistogram => {
                 let mut exemplars = Vec::new();
-                for other in others.iter().filter(|other| other.number(COUNT).unwrap_or(0) > 0) {
-                    add(kind, &mut first, other)?;
+                let others: Vec<&Message<'_>> = others
+                    .iter()
+                    .filter(|other| other.number(COUNT).unwrap_or(0) > 0)
+                    .collect();
+                match kind {
+                    _ if others.is_empty() => {}
+                    MetricKind::Histogram => add_counts(&mut first, &others),
+                    _ => {
+                        add_buckets(&mut first, &others, 8)?;
+                        add_buckets(&mut first, &others, 9)?;
+                    }
+                }
+                for other in others {
+                    add_totals(kind, &mut first, other);
                     let number = if kind == MetricKind::Histogram { 8 } else { 11 };
                     for exemplar in other.repeated(number) {
                         cupola_telemetry::wire::write_bytes(&mut exemplars, number, exemplar);
@@ -268,8 +280,8 @@ fn earlier(first: &mut Message<'_>, other: &Message<'_>) {
     }
 }
 
-/// Takes a histogram into the first one of its group.
-fn add(kind: MetricKind, first: &mut Message<'_>, other: &Message<'_>) -> Result<(), Fault> {
+/// Takes what a histogram says apart from its buckets into the first one of its group.
+fn add_totals(kind: MetricKind, first: &mut Message<'_>, other: &Message<'_>) {
     let sum_of = |number: u32, first: &Message<'_>| {
         first
             .number(number)
@@ -298,44 +310,38 @@ fn add(kind: MetricKind, first: &mut Message<'_>, other: &Message<'_>) -> Result
     {
         set_double(first, max, b);
     }
-    if kind == MetricKind::Histogram {
-        let mut counts = fixed64s(first, BUCKET_COUNTS);
-        let more = fixed64s(other, BUCKET_COUNTS);
-        counts.resize(counts.len().max(more.len()), 0);
-        for (count, more) in counts.iter_mut().zip(more) {
-            *count = count.wrapping_add(more);
-        }
-        set_fixed64s(first, BUCKET_COUNTS, &counts);
-        return Ok(());
+    if kind == MetricKind::ExponentialHistogram {
+        first.set_fixed64(7, sum_of(7, first));
     }
-    first.set_fixed64(7, sum_of(7, first));
-    for number in [8, 9] {
-        add_buckets(first, other, number)?;
-    }
-    Ok(())
 }
 
-/// Adds the buckets of one side of an exponential histogram, bucket by bucket.
-fn add_buckets(first: &mut Message<'_>, other: &Message<'_>, number: u32) -> Result<(), Fault> {
-    let read = |point: &Message<'_>| {
-        point.with_message(number, |buckets| {
-            (i64::from(sint32(buckets, 1)), varints(buckets, 2))
-        })
-    };
-    let ((offset, counts), (more_offset, more)) = (read(first), read(other));
-    if more.is_empty() {
-        return Ok(());
+/// Adds the buckets of histograms of the same bounds.
+fn add_counts(first: &mut Message<'_>, others: &[&Message<'_>]) {
+    let mut sums = fixed64s(first, BUCKET_COUNTS);
+    for other in others {
+        let more = fixed64s(other, BUCKET_COUNTS);
+        sums.resize(sums.len().max(more.len()), 0);
+        for (sum, more) in sums.iter_mut().zip(more) {
+            *sum = sum.wrapping_add(more);
+        }
     }
-    let start = if counts.is_empty() {
-        more_offset
-    } else {
-        offset.min(more_offset)
+    set_fixed64s(first, BUCKET_COUNTS, &sums);
+}
+
+/// Adds the buckets of one side of exponential histograms, bucket by bucket.
+fn add_buckets(first: &mut Message<'_>, others: &[&Message<'_>], number: u32) -> Result<(), Fault> {
+    let sides = || {
+        let points = std::iter::once(&*first).chain(others.iter().copied());
+        let sides = points.map(|point| {
+            point.with_message(number, |buckets| {
+                (i64::from(sint32(buckets, 1)), varints(buckets, 2))
+            })
+        });
+        sides.filter(|(_, counts)| !counts.is_empty())
     };
-    let end = (offset + counts.len() as i64).max(more_offset + more.len() as i64);
-    let end = if counts.is_empty() {
-        more_offset + more.len() as i64
-    } else {
-        end
+    let ranges = sides().map(|(offset, counts)| (offset, offset + counts.len() as i64));
+    let Some((start, end)) = ranges.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))) else {
+        return Ok(());
     };
     let length = usize::try_from(end - start).unwrap_or(usize::MAX);
     if length > BUCKETS_MAX {
@@ -344,8 +350,8 @@ fn add_buckets(first: &mut Message<'_>, other: &Message<'_>, number: u32) -> Res
         )));
     }
     let mut sums = vec![0u64; length];
-    for (from, counts) in [(offset, counts), (more_offset, more)] {
-        let shift = usize::try_from(from - start).unwrap_or(0);
+    for (offset, counts) in sides() {
+        let shift = usize::try_from(offset - start).unwrap_or(0);
         for (sum, count) in sums.iter_mut().skip(shift).zip(counts) {
             *sum = sum.wrapping_add(count);
         }

@@ -1,5 +1,7 @@
 //! New metrics of what a histogram or a summary says.
 
+use std::borrow::Cow;
+
 use cupola_telemetry::edit::{Message, MetricKind};
 
 use super::percentile::{self, Percentile};
@@ -38,7 +40,8 @@ impl Extract {
         };
         let points = match self {
             Self::SummarySum { .. } | Self::SummaryCount { .. } => {
-                self.points(kind, points_of_part(run).iter())?
+                run.check_room()?;
+                self.points(kind, points_of_part(run))?
             }
             _ => self.points(kind, run.place.points_now())?,
         };
@@ -145,9 +148,10 @@ impl Extract {
 
 /// All points of the metric whose points are visited: those before this one as statements left them, this one as it is
 /// now, and those behind it as they came.
-fn points_of_part(run: &Run<'_, '_>) -> Vec<Vec<u8>> {
-    let mut points = run.points_done.to_vec();
-    points.push(run.place.part.encode());
-    points.extend(run.place.points().skip(points.len()).map(<[u8]>::to_vec));
-    points
+fn points_of_part<'r>(run: &'r Run<'_, '_>) -> impl Iterator<Item = Cow<'r, [u8]>> {
+    let done = run.points_done;
+    let before = done.iter().map(|point| Cow::Borrowed(point.as_slice()));
+    let behind = run.place.points().skip(done.len() + 1).map(Cow::Borrowed);
+    let this = std::iter::once_with(|| Cow::Owned(run.place.part.encode()));
+    before.chain(this).chain(behind)
 }

@@ -129,7 +129,12 @@ fn of_exponential(point: &Message<'_>, target: u64) -> Result<Percentile, Fault>
 pub(super) fn bucket(offset: i32, index: usize, scale: i32) -> (f64, f64) {
     let index = f64::from(offset) + index as f64;
     // 2^(2^-scale) is the base, so that this is right for every scale.
-    let bound = |index: f64| (index * f64::from(-scale).exp2()).exp2();
+    let width = (-f64::from(scale)).exp2();
+    let bound = |index: f64| match index {
+        // Of every base, an infinite one included.
+        0.0 => 1.0,
+        _ => (index * width).exp2(),
+    };
     (bound(index), bound(index + 1.0))
 }
 
@@ -153,5 +158,19 @@ fn in_range(ratio: f64) -> Result<(), Fault> {
     match (0.0..=1.0).contains(&ratio) {
         true => Ok(()),
         false => Err(Fault::new("the histogram counts more than its buckets do")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bucket;
+
+    #[test]
+    fn buckets_of_every_scale_have_bounds() {
+        assert_eq!(bucket(0, 0, 0), (1.0, 2.0));
+        assert_eq!(bucket(-3, 2, -1), (0.25, 1.0));
+        assert_eq!(bucket(0, 0, i32::MIN), (1.0, f64::INFINITY));
+        assert_eq!(bucket(-1, 0, i32::MIN), (0.0, 1.0));
+        assert_eq!(bucket(i32::MAX, 0, i32::MAX), (1.0, 1.0));
     }
 }

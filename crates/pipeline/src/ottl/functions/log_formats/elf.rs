@@ -11,6 +11,12 @@ use crate::ottl::error::Fault;
 use crate::ottl::functions::Arguments;
 use crate::ottl::value::Value;
 
+/// Most that the entries of one text take, as every one of them has the names of all fields.
+const ENTRIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a value takes beside its name and its own text.
+const VALUE_BYTES: usize = 64;
+
 /// Directives that are kept, by their names in small letters.
 const DIRECTIVES: [(&str, &str); 6] = [
     ("version", "elf.version"),
@@ -26,7 +32,7 @@ pub(super) fn parse_elf<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'
     if input.is_empty() {
         return Err(Fault::new("no ELF: there is nothing to parse"));
     }
-    let (mut map, mut entries) = (Map::new(), Array::new());
+    let (mut map, mut entries, mut room) = (Map::new(), Array::new(), ENTRIES_BYTES_MAX);
     let mut fields: Vec<&str> = Vec::new();
     // Has the place that the Collector gives it.
     map.push("elf.entries".into(), Telemetry::Empty);
@@ -42,7 +48,11 @@ pub(super) fn parse_elf<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'
                     "no ELF: an entry stands before the names of its fields",
                 ));
             }
-            None => entries.push(entry(line, &fields)?),
+            None => {
+                let taken = fields.iter().map(|field| field.len() + VALUE_BYTES).sum();
+                room = room.checked_sub(taken).ok_or_else(too_many_entries)?;
+                entries.push(entry(line, &fields)?);
+            }
         }
     }
     if !map.contains_key("elf.version") {
@@ -52,6 +62,12 @@ pub(super) fn parse_elf<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'
     let fields = fields.into_iter().map(text).collect();
     map.push("elf.fields".into(), Telemetry::Array(fields));
     Ok(Value::Map(map))
+}
+
+fn too_many_entries() -> Fault {
+    Fault::of(format_args!(
+        "the entries of the ELF would take more than {ENTRIES_BYTES_MAX} bytes"
+    ))
 }
 
 fn directive_line<'t>(directive: &'t str, map: &mut Map<'_>, fields: &mut Vec<&'t str>) -> Result<(), Fault> {
@@ -79,12 +95,11 @@ fn directive_line<'t>(directive: &'t str, map: &mut Map<'_>, fields: &mut Vec<&'
 /// The values of a line by the names of the fields, `-` where there are too few of them.
 fn entry<'a>(line: &str, fields: &[&str]) -> Result<Telemetry<'a>, Fault> {
     let mut values = values(line)?.into_iter();
-    let mut map = Map::new();
-    for field in fields {
+    let pairs = fields.iter().map(|field| {
         let value = values.next().unwrap_or_else(|| "-".to_owned());
-        map.set(Cow::Owned((*field).to_owned()), text(value));
-    }
-    Ok(Telemetry::Map(map))
+        (Cow::Owned((*field).to_owned()), text(value))
+    });
+    Ok(Telemetry::Map(pairs.collect()))
 }
 
 fn values(line: &str) -> Result<Vec<String>, Fault> {
