@@ -1,5 +1,7 @@
 //! Operators at work: settings in JSON, as a file has them, and what becomes of entries.
 
+mod bounds;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
