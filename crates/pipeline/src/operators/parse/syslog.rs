@@ -193,12 +193,14 @@ impl Reader {
                 "the message says that it has {octets} octets; `max_octets` is {most}"
             ));
         }
-        rest.get(..octets).ok_or_else(|| {
-            format!(
+        // They were counted before the text was decoded, which makes it longer where a character is not UTF-8.
+        match rest.len() < octets {
+            true => Err(format!(
                 "the message has {} octets and says that they are {octets}",
                 rest.len()
-            )
-        })
+            )),
+            false => Ok(rest),
+        }
     }
 
     fn fields(
