@@ -12,14 +12,16 @@ mod trace;
 mod uri;
 
 use chrono::{DateTime, Utc};
+use cupola_telemetry::edit::VALUE_NESTING_MAX;
 use regex::Regex;
 use serde::Deserialize;
+use serde::de::DeserializeSeed as _;
 
 use super::build::{Built, Making, Wrong, edit, wrong};
 use super::entry::Entry;
 use super::field::{Field, RootField};
 use super::time::{TimeConfig, TimeParser};
-use super::value::{Fields, Value};
+use super::value::{Fields, JsonSeed, Value};
 use super::{OnError, Step};
 use severity::{SeverityConfig, SeverityParser};
 use trace::{TraceConfig, TraceParser};
@@ -205,8 +207,13 @@ fn json(making: &mut Making<'_>) -> Built {
 }
 
 fn json_object(value: &Value, whole_numbers: bool) -> Result<Value, String> {
-    let json = serde_json::from_str(value.as_text()?).map_err(|error| format!("no JSON: {error}"))?;
-    match Value::from_json(json, whole_numbers) {
+    let mut reader = serde_json::Deserializer::from_str(value.as_text()?);
+    let read = JsonSeed { whole_numbers }.deserialize(&mut reader);
+    let read = read.and_then(|value| reader.end().map(|()| value));
+    match read.map_err(|error| format!("no JSON: {error}"))? {
+        map @ Value::Map(_) if map.nesting() > VALUE_NESTING_MAX => {
+            Err("the JSON is nested too deeply".to_owned())
+        }
         map @ Value::Map(_) => Ok(map),
         other => Err(format!("the JSON is {}, not an object", other.kind())),
     }
