@@ -14,3 +14,4 @@ pub mod ottl;
 pub mod processors;
 pub mod receivers;
 mod text_parts;
+mod time_text;

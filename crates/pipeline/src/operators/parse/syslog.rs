@@ -8,8 +8,9 @@ use super::{Frame, ParserConfig, map};
 use crate::operators::Work;
 use crate::operators::build::{Built, Making, Wrong, edit, wrong};
 use crate::operators::entry::Entry;
-use crate::operators::time::{TimeParser, Zone, without_year};
+use crate::operators::time::TimeParser;
 use crate::operators::value::{Fields, Value};
+use crate::time_text::{Zone, without_year};
 
 /// Of a message with a count of octets, unless `max_octets` says otherwise.
 const OCTETS_MAX: usize = 8192;
