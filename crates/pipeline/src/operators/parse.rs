@@ -23,6 +23,7 @@ use super::field::{Field, RootField};
 use super::time::{TimeConfig, TimeParser};
 use super::value::{Fields, JsonSeed, Value};
 use super::{OnError, Step};
+use crate::ottl::pattern;
 use severity::{SeverityConfig, SeverityParser};
 use trace::{TraceConfig, TraceParser};
 
@@ -252,7 +253,7 @@ fn regex(making: &mut Making<'_>) -> Built {
 }
 
 pub(super) fn compiled(key: &str, expression: &str) -> Result<Regex, Wrong> {
-    Regex::new(expression).map_err(|error| wrong(key, format!("cannot be used: {error}")))
+    pattern::compile(expression).map_err(|problem| wrong(key, format!("cannot be used: {problem}")))
 }
 
 fn time(making: &mut Making<'_>) -> Built {

@@ -207,6 +207,15 @@ fn an_operator_that_fails_hands_on_or_drops_as_it_is_told() {
 }
 
 #[test]
+fn patterns_are_those_of_go() {
+    let config =
+        json!([{ "type": "regex_parser", "regex": "^{(?P<number>\\d+)", "if": "body matches '^{'" }]);
+    let out = run(config, &["{12", "{\u{663}", "12"]);
+    let found: Vec<_> = out.iter().map(|entry| text(entry, "number")).collect();
+    assert_eq!(found, ["12", "", ""]);
+}
+
+#[test]
 fn stack_traces_are_joined_and_told_of_while_they_are_held() {
     let json = json!([{ "type": "recombine", "is_first_entry": "body matches '^\\\\S'", "combine_field": "body", "max_unmatched_batch_size": 3 }]);
     let mut operators = operators(json);
