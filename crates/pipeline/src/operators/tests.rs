@@ -361,6 +361,11 @@ fn syslog_is_read_by_its_protocol() {
         (entry.severity, shown(&entry).as_str()),
         (0, "hostname=h appname=app message=x")
     );
+    let entry = parse("rfc3164", json!({}), "<14>Jan  1 00:00:00 h app:x y");
+    assert_eq!(
+        (text(&entry, "appname").as_str(), text(&entry, "message").as_str()),
+        ("app", "app:x y")
+    );
     let entry = parse("none", json!({}), "<14>whatever");
     assert_eq!(
         (entry.severity, text(&entry, "message").as_str()),

@@ -125,8 +125,12 @@ fn tag(text: &str) -> Option<(&str, Option<&str>, &str)> {
         }
         None => (None, rest),
     };
-    let message = rest.strip_prefix(": ")?;
-    (!message.is_empty()).then_some((tag, content, message))
+    match rest.strip_prefix(": ") {
+        Some(message) if !message.is_empty() => Some((tag, content, message)),
+        // As for the Collector: without a space behind the colon, the tag is part of the message as well.
+        _ if content.is_none() && rest.starts_with(':') => Some((tag, None, text)),
+        _ => None,
+    }
 }
 
 fn stamp3164(text: &str) -> Option<(NaiveDateTime, &str)> {
