@@ -13,3 +13,5 @@ pub mod operators;
 pub mod ottl;
 pub mod processors;
 pub mod receivers;
+mod text_parts;
+mod time_text;

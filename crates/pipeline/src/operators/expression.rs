@@ -163,7 +163,7 @@ mod tests {
         let json =
             serde_json::json!({"level": "warn", "code": 404, "tags": ["a", "b"], "http": {"method": "GET"}});
         let mut entry = Entry {
-            body: Value::from_json(json, true),
+            body: Value::from_json(json),
             ..Entry::default()
         };
         entry.attributes.set("log.file.name", "app.log");

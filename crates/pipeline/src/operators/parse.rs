@@ -12,15 +12,18 @@ mod trace;
 mod uri;
 
 use chrono::{DateTime, Utc};
+use cupola_telemetry::edit::VALUE_NESTING_MAX;
 use regex::Regex;
 use serde::Deserialize;
+use serde::de::DeserializeSeed as _;
 
 use super::build::{Built, Making, Wrong, edit, wrong};
 use super::entry::Entry;
 use super::field::{Field, RootField};
 use super::time::{TimeConfig, TimeParser};
-use super::value::{Fields, Value};
+use super::value::{Fields, JsonSeed, Value};
 use super::{OnError, Step};
+use crate::ottl::pattern;
 use severity::{SeverityConfig, SeverityParser};
 use trace::{TraceConfig, TraceParser};
 
@@ -205,8 +208,13 @@ fn json(making: &mut Making<'_>) -> Built {
 }
 
 fn json_object(value: &Value, whole_numbers: bool) -> Result<Value, String> {
-    let json = serde_json::from_str(value.as_text()?).map_err(|error| format!("no JSON: {error}"))?;
-    match Value::from_json(json, whole_numbers) {
+    let mut reader = serde_json::Deserializer::from_str(value.as_text()?);
+    let read = JsonSeed { whole_numbers }.deserialize(&mut reader);
+    let read = read.and_then(|value| reader.end().map(|()| value));
+    match read.map_err(|error| format!("no JSON: {error}"))? {
+        map @ Value::Map(_) if map.nesting() > VALUE_NESTING_MAX => {
+            Err("the JSON is nested too deeply".to_owned())
+        }
         map @ Value::Map(_) => Ok(map),
         other => Err(format!("the JSON is {}, not an object", other.kind())),
     }
@@ -245,7 +253,7 @@ fn regex(making: &mut Making<'_>) -> Built {
 }
 
 pub(super) fn compiled(key: &str, expression: &str) -> Result<Regex, Wrong> {
-    Regex::new(expression).map_err(|error| wrong(key, format!("cannot be used: {error}")))
+    pattern::compile(expression).map_err(|problem| wrong(key, format!("cannot be used: {problem}")))
 }
 
 fn time(making: &mut Making<'_>) -> Built {

@@ -1,5 +1,7 @@
 //! Operators at work: settings in JSON, as a file has them, and what becomes of entries.
 
+mod bounds;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -205,6 +207,15 @@ fn an_operator_that_fails_hands_on_or_drops_as_it_is_told() {
 }
 
 #[test]
+fn patterns_are_those_of_go() {
+    let config =
+        json!([{ "type": "regex_parser", "regex": "^{(?P<number>\\d+)", "if": "body matches '^{'" }]);
+    let out = run(config, &["{12", "{\u{663}", "12"]);
+    let found: Vec<_> = out.iter().map(|entry| text(entry, "number")).collect();
+    assert_eq!(found, ["12", "", ""]);
+}
+
+#[test]
 fn stack_traces_are_joined_and_told_of_while_they_are_held() {
     let json = json!([{ "type": "recombine", "is_first_entry": "body matches '^\\\\S'", "combine_field": "body", "max_unmatched_batch_size": 3 }]);
     let mut operators = operators(json);
@@ -339,7 +350,8 @@ fn syslog_is_read_by_its_protocol() {
         json!({ "enable_octet_counting": true }),
         "21 <14>1 - h a - - - hi!tail",
     );
-    assert_eq!(text(&entry, "message"), "hi!");
+    // What is behind the counted octets is not cut off: they were counted before the text was decoded.
+    assert_eq!(text(&entry, "message"), "hi!tail");
     let entry = parse(
         "rfc3164",
         json!({ "allow_skip_pri_header": true }),
@@ -348,6 +360,11 @@ fn syslog_is_read_by_its_protocol() {
     assert_eq!(
         (entry.severity, shown(&entry).as_str()),
         (0, "hostname=h appname=app message=x")
+    );
+    let entry = parse("rfc3164", json!({}), "<14>Jan  1 00:00:00 h app:x y");
+    assert_eq!(
+        (text(&entry, "appname").as_str(), text(&entry, "message").as_str()),
+        ("app", "app:x y")
     );
     let entry = parse("none", json!({}), "<14>whatever");
     assert_eq!(

@@ -1,23 +1,14 @@
 //! Times of entries: `layout_type`, `layout` and `location` of `time_parser` and of `timestamp` in other parsers.
 
-mod layout;
-mod reader;
-mod zone;
-
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::entry::Entry;
 use super::field::Field;
 use super::value::Value;
-use layout::Layout;
-use reader::Parts;
-pub(crate) use zone::Zone;
-
-/// A time that has no year is of this year, unless it would be more than this ahead of now: then of the last one.
-const AHEAD_MAX: TimeDelta = TimeDelta::days(7);
+use crate::time_text::{Layout, Zone, resolve};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -128,7 +119,12 @@ impl TimeParser {
                 let named =
                     words(text).find_map(|word| by_abbreviation.iter().find(|(name, _)| name == word));
                 let zone = named.map_or(zone, |(_, zone)| zone);
-                resolve(&layout.read(text)?, zone, now).map_err(|problem| format!("{text:?}: {problem}"))
+                let time = resolve(&layout.read(text)?, zone, now);
+                let nanos = time.and_then(|time| {
+                    time.timestamp_nanos_opt()
+                        .ok_or_else(|| "the time does not fit 64 bits of nanoseconds".to_owned())
+                });
+                nanos.map_err(|problem| format!("{text:?}: {problem}"))
             }
         }
     }
@@ -223,43 +219,6 @@ fn read_epoch(value: &Value, seconds: bool, nanos: i64) -> Result<i64, String> {
             .and_then(|fraction| whole.checked_add(fraction))
     });
     sum.ok_or_else(wrong)
-}
-
-/// Nanoseconds since the epoch of what a text says, in `zone` where it says none.
-fn resolve(parts: &Parts, zone: &Zone, now: DateTime<Utc>) -> Result<i64, String> {
-    let local = |year: i32| -> Result<NaiveDateTime, String> {
-        let date = match parts.day_of_year {
-            Some(day) => NaiveDate::from_yo_opt(year, day),
-            None => NaiveDate::from_ymd_opt(year, parts.month, parts.day),
-        };
-        date.and_then(|date| date.and_hms_nano_opt(parts.hour()?, parts.minute, parts.second, parts.nanos))
-            .ok_or_else(|| "there is no such time".to_owned())
-    };
-    let place = |time: NaiveDateTime| -> Result<DateTime<Utc>, String> {
-        match (parts.offset_seconds, &parts.zone_name) {
-            (Some(offset), _) => Ok(time.and_utc() - TimeDelta::seconds(i64::from(offset))),
-            (None, Some(name)) => zone.abbreviated(name, time),
-            (None, None) => Ok(zone.place(time)),
-        }
-    };
-    let time = match parts.year {
-        Some(year) => place(local(year)?)?,
-        None => without_year(now, |year| place(local(year)?))?,
-    };
-    time.timestamp_nanos_opt()
-        .ok_or_else(|| "the time does not fit 64 bits of nanoseconds".to_owned())
-}
-
-/// A time of which the year is not known: of this year, or of the last one where that would be far in the future.
-pub(crate) fn without_year(
-    now: DateTime<Utc>,
-    in_year: impl Fn(i32) -> Result<DateTime<Utc>, String>,
-) -> Result<DateTime<Utc>, String> {
-    match in_year(now.year()) {
-        Ok(time) if time <= now + AHEAD_MAX => Ok(time),
-        // The 29th of February is a day of the last year as well.
-        _ => in_year(now.year() - 1),
-    }
 }
 
 #[cfg(test)]

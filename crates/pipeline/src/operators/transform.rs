@@ -52,7 +52,7 @@ fn add(making: &mut Making<'_>) -> Built {
             field.set(entry, value)
         });
     }
-    let value = Value::from_json(value, true);
+    let value = Value::from_json(value);
     edit(move |entry, _| field.set(entry, value.clone()))
 }
 
@@ -64,23 +64,20 @@ struct FromTo {
 }
 
 fn copy(making: &mut Making<'_>) -> Built {
-    let FromTo {
-        from: RootField(from),
-        to: RootField(to),
-    } = making.read()?;
-    edit(move |entry, _| {
-        let value = from.copy(entry).ok_or_else(|| missing(&from))?;
-        to.set(entry, value)
-    })
+    from_to(making, |from, entry| from.copy(entry))
 }
 
 fn moving(making: &mut Making<'_>) -> Built {
+    from_to(making, Field::remove)
+}
+
+fn from_to(making: &mut Making<'_>, take: fn(&Field, &mut Entry) -> Option<Value>) -> Built {
     let FromTo {
         from: RootField(from),
         to: RootField(to),
     } = making.read()?;
     edit(move |entry, _| {
-        let value = from.remove(entry).ok_or_else(|| missing(&from))?;
+        let value = take(&from, entry).ok_or_else(|| missing(&from))?;
         to.set(entry, value)
     })
 }

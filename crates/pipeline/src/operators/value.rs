@@ -3,7 +3,13 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use cupola_telemetry::edit::VALUE_NESTING_MAX;
 use cupola_telemetry::encode::AnyValue;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// Messages of OTLP that a list adds around each of its items, and a map around each of its values.
+const LIST_LEVELS: usize = 2;
+const MAP_LEVELS: usize = 3;
 
 /// A value of a body, an attribute or a part of either.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,7 +63,13 @@ impl Value {
         }
     }
 
+    /// What is nested too deeply for telemetry is written as its text.
     pub(crate) fn write(&self, to: &mut AnyValue<'_>) {
+        self.write_within(VALUE_NESTING_MAX, to);
+    }
+
+    /// `levels`: messages that may be nested below this value.
+    fn write_within(&self, levels: usize, to: &mut AnyValue<'_>) {
         match self {
             Value::Nil => {}
             Value::Bool(value) => to.set(*value),
@@ -65,45 +77,36 @@ impl Value {
             Value::Float(value) => to.set(*value),
             Value::Text(value) => to.set(value.as_str()),
             Value::Bytes(value) => to.set(value.as_slice()),
-            Value::Time(_) => to.set(self.to_string().as_str()),
-            Value::List(items) => {
+            Value::List(items) if levels >= LIST_LEVELS => {
                 let mut array = to.array();
                 for item in items {
-                    item.write(&mut array.value());
+                    item.write_within(levels - LIST_LEVELS, &mut array.value());
                 }
             }
-            Value::Map(fields) => {
+            Value::Map(fields) if levels >= MAP_LEVELS => {
                 let mut list = to.key_value_list();
                 for (key, value) in fields.iter() {
-                    list.attribute_with(key, |to| value.write(to));
+                    list.attribute_with(key, |to| value.write_within(levels - MAP_LEVELS, to));
                 }
             }
+            Value::Time(_) | Value::List(_) | Value::Map(_) => to.set(self.to_string().as_str()),
         }
     }
 
-    /// What JSON holds, with the order of its members. `whole_numbers` keeps integers apart from other numbers.
-    pub(crate) fn from_json(json: serde_json::Value, whole_numbers: bool) -> Value {
-        match json {
-            serde_json::Value::Null => Value::Nil,
-            serde_json::Value::Bool(value) => Value::Bool(value),
-            serde_json::Value::Number(number) => match number.as_i64() {
-                Some(value) if whole_numbers => Value::Int(value),
-                _ => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-            },
-            serde_json::Value::String(value) => Value::Text(value),
-            serde_json::Value::Array(items) => Value::List(
-                items
-                    .into_iter()
-                    .map(|item| Value::from_json(item, whole_numbers))
-                    .collect(),
-            ),
-            serde_json::Value::Object(members) => Value::Map(
-                members
-                    .into_iter()
-                    .map(|(key, value)| (key, Value::from_json(value, whole_numbers)))
-                    .collect(),
-            ),
+    /// Messages of OTLP that are nested below it.
+    pub(crate) fn nesting(&self) -> usize {
+        let deepest = |nesting: Option<usize>, levels| nesting.map_or(1, |nesting| levels + nesting);
+        match self {
+            Value::List(items) => deepest(items.iter().map(Value::nesting).max(), LIST_LEVELS),
+            Value::Map(fields) => deepest(fields.iter().map(|(_, value)| value.nesting()).max(), MAP_LEVELS),
+            _ => 0,
         }
+    }
+
+    /// What JSON holds, whole numbers kept as such.
+    pub(crate) fn from_json(json: serde_json::Value) -> Value {
+        let seed = JsonSeed { whole_numbers: true };
+        seed.deserialize(json).unwrap_or_default()
     }
 }
 
@@ -200,20 +203,43 @@ impl Fields {
         self.0.is_empty()
     }
 
-    pub(crate) fn extend(&mut self, other: Fields) {
-        for (key, value) in other.0 {
-            self.set(&key, value);
+    /// Sets all of `other`.
+    pub(crate) fn extend(&mut self, other: impl IntoIterator<Item = (String, Value)>) {
+        self.0.extend(other);
+        self.keep_last();
+    }
+
+    /// A later value of the same name takes the place of the earlier one.
+    fn keep_last(&mut self) {
+        let pairs = &mut self.0;
+        if pairs.len() < 2 {
+            return;
         }
+        // Sorted, because comparing all with all would take minutes for what fits into one record. Those of the same name
+        // stay in their order.
+        let mut order: Vec<usize> = (0..pairs.len()).collect();
+        order.sort_by(|one, other| pairs[*one].0.cmp(&pairs[*other].0));
+        let mut gone = vec![false; pairs.len()];
+        let mut first: Option<usize> = None;
+        for at in order {
+            match first {
+                Some(first) if pairs[at].0 == pairs[first].0 => {
+                    pairs[first].1 = std::mem::take(&mut pairs[at].1);
+                    gone[at] = true;
+                }
+                _ => first = Some(at),
+            }
+        }
+        let mut gone = gone.into_iter();
+        pairs.retain(|_| gone.next() != Some(true));
     }
 }
 
 impl FromIterator<(String, Value)> for Fields {
     /// A later value of the same name takes the place of the earlier one.
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(pairs: I) -> Fields {
-        let mut fields = Fields::default();
-        for (key, value) in pairs {
-            fields.set(&key, value);
-        }
+        let mut fields = Fields(pairs.into_iter().collect());
+        fields.keep_last();
         fields
     }
 }
@@ -224,5 +250,78 @@ impl IntoIterator for Fields {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
+    }
+}
+
+/// Reads JSON, with the order of its members.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JsonSeed {
+    /// Keeps integers apart from other numbers.
+    pub(crate) whole_numbers: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for JsonSeed {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for JsonSeed {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Nil)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(match self.whole_numbers {
+            true => Value::Int(value),
+            false => Value::Float(value as f64),
+        })
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => Ok(Value::Float(value as f64)),
+        }
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(key) = members.next_key()? {
+            pairs.push((key, members.next_value_seed(self)?));
+        }
+        Ok(Value::Map(pairs.into_iter().collect()))
     }
 }

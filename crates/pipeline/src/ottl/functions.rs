@@ -16,7 +16,6 @@ mod parse_url;
 mod severity;
 mod strings;
 pub(super) mod time;
-mod time_layout;
 mod types;
 
 use std::fmt;

@@ -15,6 +15,7 @@ mod attributes;
 mod checkpoint;
 mod config;
 mod content;
+mod failures;
 mod finder;
 mod newcomers;
 mod order;
@@ -222,13 +223,16 @@ impl Driver {
                     return;
                 };
                 tailer = read_from;
-                let Read::Batch(made) = read else {
-                    break;
-                };
-                let Some(delivered) = self.deliver(tailer, made).await else {
-                    return;
-                };
-                tailer = delivered;
+                match read {
+                    Read::Batch(made) => {
+                        let Some(delivered) = self.deliver(tailer, made).await else {
+                            return;
+                        };
+                        tailer = delivered;
+                    }
+                    Read::Dropped => {}
+                    Read::Nothing | Read::NoMemory => break,
+                }
                 // Files are looked at in time even while there is always something to be read.
                 if futures::FutureExt::now_or_never(timer.tick()).is_some() {
                     let Some(polled) = self.blocking(tailer, |tailer, _| tailer.poll(Utc::now())).await

@@ -50,6 +50,19 @@ impl SyslogReceiver {
         if let Some(problem) = config.problems().into_iter().next() {
             return Err(setting(problem).into());
         }
+        let needed = config.memory_needed();
+        if memory.ceiling() < needed {
+            let problem = format!(
+                "a message needs {needed} bytes of memory, and there are {}",
+                memory.ceiling()
+            );
+            let key = if config.tcp.is_some() {
+                "tcp.max_log_size"
+            } else {
+                "udp"
+            };
+            return Err(ConfigError::setting(key, problem).into());
+        }
         let operator_stats: Arc<OperatorStats> = Arc::default();
         let operators = ("operators", &config.operators[..]);
         let compiled = operators::compile_syslog(
@@ -81,13 +94,14 @@ impl SyslogReceiver {
                 config.retry_on_failure,
                 if config.tcp.is_some() { "tcp" } else { "udp" },
             ),
+            waiting: memory.child(memory.ceiling() / 2),
             memory,
             stats: Arc::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         let addr = listen(config, &work).await?;
-        work.tasks.spawn(work.clone().flush());
+        work.tasks.spawn(work.clone().flush_in_time());
         Ok(RunningSyslog {
             addr,
             work,
@@ -143,6 +157,8 @@ impl RunningSyslog {
         self.work.stop.cancel();
         self.work.tasks.close();
         self.work.tasks.wait().await;
+        // Only now: what was still on its way may have been held too.
+        self.work.flush(true).await;
     }
 
     /// `tcp` or `udp`, and where it listens.
@@ -169,6 +185,9 @@ impl RunningSyslog {
                 "Connections accepted.",
                 connections,
             );
+            let over_memory = stats.connections_over_memory.load(Ordering::Relaxed);
+            let help = "Connections closed for want of memory for a message that was not complete.";
+            add("cupola_receiver_connections_over_memory_total", help, over_memory);
             return;
         }
         add(

@@ -7,6 +7,7 @@ use super::eval::{self, Function};
 use super::lexer::{Placed, Token};
 use super::{Variables, Wrong};
 use crate::operators::value::Value;
+use crate::ottl::pattern;
 
 /// Brackets and operators within one another.
 const DEPTH_MAX: usize = 64;
@@ -265,7 +266,7 @@ impl<'t> Parser<'t> {
             ));
         }
         let Some(Placed {
-            token: Token::Text(pattern),
+            token: Token::Text(text),
             start,
             end,
         }) = self.next()
@@ -273,15 +274,12 @@ impl<'t> Parser<'t> {
             self.at -= 1;
             return Err(self.wrong("the pattern of `matches` must be written out as text"));
         };
-        let compiled = Regex::new(pattern).map_err(|error| {
-            let problem = error.to_string();
-            let last = problem
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            Wrong::new(*start, *end, format_args!("the pattern cannot be used: {last}"))
+        let compiled = pattern::compile(text).map_err(|problem| {
+            Wrong::new(
+                *start,
+                *end,
+                format_args!("the pattern cannot be used: {problem}"),
+            )
         })?;
         let node = Node::Matches {
             text: left.into(),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{Frame, map};
 use crate::operators::build::{Built, Making, Wrong, edit, wrong};
 use crate::operators::value::Value;
+use crate::text_parts::csv::{Quotes, split};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,13 +30,6 @@ impl Default for Config {
             ignore_quotes: false,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Quotes {
-    Strict,
-    Lazy,
-    Ignored,
 }
 
 pub(super) fn make(making: &mut Making<'_>) -> Built {
@@ -99,11 +93,8 @@ fn text(value: &Value) -> Result<std::borrow::Cow<'_, str>, String> {
     }
 }
 
-pub(super) fn parse(row: &str, delimiter: char, quotes: Quotes, names: &[String]) -> Result<Value, String> {
-    let fields = match quotes {
-        Quotes::Ignored => row.split(delimiter).map(str::to_owned).collect(),
-        quotes => split(row, delimiter, quotes == Quotes::Lazy)?,
-    };
+fn parse(row: &str, delimiter: char, quotes: Quotes, names: &[String]) -> Result<Value, String> {
+    let fields = split(row, delimiter, quotes)?;
     if fields.len() != names.len() {
         return Err(format!(
             "there are {} fields for {} columns",
@@ -115,39 +106,4 @@ pub(super) fn parse(row: &str, delimiter: char, quotes: Quotes, names: &[String]
         .iter()
         .cloned()
         .zip(fields.into_iter().map(Value::from))))
-}
-
-/// A quoted field may have delimiters, line ends and doubled quotes in it.
-fn split(row: &str, delimiter: char, lazy: bool) -> Result<Vec<String>, String> {
-    if row.is_empty() {
-        return Err("there is no row".to_owned());
-    }
-    let mut fields = Vec::new();
-    let mut letters = row.chars().peekable();
-    loop {
-        let mut field = String::new();
-        if letters.next_if_eq(&'"').is_some() {
-            loop {
-                match letters.next() {
-                    None if lazy => break,
-                    None => return Err("a quote is not closed".to_owned()),
-                    Some('"') if letters.next_if_eq(&'"').is_some() => field.push('"'),
-                    Some('"') if letters.peek().is_none_or(|next| *next == delimiter) => break,
-                    Some('"') if !lazy => return Err("something follows a closing quote".to_owned()),
-                    Some(letter) => field.push(letter),
-                }
-            }
-        } else {
-            while let Some(letter) = letters.next_if(|letter| *letter != delimiter) {
-                if letter == '"' && !lazy {
-                    return Err("a quote stands within a field".to_owned());
-                }
-                field.push(letter);
-            }
-        }
-        fields.push(field);
-        if letters.next().is_none() {
-            return Ok(fields);
-        }
-    }
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{Frame, map};
 use crate::operators::build::{Built, Making, edit, wrong};
 use crate::operators::value::Value;
+use crate::text_parts::key_value;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,61 +34,10 @@ pub(super) fn make(making: &mut Making<'_>) -> Built {
     }
     edit(move |entry, now| {
         frame.apply(entry, now, |value| {
-            parse(value.as_text()?, &config.delimiter, &config.pair_delimiter)
+            let pairs = key_value::pairs(value.as_text()?, &config.delimiter, &config.pair_delimiter)?;
+            Ok(map(pairs
+                .into_iter()
+                .map(|(key, value)| (key, Value::Text(value)))))
         })
     })
-}
-
-pub(super) fn parse(text: &str, delimiter: &str, pair_delimiter: &str) -> Result<Value, String> {
-    if text.is_empty() {
-        return Err("there is nothing to parse".to_owned());
-    }
-    let mut pairs = Vec::new();
-    for pair in split(text, pair_delimiter)? {
-        let (key, value) = pair
-            .split_once(delimiter)
-            .ok_or_else(|| format!("{pair:?} has no {delimiter:?}"))?;
-        pairs.push((key.trim().to_owned(), Value::from(value.trim())));
-    }
-    Ok(map(pairs))
-}
-
-/// Pieces between delimiters that stand in no quotes; the quotes are left out, unless there is a backslash before them.
-fn split(text: &str, delimiter: &str) -> Result<Vec<String>, String> {
-    let mut pieces = Vec::new();
-    let mut piece = String::new();
-    let (mut quote, mut escaped) = (None, false);
-    let mut rest = text;
-    while let Some(letter) = rest.chars().next() {
-        if quote.is_none()
-            && let Some(after) = rest.strip_prefix(delimiter)
-        {
-            if !piece.is_empty() {
-                pieces.push(std::mem::take(&mut piece));
-            }
-            rest = after;
-            continue;
-        }
-        rest = &rest[letter.len_utf8()..];
-        match (escaped, quote) {
-            (true, _) => escaped = false,
-            (false, None) if matches!(letter, '"' | '\'') => {
-                quote = Some(letter);
-                continue;
-            }
-            (false, Some(open)) if letter == open => {
-                quote = None;
-                continue;
-            }
-            _ => escaped = letter == '\\',
-        }
-        piece.push(letter);
-    }
-    if quote.is_some() {
-        return Err("a quote is not closed".to_owned());
-    }
-    if !piece.is_empty() {
-        pieces.push(piece);
-    }
-    Ok(pieces)
 }

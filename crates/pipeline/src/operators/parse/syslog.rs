@@ -8,8 +8,9 @@ use super::{Frame, ParserConfig, map};
 use crate::operators::Work;
 use crate::operators::build::{Built, Making, Wrong, edit, wrong};
 use crate::operators::entry::Entry;
-use crate::operators::time::{TimeParser, Zone, without_year};
+use crate::operators::time::TimeParser;
 use crate::operators::value::{Fields, Value};
+use crate::time_text::{Zone, without_year};
 
 /// Of a message with a count of octets, unless `max_octets` says otherwise.
 const OCTETS_MAX: usize = 8192;
@@ -193,12 +194,14 @@ impl Reader {
                 "the message says that it has {octets} octets; `max_octets` is {most}"
             ));
         }
-        rest.get(..octets).ok_or_else(|| {
-            format!(
+        // They were counted before the text was decoded, which makes it longer where a character is not UTF-8.
+        match rest.len() < octets {
+            true => Err(format!(
                 "the message has {} octets and says that they are {octets}",
                 rest.len()
-            )
-        })
+            )),
+            false => Ok(rest),
+        }
     }
 
     fn fields(

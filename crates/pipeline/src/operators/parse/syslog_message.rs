@@ -6,6 +6,10 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 /// The largest priority: facility 23, severity 7.
 pub(super) const PRIORITY_MAX: u8 = 191;
 
+/// Elements of structured data, and parameters of each: each is compared with those before it.
+const ELEMENTS_MAX: usize = 256;
+const PARAMETERS_MAX: usize = 256;
+
 /// The time of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stamp {
@@ -121,8 +125,12 @@ fn tag(text: &str) -> Option<(&str, Option<&str>, &str)> {
         }
         None => (None, rest),
     };
-    let message = rest.strip_prefix(": ")?;
-    (!message.is_empty()).then_some((tag, content, message))
+    match rest.strip_prefix(": ") {
+        Some(message) if !message.is_empty() => Some((tag, content, message)),
+        // As for the Collector: without a space behind the colon, the tag is part of the message as well.
+        _ if content.is_none() && rest.starts_with(':') => Some((tag, None, text)),
+        _ => None,
+    }
 }
 
 fn stamp3164(text: &str) -> Option<(NaiveDateTime, &str)> {
@@ -233,6 +241,11 @@ fn structured_data(text: &str) -> Result<(Option<Vec<Element<'_>>>, &str), Strin
     let mut elements: Vec<Element<'_>> = Vec::new();
     let mut rest = text;
     while let Some(inner) = rest.strip_prefix('[') {
+        if elements.len() == ELEMENTS_MAX {
+            return Err(format!(
+                "there are more than {ELEMENTS_MAX} elements of structured data"
+            ));
+        }
         let (id, after) = name(inner, "the id of an element")?;
         if elements.iter().any(|(known, _)| *known == id) {
             return Err(format!("the element {id:?} is there twice"));
@@ -287,8 +300,11 @@ fn parameters(text: &str) -> Result<(Parameters<'_>, &str), String> {
                 None => return Err("the value of a parameter is not closed".to_owned()),
             }
         }
-        match found.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, old)) => *old = value,
+        match found.iter().position(|(known, _)| *known == key) {
+            Some(place) => found[place].1 = value,
+            None if found.len() == PARAMETERS_MAX => {
+                return Err(format!("an element has more than {PARAMETERS_MAX} parameters"));
+            }
             None => found.push((key, value)),
         }
         rest = letters.as_str();

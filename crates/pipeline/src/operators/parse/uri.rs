@@ -1,10 +1,12 @@
 //! `uri_parser`: the parts of an absolute URI, of a path with a query, or of a query alone.
 
+use std::collections::HashMap;
+
 use url::Url;
 
 use super::{map, parser};
 use crate::operators::build::{Built, Making};
-use crate::operators::value::{Fields, Value};
+use crate::operators::value::Value;
 
 pub(super) fn make(making: &mut Making<'_>) -> Built {
     parser(making, |value| parse(value.as_text()?))
@@ -52,15 +54,17 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
 
 /// Each parameter with the list of its values.
 fn push_query(parts: &mut Vec<(String, Value)>, query: &str) {
-    let mut parameters = Fields::default();
+    let mut parameters: Vec<(String, Value)> = Vec::new();
+    let mut places = HashMap::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let value = Value::from(value.into_owned());
-        match parameters.entry(&key) {
-            Value::List(values) => values.push(value),
-            empty => *empty = Value::List(vec![value]),
+        let place = *places.entry(key.clone()).or_insert(parameters.len());
+        match parameters.get_mut(place) {
+            Some((_, Value::List(values))) => values.push(value),
+            _ => parameters.push((key.into_owned(), Value::List(vec![value]))),
         }
     }
     if !parameters.is_empty() {
-        parts.push(("query".to_owned(), Value::Map(parameters)));
+        parts.push(("query".to_owned(), map(parameters)));
     }
 }

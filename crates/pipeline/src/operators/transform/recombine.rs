@@ -17,6 +17,8 @@ use crate::operators::{Failed, Made, Work};
 const SOURCES_MAX: usize = 1000;
 const ENTRIES_MAX: usize = 1000;
 const UNMATCHED_MAX: usize = 100;
+/// Of text held, over all sources: beyond it, all of it is handed on as it is.
+const HELD_BYTES_MAX: usize = 16 << 20;
 const HELD_FOR: std::time::Duration = std::time::Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
@@ -75,6 +77,8 @@ pub(in crate::operators) struct Recombine {
     sources_max: usize,
     held_for: TimeDelta,
     groups: BTreeMap<String, Group>,
+    /// Bytes of text in all groups.
+    held_bytes: usize,
 }
 
 /// Entries of one source that are held as one.
@@ -133,6 +137,7 @@ pub(super) fn make(making: &mut Making<'_>) -> Built {
         sources_max: config.max_sources,
         held_for: TimeDelta::from_std(config.force_flush_period.0).unwrap_or(TimeDelta::MAX),
         groups: BTreeMap::new(),
+        held_bytes: 0,
     };
     Ok(Box::new(Recombining {
         condition,
@@ -187,6 +192,7 @@ impl Recombine {
             sources_max: SOURCES_MAX,
             held_for: TimeDelta::from_std(HELD_FOR).unwrap_or(TimeDelta::MAX),
             groups: BTreeMap::new(),
+            held_bytes: 0,
         }
     }
 
@@ -218,6 +224,7 @@ impl Recombine {
         if !self.groups.contains_key(&source) && self.groups.len() >= self.sources_max {
             self.flush(now, true, made);
         }
+        let before = self.groups.get(&source).map_or(0, |group| group.text.len());
         let group = match self.groups.get_mut(&source) {
             Some(group) => {
                 group.add(entry, &self.between, &text, self.newest);
@@ -233,12 +240,16 @@ impl Recombine {
             }),
         };
         group.matched |= matches;
+        self.held_bytes += group.text.len() - before;
         let over = |count: usize, most: usize| most > 0 && count >= most;
         if over(group.entries, self.entries_max)
             || (self.bytes_max > 0 && group.text.len() > self.bytes_max)
             || (!group.matched && over(group.entries, self.unmatched_max))
         {
             self.end(&source, made);
+        }
+        if self.held_bytes > HELD_BYTES_MAX {
+            self.flush(now, true, made);
         }
     }
 
@@ -252,6 +263,7 @@ impl Recombine {
 
     fn end(&mut self, source: &str, made: &mut Made) {
         if let Some(group) = self.groups.remove(source) {
+            self.held_bytes -= group.text.len();
             made.push((None, group.finish(&self.field)));
         }
     }

@@ -12,6 +12,7 @@ use super::parse_url::parse_url;
 use super::{Arguments, Constants, Converter, Kind, Made, TARGET, converter, made, optional, plain, value};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
+use crate::text_parts::key_value;
 
 pub(super) const TABLE: &[Converter] = &[
     converter("ParseJSON", TARGET, |_| plain(parse_json)),
@@ -129,73 +130,13 @@ fn parse_key_value(constants: &Constants) -> Made {
     }
     made(move |arguments| {
         let text = arguments.get(0).as_str()?;
-        if text.is_empty() {
-            return Err(Fault::new("there is nothing to parse"));
-        }
-        let mut pairs = Vec::new();
-        if is_quote_open(text) {
-            return Err(Fault::new("a quote is not closed"));
-        }
-        for pair in split_outside_quotes(text, &pair_delimiter) {
-            let pair = pair.trim();
-            if pair.is_empty() {
-                continue;
-            }
-            let Some((key, value)) = pair.split_once(&delimiter) else {
-                return Err(Fault::of(format_args!("the pair {pair:?} has no {delimiter:?}")));
-            };
-            let value = Telemetry::from(unquoted(value.trim()).to_owned());
-            pairs.push((Cow::Owned(unquoted(key.trim()).to_owned()), value));
-        }
-        Ok(Value::Map(pairs.into_iter().collect()))
+        let pairs = key_value::pairs(text, &delimiter, &pair_delimiter)
+            .map_err(|problem| Fault::of(format_args!("{problem}")))?;
+        let pairs = pairs
+            .into_iter()
+            .map(|(key, value)| (Cow::Owned(key), Telemetry::from(value)));
+        Ok(Value::Map(pairs.collect()))
     })
-}
-
-/// Whether a quote is opened and not closed.
-fn is_quote_open(text: &str) -> bool {
-    let mut quote = None;
-    for letter in text.chars() {
-        match quote {
-            Some(open) if letter == open => quote = None,
-            Some(_) => {}
-            None if matches!(letter, '"' | '\'') => quote = Some(letter),
-            None => {}
-        }
-    }
-    quote.is_some()
-}
-
-/// The pieces of `text` between delimiters that do not stand in quotes of either kind.
-fn split_outside_quotes<'t>(text: &'t str, delimiter: &'t str) -> impl Iterator<Item = &'t str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let mut quote = None;
-        for (at, letter) in text.char_indices() {
-            match quote {
-                Some(open) if letter == open => quote = None,
-                Some(_) => {}
-                None if text[at..].starts_with(delimiter) => {
-                    rest = text.get(at + delimiter.len()..);
-                    return text.get(..at);
-                }
-                None if matches!(letter, '"' | '\'') => quote = Some(letter),
-                None => {}
-            }
-        }
-        rest = None;
-        Some(text)
-    })
-}
-
-fn unquoted(text: &str) -> &str {
-    for quote in ['"', '\''] {
-        let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
-        if let Some(inner) = inner {
-            return inner;
-        }
-    }
-    text
 }
 
 fn parse_int<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

@@ -7,13 +7,7 @@ use cupola_telemetry::edit::Value as Telemetry;
 use super::{Constants, Made, made};
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Quotes {
-    Strict,
-    Lazy,
-    Ignore,
-}
+use crate::text_parts::csv::{Quotes, split};
 
 pub(super) fn parse_csv(constants: &Constants) -> Made {
     let delimiter = one_letter(constants, 2, ',')?;
@@ -21,7 +15,7 @@ pub(super) fn parse_csv(constants: &Constants) -> Made {
     let quotes = match constants.text(4).unwrap_or("strict") {
         "strict" => Quotes::Strict,
         "lazyQuotes" => Quotes::Lazy,
-        "ignoreQuotes" => Quotes::Ignore,
+        "ignoreQuotes" => Quotes::Ignored,
         other => {
             let problem = format!("{other:?} is no mode; there are strict, lazyQuotes and ignoreQuotes");
             return Err((4, problem));
@@ -33,7 +27,7 @@ pub(super) fn parse_csv(constants: &Constants) -> Made {
             return Err(Fault::new("there are no headers"));
         }
         let row = arguments.get(0).as_str()?.trim_matches(['\n', '\r']);
-        let fields = split_row(row, delimiter, quotes)?;
+        let fields = split(row, delimiter, quotes).map_err(Fault::new)?;
         let headers: Vec<&str> = headers.split(header_delimiter).collect();
         if fields.len() != headers.len() {
             return Err(Fault::of(format_args!(
@@ -56,41 +50,5 @@ fn one_letter(constants: &Constants, index: usize, default: char) -> Result<char
     match (letters.next(), letters.next()) {
         (Some(letter), None) => Ok(letter),
         _ => Err((index, "a delimiter is one letter".to_owned())),
-    }
-}
-
-fn split_row(row: &str, delimiter: char, quotes: Quotes) -> Result<Vec<String>, Fault> {
-    if quotes == Quotes::Ignore {
-        return Ok(row.split(delimiter).map(str::to_owned).collect());
-    }
-    let mut fields = Vec::new();
-    let mut letters = row.chars().peekable();
-    loop {
-        let mut field = String::new();
-        if letters.next_if_eq(&'"').is_some() {
-            loop {
-                match letters.next() {
-                    None if quotes == Quotes::Lazy => break,
-                    None => return Err(Fault::new("a quote is not closed")),
-                    Some('"') if letters.next_if_eq(&'"').is_some() => field.push('"'),
-                    Some('"') if letters.peek().is_none_or(|next| *next == delimiter) => break,
-                    Some('"') if quotes == Quotes::Strict => {
-                        return Err(Fault::new("something follows a closing quote"));
-                    }
-                    Some(letter) => field.push(letter),
-                }
-            }
-        } else {
-            while let Some(letter) = letters.next_if(|letter| *letter != delimiter) {
-                if letter == '"' && quotes == Quotes::Strict {
-                    return Err(Fault::new("a quote stands within a field"));
-                }
-                field.push(letter);
-            }
-        }
-        fields.push(field);
-        if letters.next().is_none() {
-            return Ok(fields);
-        }
     }
 }

@@ -1,14 +1,13 @@
 //! Converters of times and durations. Times are nanoseconds since the epoch, and know no zone but UTC.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use chrono_tz::Tz;
 
-use super::time_layout::Layout;
 use super::{
     Arguments, Constants, Converter, Kind, Made, Parameter, converter, made, optional, plain, required, value,
 };
 use crate::ottl::error::Fault;
 use crate::ottl::value::Value;
+use crate::time_text::{Layout, Zone, resolve};
 
 pub(super) const NANOS_PER_SECOND: i128 = 1_000_000_000;
 /// From the first second of year 1, to which Go truncates, to the epoch.
@@ -96,23 +95,38 @@ fn calendar(nanos: i128) -> Result<DateTime<Utc>, Fault> {
         .ok_or_else(|| Fault::new("the time is out of range"))
 }
 
+fn layout(constants: &Constants) -> Result<Layout, (usize, String)> {
+    match constants.text(1).unwrap_or_default() {
+        "" => Err((1, "the format is empty".to_owned())),
+        text if text.contains('%') => Layout::strptime(text).map_err(|problem| (1, problem)),
+        text => Ok(Layout::go(text)),
+    }
+}
+
 fn parse_time(constants: &Constants) -> Made {
-    let layout = Layout::parse(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
+    let layout = layout(constants)?;
     let zone = match constants.text(2) {
-        None | Some("") => Tz::UTC,
-        Some(name) => name
-            .parse()
-            .map_err(|_| (2, format!("{name:?} is no time zone, as `Europe/Berlin`")))?,
+        None | Some("") => Zone::UTC,
+        Some(name) => {
+            Zone::named(name).ok_or_else(|| (2, format!("{name:?} is no time zone, as `Europe/Berlin`")))?
+        }
     };
     match constants.text(3) {
         None | Some("" | "en" | "en-US" | "en-GB") => {}
         Some(other) => return Err((3, format!("the locale {other:?} is not known here; there is en"))),
     }
-    made(move |arguments| Ok(Value::Time(layout.read(arguments.get(0).as_str()?, zone)?)))
+    made(move |arguments| {
+        let text = arguments.get(0).as_str()?;
+        let now = DateTime::from_timestamp_nanos(arguments.env.now_unix_nano() as i64);
+        let time = layout.read(text).and_then(|parts| resolve(&parts, &zone, now));
+        let time = time.map_err(|problem| Fault::of(format_args!("{text:?}: {problem}")))?;
+        let seconds = i128::from(time.timestamp()) * NANOS_PER_SECOND;
+        Ok(Value::Time(seconds + i128::from(time.timestamp_subsec_nanos())))
+    })
 }
 
 fn format_time(constants: &Constants) -> Made {
-    let layout = Layout::parse(constants.text(1).unwrap_or_default()).map_err(|problem| (1, problem))?;
+    let layout = layout(constants)?;
     made(move |arguments| Ok(Value::text(layout.write(&calendar(arguments.get(0).as_time()?)?))))
 }
 

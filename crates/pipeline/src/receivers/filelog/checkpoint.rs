@@ -153,6 +153,12 @@ impl Checkpoints {
         self.file.as_mut().map_or(Ok(()), |file| file.sync())
     }
 
+    /// Has the next write begin a new generation.
+    #[cfg(test)]
+    pub(super) fn end_generation(&mut self) {
+        self.file = None;
+    }
+
     fn begin(&mut self, all: &[Record]) -> io::Result<()> {
         self.file = None;
         let generation = self.generation + 1;

@@ -233,6 +233,7 @@ impl FilelogConfig {
         if let Err((key, problem)) = self.split() {
             add(key, problem);
         }
+        self.retry_on_failure.check(&mut problems);
         let nothing = Variables::new();
         Templates::compile("attributes", &self.attributes, &nothing, &mut problems);
         Templates::compile("resource", &self.resource, &nothing, &mut problems);

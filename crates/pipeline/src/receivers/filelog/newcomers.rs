@@ -6,6 +6,7 @@
 //! or removed, and it takes its place, from where that one was read; or until nothing of this has happened for a while,
 //! and it is a file of its own that happens to have the same bytes.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -19,7 +20,6 @@ use super::content::{Content, Inode, Stat, TAIL_BYTES_MAX};
 use super::finder::Found;
 use super::tailer::Tailer;
 use super::tracked::Tracked;
-use crate::receivers::http::stats::count;
 
 /// How long a file with the bytes of another one waits after it was written to.
 pub(super) const COPY_WAIT: TimeDelta = TimeDelta::seconds(5);
@@ -78,34 +78,62 @@ impl Tailer {
         }
     }
 
-    /// Decides about files that nobody knows, and about those that wait.
+    /// Decides about files that nobody knows, and about those that wait: one after the other, so that no more of them are
+    /// open than have to be.
     pub(super) fn admit(&mut self, found: Vec<Found>, now: DateTime<Utc>) {
+        let places: HashMap<Inode, usize> = self
+            .waiting
+            .iter()
+            .enumerate()
+            .map(|(place, waiting)| (waiting.inode, place))
+            .collect();
+        let mut unknown = Vec::new();
         for found in found {
-            let inode = Inode::of(&found.metadata);
-            if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.inode == inode) {
-                waiting.matched = true;
-                waiting.path = found.path;
+            let place = places.get(&Inode::of(&found.metadata));
+            match place.and_then(|place| self.waiting.get_mut(*place)) {
+                Some(waiting) => {
+                    waiting.matched = true;
+                    waiting.path = found.path;
+                }
+                None => unknown.push(found.path),
+            }
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.decide(waiting, now);
+        }
+        for path in unknown {
+            // Without room, those that wait are decided about first, and this one is found again. Where files are read from
+            // their end, that is where the end is now.
+            if !self.make_room() && !self.from_end {
                 continue;
             }
-            match self.wait(&found.path, now) {
-                Ok(waiting) => self.waiting.push(waiting),
+            match self.wait(&path, now) {
+                Ok(waiting) => self.decide(waiting, now),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    count(&self.stats.errors, 1);
-                    tracing::warn!(path = %found.path.display(), %error, "cannot open a file");
-                }
+                Err(error) => self.failed("cannot open a file", &path, &error, now),
             }
         }
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            match self.verdict(&mut waiting, now) {
-                Ok(verdict) => self.settle(waiting, verdict, now),
-                Err(error) => {
-                    count(&self.stats.errors, 1);
-                    tracing::warn!(path = %waiting.path.display(), %error, "cannot read a file");
-                    self.waiting.push(waiting);
-                }
+    }
+
+    fn decide(&mut self, mut waiting: Waiting, now: DateTime<Utc>) {
+        match self.verdict(&mut waiting, now) {
+            Ok(verdict) => self.settle(waiting, verdict, now),
+            Err(error) => {
+                self.failed("cannot read a file", &waiting.path, &error, now);
+                self.waiting.push(waiting);
             }
         }
+    }
+
+    /// Closes up to so many files that wait, have nothing in them, and will be found again. Gives how many.
+    pub(super) fn close_empty(&mut self, most: usize) -> usize {
+        let empty = &mut self.empty;
+        let closed = self
+            .waiting
+            .extract_if(.., |waiting| waiting.matched && waiting.stat.size == 0)
+            .take(most)
+            .map(|waiting| empty.insert(waiting.inode));
+        closed.count()
     }
 
     fn wait(&self, path: &Path, now: DateTime<Utc>) -> io::Result<Waiting> {
@@ -198,41 +226,21 @@ impl Tailer {
     /// A file that is there and that this one may be a copy of: it has all of its bytes.
     fn lookalike(&mut self, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<Option<u64>> {
         for file in self.files.values_mut() {
-            let (gzip, read_to, tail) = (file.gzip, file.read_to, file.tail);
             // Most differ in their first bytes: of many files, nothing else is to be read or hashed.
             let first = beginning.len().min(file.first.len());
-            let Some(content) = file
-                .content
-                .as_mut()
-                .filter(|_| file.first[..first] == beginning[..first])
-            else {
-                continue;
-            };
             let both = beginning.len().min(file.head.bytes as usize);
-            if both == 0 || (both == file.head.bytes as usize && !file.head.is_of(&beginning[..both])) {
+            let differs = both == 0
+                || file.first[..first] != beginning[..first]
+                || (both == file.head.bytes as usize && !file.head.is_of(&beginning[..both]));
+            let was_closed = file.content.is_none();
+            if differs || (was_closed && !file.matched) || !file.reopen().unwrap_or(false) {
                 continue;
             }
-            if both < file.head.bytes as usize && content.read_at(0, both)? != beginning[..both] {
-                continue;
+            let copied = may_be_copy(file, waiting, &beginning[..both]);
+            if was_closed {
+                file.content = None;
             }
-            if gzip || waiting.gzip {
-                // How long they are is not known: what is before the place up to which one is read must do.
-                let there = waiting.content.read_at(read_to.saturating_sub(1), 1)?.len() == 1;
-                if !there || read_to == 0 || waiting.content.has_before(read_to, tail)? {
-                    return Ok(Some(file.id));
-                }
-                continue;
-            }
-            // In this order: a copy that grows has at no time more than what it is made of.
-            let of_copy = waiting.content.size()?.unwrap_or(0);
-            let size = content.size()?.unwrap_or(0);
-            if size < file.seen_to || !content.has_before(file.seen_to, file.seen)? {
-                // It was truncated since it was looked at: the next look tells.
-                return Ok(Some(file.id));
-            }
-            let start = of_copy.saturating_sub(TAIL_BYTES_MAX as u64);
-            let bytes = (of_copy.saturating_sub(start)) as usize;
-            if of_copy <= size && content.read_at(start, bytes)? == waiting.content.read_at(start, bytes)? {
+            if copied? {
                 return Ok(Some(file.id));
             }
         }
@@ -251,7 +259,7 @@ impl Tailer {
         }
         tracing::info!(path = %file.path.display(), heir = %waiting.path.display(), "file goes on under another name");
         if let Err(error) = file.move_to(waiting.content, &waiting.path, waiting.gzip, now) {
-            tracing::warn!(path = %waiting.path.display(), %error, "cannot read a file");
+            self.failed("cannot read a file", &waiting.path, &error, now);
             return;
         }
         file.matched = waiting.matched;
@@ -280,10 +288,7 @@ impl Tailer {
         });
         match tracked {
             Ok(tracked) => self.track(tracked, now),
-            Err(error) => {
-                count(&self.stats.errors, 1);
-                tracing::warn!(path = %waiting.path.display(), %error, "cannot read a file");
-            }
+            Err(error) => self.failed("cannot read a file", &waiting.path, &error, now),
         }
     }
 
@@ -346,6 +351,7 @@ impl Tailer {
         {
             return false;
         }
+        self.make_room();
         let (path, inode) = (path.clone(), *inode);
         let stat = Stat::default();
         self.inherit(
@@ -365,6 +371,33 @@ impl Tailer {
         );
         true
     }
+}
+
+/// Whether `waiting` has all of its bytes from the open `file`, whose beginning may be the same as far as both go.
+fn may_be_copy(file: &mut Tracked, waiting: &mut Waiting, beginning: &[u8]) -> io::Result<bool> {
+    let Some(content) = &mut file.content else {
+        return Ok(false);
+    };
+    let both = beginning.len();
+    if both < file.head.bytes as usize && content.read_at(0, both)? != beginning {
+        return Ok(false);
+    }
+    if file.gzip || waiting.gzip {
+        // How long they are is not known: what is before the place up to which one is read must do.
+        let read_to = file.read_to;
+        let there = waiting.content.read_at(read_to.saturating_sub(1), 1)?.len() == 1;
+        return Ok(!there || read_to == 0 || waiting.content.has_before(read_to, file.tail)?);
+    }
+    // In this order: a copy that grows has at no time more than what it is made of.
+    let of_copy = waiting.content.size()?.unwrap_or(0);
+    let size = content.size()?.unwrap_or(0);
+    if size < file.seen_to || !content.has_before(file.seen_to, file.seen)? {
+        // It was truncated since it was looked at: the next look tells.
+        return Ok(true);
+    }
+    let start = of_copy.saturating_sub(TAIL_BYTES_MAX as u64);
+    let bytes = (of_copy.saturating_sub(start)) as usize;
+    Ok(of_copy <= size && content.read_at(start, bytes)? == waiting.content.read_at(start, bytes)?)
 }
 
 /// Whether what was read of `file` is in `content`, in the same place.

@@ -10,7 +10,7 @@ use cupola_telemetry::memory::{MemoryBudget, Reservation};
 
 use super::attributes;
 use super::config::TooLong;
-use super::content::Mark;
+use super::content::{Inode, Mark, Stat};
 use super::tailer::Tailer;
 use super::tracked::{Partial, Tracked};
 use crate::operators::{Entry, Origin, batch};
@@ -42,6 +42,8 @@ pub(super) struct Made {
 /// What came of an attempt to read.
 pub(super) enum Read {
     Batch(Made),
+    /// Something was read, and all of it was dropped or is held: there may be more.
+    Dropped,
     Nothing,
     /// There is something to be read, and no memory for it now.
     NoMemory,
@@ -62,41 +64,39 @@ impl Gathered {
 }
 
 impl Tailer {
-    /// The next batch. It must be handed back with [`commit`](Self::commit) before there is another one.
+    /// The next batch, of a bounded part of what there is. It must be handed back with [`commit`](Self::commit) before there
+    /// is another one.
     pub(super) fn read(&mut self, memory: &MemoryBudget, now: DateTime<Utc>) -> Read {
         debug_assert!(!self.in_flight, "a batch was not handed back");
         let bytes = (BATCH_BYTES_MAX + self.longest()) * WORK_GROWTH + BATCH_RECORDS_MAX * RECORD_BYTES;
-        loop {
-            let Some(mut reserved) = memory.try_reserve(bytes) else {
-                let waits = self.files.values().any(|file| file.pending);
-                count(&self.stats.over_memory, u64::from(waits));
-                return if waits { Read::NoMemory } else { Read::Nothing };
-            };
-            let mut gathered = Gathered {
-                out: Vec::new(),
-                bytes: 0,
-                records: 0,
-                now,
-            };
-            self.gather(&mut gathered);
-            self.operators.flush(now, false, &mut gathered.out);
-            if gathered.out.is_empty() {
-                if gathered.bytes == 0 {
-                    return Read::Nothing;
-                }
-                // All of it was dropped, or is held.
-                self.commit();
-                continue;
+        let Some(mut reserved) = memory.try_reserve(bytes) else {
+            let waits = self.files.values().any(|file| file.pending);
+            count(&self.stats.over_memory, u64::from(waits));
+            return if waits { Read::NoMemory } else { Read::Nothing };
+        };
+        let mut gathered = Gathered {
+            out: Vec::new(),
+            bytes: 0,
+            records: 0,
+            now,
+        };
+        self.gather(&mut gathered);
+        self.operators.flush(now, false, &mut gathered.out);
+        if gathered.out.is_empty() {
+            if gathered.bytes == 0 {
+                return Read::Nothing;
             }
-            let made = batch(&gathered.out, SCOPE);
-            drop(gathered);
-            reserved.shrink(reserved.bytes().saturating_sub(2 * made.payload().len()));
-            self.in_flight = true;
-            return Read::Batch(Made {
-                batch: made,
-                _memory: reserved,
-            });
+            self.commit();
+            return Read::Dropped;
         }
+        let made = batch(&gathered.out, SCOPE);
+        drop(gathered);
+        reserved.shrink(reserved.bytes().saturating_sub(2 * made.payload().len()));
+        self.in_flight = true;
+        Read::Batch(Made {
+            batch: made,
+            _memory: reserved,
+        })
     }
 
     /// What operators hold, at the end.
@@ -149,19 +149,28 @@ impl Tailer {
     }
 
     fn read_file(&mut self, id: u64, gathered: &mut Gathered) {
+        let was_closed = self.files.get(&id).is_some_and(|file| file.content.is_none());
+        if was_closed {
+            self.make_room();
+        }
         let Some(mut file) = self.files.remove(&id) else {
             return;
         };
-        let still_it = self.read_pieces(&mut file, gathered);
+        let still_it = match file.reopen() {
+            Ok(true) => self.read_pieces(&mut file, gathered),
+            other => other,
+        };
+        if was_closed && matches!(still_it, Ok(false)) {
+            // What it is now, the next poll tells: another file may have its place or its inode.
+            file.close_unknown();
+        }
         let path = file.path.clone();
         self.files.insert(id, file);
         match still_it {
             Ok(true) => {}
+            Ok(false) if was_closed => {}
             Ok(false) => self.replaced(id, gathered.now),
-            Err(error) => {
-                count(&self.stats.errors, 1);
-                tracing::warn!(path = %path.display(), %error, "cannot read a file");
-            }
+            Err(error) => self.failed("cannot read a file", &path, &error, gathered.now),
         }
     }
 
@@ -223,7 +232,9 @@ impl Tailer {
         let mut at = 0;
         while !gathered.is_full() {
             let rest = &body[at..];
-            at += self.skip_hole(file, rest);
+            let skipped = self.skip_hole(file, rest);
+            at += skipped;
+            gathered.bytes += skipped;
             let rest = &body[at..];
             let Some(token) = self
                 .split
@@ -354,19 +365,20 @@ impl Tailer {
         self.write_checkpoints();
     }
 
-    /// Removes files of which everything has been taken. They stay open: what is written to them now is read, too.
+    /// Removes files of which everything has been taken. What is open stays open: what is written to it now is read, too.
     fn delete_read(&mut self) {
         for file in self
             .files
             .values_mut()
             .filter(|file| file.matched && file.is_done() && file.read_to > 0)
         {
-            let Some(content) = &file.content else {
-                continue;
+            let metadata = match &file.content {
+                Some(content) => content.metadata(),
+                None => std::fs::metadata(&file.location),
             };
-            let as_seen = content
-                .metadata()
-                .is_ok_and(|metadata| super::content::Stat::of(&metadata) == file.stat);
+            let as_seen = metadata.is_ok_and(|metadata| {
+                Some(Inode::of(&metadata)) == file.inode && Stat::of(&metadata) == file.stat
+            });
             if !as_seen {
                 continue;
             }
@@ -387,7 +399,7 @@ fn is_due(file: &Tracked, period: std::time::Duration, now: DateTime<Utc>) -> bo
                 .to_std()
                 .is_ok_and(|waited| waited >= period)
     };
-    file.content.is_some() && (file.pending || file.partial.as_ref().is_some_and(overdue))
+    (file.content.is_some() || file.matched) && (file.pending || file.partial.as_ref().is_some_and(overdue))
 }
 
 fn wait_for_more(file: &mut Tracked, bytes: usize, now: DateTime<Utc>) {

@@ -74,9 +74,15 @@ impl Directory {
     fn lines(&mut self, tailer: &mut Tailer) -> Vec<String> {
         self.poll(tailer);
         let mut lines = Vec::new();
-        while let Read::Batch(made) = tailer.read(&MemoryBudget::unlimited(), self.now) {
-            lines.extend(bodies(&made.batch));
-            tailer.commit();
+        loop {
+            match tailer.read(&MemoryBudget::unlimited(), self.now) {
+                Read::Batch(made) => {
+                    lines.extend(bodies(&made.batch));
+                    tailer.commit();
+                }
+                Read::Dropped => {}
+                Read::Nothing | Read::NoMemory => break,
+            }
         }
         lines.retain(|line| line != HEADER.trim());
         lines

@@ -326,6 +326,7 @@ impl Simulation {
         if self.under_way.is_none() {
             match tailer.read(&MemoryBudget::unlimited(), self.now) {
                 Read::Batch(made) => self.under_way = Some(made),
+                Read::Dropped => return true,
                 Read::Nothing => return false,
                 Read::NoMemory => panic!("there is no bound on memory"),
             }

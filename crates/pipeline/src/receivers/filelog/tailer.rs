@@ -3,11 +3,11 @@
 //!
 //! A file is known by its inode, by a hash of its beginning, and by a hash of what is before the place up to which it is
 //! read. If the first is the same and the others are not, it was truncated or its inode was used again; if the others
-//! are the same and the first is not, it was copied or compressed. Files are held open, so that one that was renamed out
-//! of the pattern, or removed, is read to its end.
+//! are the same and the first is not, it was copied or compressed. Files are held open, as many as may be, so that one that
+//! was renamed out of the pattern, or removed, is read to its end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::checkpoint::{Checkpoints, Record};
 use super::config::FilelogConfig;
 use super::content::{Content, Inode};
+use super::failures::Failures;
 use super::finder::{Finder, Found};
 use super::newcomers::{Beside, Waiting};
 use super::stats::FileStats;
@@ -55,9 +56,14 @@ pub(super) struct Tailer {
     /// New files are read from their end: at the first poll of a receiver that knows of none.
     pub(super) from_end: bool,
     pub(super) first_poll: bool,
+    /// Files that a pattern found, with nothing in them, and that are not held open.
+    pub(super) empty: HashSet<Inode>,
     finder: Finder,
-    checkpoints: Option<Checkpoints>,
+    pub(super) checkpoints: Option<Checkpoints>,
+    failures: Failures,
     open_max: usize,
+    /// Files that can be opened before it is looked how many are.
+    room: usize,
 }
 
 /// What a tailer is made of beside its settings.
@@ -105,6 +111,9 @@ impl Tailer {
             waiting: Vec::new(),
             gone: Vec::new(),
             orphans: Vec::new(),
+            empty: HashSet::new(),
+            failures: Failures::default(),
+            room: 0,
             in_flight: false,
             turn: 0,
         }
@@ -124,6 +133,9 @@ impl Tailer {
         for id in self.files.keys().copied().collect::<Vec<_>>() {
             self.look(id, &mut found, now);
         }
+        let is_empty = |found: &Found| found.metadata.len() == 0;
+        self.empty.retain(|inode| found.get(inode).is_some_and(is_empty));
+        found.retain(|inode, _| !self.empty.contains(inode));
         let truncated = self.orphans.clone();
         if self.first_poll {
             let missing = self
@@ -153,7 +165,7 @@ impl Tailer {
         }
         self.tell_lost(&truncated);
         self.let_go(now);
-        self.close_some();
+        self.close_some(0);
         self.first_poll = false;
         self.from_end = false;
         self.write_checkpoints();
@@ -192,8 +204,13 @@ impl Tailer {
             }
         }
         file.matched = at.is_some();
-        let (head, was_open) = (file.head, file.content.is_some());
-        match file.look(at.as_ref().map(|at| &at.metadata), fingerprint_bytes, now) {
+        let (head, was_open, path) = (file.head, file.content.is_some(), file.path.clone());
+        let looked = file.look(at.as_ref().map(|at| &at.metadata), fingerprint_bytes, now);
+        if looked.as_ref().is_ok_and(|_| file.head != head) {
+            self.changed.insert(id);
+        }
+        let opened = !was_open && file.content.is_some();
+        match looked {
             Ok(Look::Replaced) if was_open => self.replaced(id, now),
             // It is not known whether it is the same file: its inode may be that of a copy of another one now.
             Ok(Look::Replaced) => {
@@ -201,12 +218,9 @@ impl Tailer {
                 drop(self.orphan(id));
                 found.extend(at.map(|at| (Inode::of(&at.metadata), at)));
             }
-            Ok(_) if file.head != head => drop(self.changed.insert(id)),
+            Ok(_) if opened => drop(self.make_room()),
             Ok(_) => {}
-            Err(error) => {
-                count(&self.stats.errors, 1);
-                tracing::warn!(path = %file.path.display(), %error, "cannot look at a file");
-            }
+            Err(error) => self.failed("cannot look at a file", &path, &error, now),
         }
     }
 
@@ -227,7 +241,7 @@ impl Tailer {
                 self.track(tracked, now);
             }
             // Gone in the meantime; if not, the next poll finds it.
-            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot open a file"),
+            Err(error) => self.failed("cannot open a file", &path, &error, now),
         }
     }
 
@@ -254,7 +268,7 @@ impl Tailer {
         self.next_id += 1;
         // What it is recognised by from now on: the next poll would do it too late for the first batch.
         if let Err(error) = file.look(None, self.config.fingerprint_size.0 as usize, now) {
-            tracing::warn!(path = %file.path.display(), %error, "cannot read a file");
+            self.failed("cannot read a file", &file.path, &error, now);
         }
         if let Some(inode) = file.inode {
             self.by_inode.insert(inode, file.id);
@@ -263,17 +277,18 @@ impl Tailer {
         self.files.insert(file.id, file);
     }
 
-    /// What was truncated away before it was read, and is in no copy.
-    fn tell_lost(&mut self, truncated: &[u64]) {
-        for id in truncated {
-            let Some(file) = self.files.get(id) else {
+    /// What was truncated away, or removed while it was closed, before it was read, and is in no copy.
+    fn tell_lost(&mut self, orphans: &[u64]) {
+        for id in orphans {
+            let Some(file) = self.files.get_mut(id).filter(|file| file.content.is_none()) else {
                 continue;
             };
+            let left = std::mem::take(&mut file.pending);
             // After a start there is only what was seen before it.
             let lost = file.stat.size.max(file.seen_to).saturating_sub(file.read_to);
-            if file.inode.is_none() && file.content.is_none() && !file.gzip && lost > 0 {
+            if (file.inode.is_none() || left) && !file.gzip && lost > 0 {
                 count(&self.stats.lost_bytes, lost);
-                tracing::error!(path = %file.path.display(), lost, "bytes were truncated away before they were read, and no copy has them");
+                tracing::error!(path = %file.path.display(), lost, "bytes were truncated away or removed before they were read, and no copy has them");
             }
         }
     }
@@ -314,23 +329,55 @@ impl Tailer {
         }
     }
 
-    /// Closes those that have been quiet longest, if there are too many; they are opened again when they grow.
-    fn close_some(&mut self) {
-        let open = self.files.values().filter(|file| file.content.is_some()).count();
-        if open <= self.open_max {
+    /// To be called with each file that is opened to stay so: closes others where that is one too many. Whether it could.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.room == 0 {
+            // Several at once: each time, all of them are looked at.
+            self.close_some((self.open_max / 4).max(1));
+        }
+        let made = self.room > 0;
+        self.room = self.room.saturating_sub(1);
+        made
+    }
+
+    /// Closes files until `spare` more can be opened: those that have been quiet longest, then empty ones, then those that
+    /// have something to be read. All of them are opened again when they have, and when their turn has come.
+    fn close_some(&mut self, spare: usize) {
+        let open = self.files.values().filter(|file| file.content.is_some()).count() + self.waiting.len();
+        let mut over = (open + spare).saturating_sub(self.open_max);
+        self.room = self.open_max.saturating_sub(open.saturating_sub(over));
+        if over == 0 {
             return;
         }
-        let mut quiet: Vec<(DateTime<Utc>, u64)> = self
+        let mut open: Vec<(bool, DateTime<Utc>, u64)> = self
             .files
             .values()
-            .filter(|file| file.content.is_some() && file.matched && file.is_done())
-            .map(|file| (file.active, file.id))
+            .filter(|file| file.content.is_some() && file.matched)
+            .map(|file| (!file.is_done(), file.active, file.id))
             .collect();
-        quiet.sort_unstable();
-        for (_, id) in quiet.into_iter().take(open - self.open_max) {
-            if let Some(file) = self.files.get_mut(&id) {
+        open.sort_unstable();
+        let quiet = open.partition_point(|(has_more, ..)| !has_more);
+        let (quiet, others) = open.split_at(quiet.min(over));
+        over -= quiet.len();
+        over -= self.close_empty(over);
+        for (_, _, id) in quiet.iter().chain(others.iter().take(over)) {
+            if let Some(file) = self.files.get_mut(id) {
                 file.content = None;
             }
+        }
+    }
+
+    /// Counts that something could not be done with a file, and says so: not at every poll, of which there are many.
+    pub(super) fn failed(
+        &mut self,
+        what: &'static str,
+        path: &Path,
+        error: &std::io::Error,
+        now: DateTime<Utc>,
+    ) {
+        count(&self.stats.errors, 1);
+        if let Some(times) = self.failures.told(path, now) {
+            tracing::warn!(path = %path.display(), %error, times, "{what}");
         }
     }
 
@@ -378,12 +425,18 @@ impl Tailer {
     }
 }
 
-/// `None`: what is before the place cannot be read now, and the older checkpoint stays.
+/// Where what is before the place cannot be read now, it is the older checkpoint, if there is one.
 fn record(file: &mut Tracked) -> Option<Record> {
-    if file.done_to == file.read_to {
-        return Some(file.record(file.tail));
-    }
     let done_to = file.done_to;
-    let tail = file.content.as_mut()?.mark_before(done_to).ok()?;
-    Some(file.record(tail))
+    let tail = match done_to == file.read_to {
+        true => Some(file.tail),
+        false => file
+            .content
+            .as_mut()
+            .and_then(|content| content.mark_before(done_to).ok()),
+    };
+    if let Some(tail) = tail {
+        file.recorded = Some(file.record(tail));
+    }
+    file.recorded.clone()
 }

@@ -1,14 +1,20 @@
 //! A tailer over real files, with a clock that the test holds.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use cupola_export::fs::FileSystem;
+use chrono::{DateTime, TimeDelta, Utc};
+use cupola_export::fs::{Disk, FileSystem};
+use cupola_telemetry::memory::MemoryBudget;
+use serde_json::json;
 
 use super::checkpoint::Checkpoints;
 use super::config::FilelogConfig;
 use super::finder::Finder;
+use super::reading::Read;
+use super::simulation::bodies;
 use super::tailer::{Parts, Tailer};
 use crate::operators::{self, Variables};
 use crate::receivers::text::Templates;
@@ -38,4 +44,165 @@ pub(super) fn open_tailer(
         open_max: 1000,
     };
     Tailer::new(config, parts, now)
+}
+
+/// The lines of what can be read now, all of them taken; and how often nothing of what was read came out.
+fn lines(tailer: &mut Tailer, now: DateTime<Utc>) -> (Vec<String>, usize) {
+    let (mut lines, mut dropped) = (Vec::new(), 0);
+    loop {
+        match tailer.read(&MemoryBudget::unlimited(), now) {
+            Read::Batch(made) => {
+                lines.extend(bodies(&made.batch));
+                tailer.commit();
+            }
+            Read::Dropped => dropped += 1,
+            Read::Nothing | Read::NoMemory => return (lines, dropped),
+        }
+    }
+}
+
+fn open_files(tailer: &Tailer) -> usize {
+    let open = tailer
+        .files
+        .values()
+        .filter(|file| file.content.is_some())
+        .count();
+    open + tailer.waiting.len()
+}
+
+#[test]
+fn reading_returns_in_time_also_where_nothing_comes_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    fs::write(&path, "dropped\n".repeat(1 << 19)).unwrap();
+    let now = Utc::now();
+    let config = settings(json!({
+        "include": [path], "start_at": "beginning", "operators": [{ "type": "filter", "expr": "body == 'dropped'" }],
+    }));
+    let mut tailer = open_tailer(config, None, now);
+    tailer.poll(now);
+    let (found, dropped) = lines(&mut tailer, now);
+    assert!(found.is_empty() && dropped >= 4, "{dropped} times");
+    // Nothing but a hole, and a line behind it.
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(0).unwrap();
+    file.set_len(4 << 20).unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"kept\n")
+        .unwrap();
+    tailer.poll(now + TimeDelta::seconds(5));
+    let (found, dropped) = lines(&mut tailer, now);
+    assert_eq!(found, ["kept"]);
+    assert!(dropped >= 3, "{dropped} times");
+}
+
+#[test]
+fn no_more_files_are_open_than_may_be_and_all_are_read() {
+    const FILES: usize = 300;
+    const OPEN_MAX: usize = 10;
+    /// These are held open.
+    const MOVED: usize = 5;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |number: usize| directory.path().join(format!("{number}.log"));
+    for number in 0..FILES {
+        // Every third one is empty.
+        let text = if number.is_multiple_of(3) {
+            String::new()
+        } else {
+            format!("{number} first\n")
+        };
+        fs::write(path(number), text).unwrap();
+    }
+    let mut now = Utc::now();
+    let config = settings(json!({
+        "include": [directory.path().join("*.log")], "start_at": "beginning", "max_concurrent_files": OPEN_MAX,
+    }));
+    let mut tailer = open_tailer(config, None, now);
+    let mut poll = |tailer: &mut Tailer| {
+        now += TimeDelta::seconds(10);
+        tailer.poll(now);
+        assert!(open_files(tailer) <= OPEN_MAX, "{} are open", open_files(tailer));
+        let (mut lines, _) = lines(tailer, now);
+        assert!(open_files(tailer) <= OPEN_MAX, "{} are open", open_files(tailer));
+        lines.sort();
+        lines
+    };
+    let sorted = |lines: &mut dyn Iterator<Item = String>| {
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        lines
+    };
+    let first = sorted(
+        &mut (0..FILES)
+            .filter(|number| number % 3 > 0)
+            .map(|number| format!("{number} first")),
+    );
+    assert_eq!(poll(&mut tailer), first);
+    assert!(poll(&mut tailer).is_empty());
+    for number in 0..FILES {
+        let mut file = OpenOptions::new().append(true).open(path(number)).unwrap();
+        file.write_all(format!("{number} second\n").as_bytes()).unwrap();
+    }
+    assert_eq!(
+        poll(&mut tailer),
+        sorted(&mut (0..FILES).map(|number| format!("{number} second")))
+    );
+    // Some get another name while they are closed, and more is written to them.
+    for number in 0..MOVED {
+        fs::rename(path(number), directory.path().join(format!("{number}.log.1"))).unwrap();
+        let moved = OpenOptions::new()
+            .append(true)
+            .open(directory.path().join(format!("{number}.log.1")));
+        moved
+            .unwrap()
+            .write_all(format!("{number} moved\n").as_bytes())
+            .unwrap();
+    }
+    assert_eq!(
+        poll(&mut tailer),
+        sorted(&mut (0..MOVED).map(|number| format!("{number} moved")))
+    );
+}
+
+#[test]
+fn a_new_generation_of_checkpoints_knows_files_that_are_held_and_truncated() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, storage) = (
+        directory.path().join("app.log"),
+        directory.path().join("checkpoints"),
+    );
+    let now = Utc::now();
+    let start = || {
+        let recombine =
+            json!({ "type": "recombine", "combine_field": "body", "is_last_entry": "body == 'last'" });
+        let config =
+            settings(json!({ "include": [path], "start_at": "beginning", "operators": [recombine] }));
+        open_tailer(config, Some((Arc::new(Disk), storage.clone())), now)
+    };
+    fs::write(&path, "one\nlast\n").unwrap();
+    let mut tailer = start();
+    tailer.poll(now);
+    assert_eq!(lines(&mut tailer, now).0, ["one\nlast"]);
+    let known = tailer.files.len();
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"held\n")
+        .unwrap();
+    tailer.poll(now + TimeDelta::seconds(3));
+    assert!(lines(&mut tailer, now).0.is_empty());
+    // Its bytes are gone: what is before the place up to which it was taken cannot be read any more.
+    let file = tailer.files.values_mut().next().unwrap();
+    file.content = None;
+    tailer.changed.insert(file.id);
+    tailer.checkpoints.as_mut().unwrap().end_generation();
+    tailer.write_checkpoints();
+    drop(tailer);
+    let (_, records) = Checkpoints::open(Arc::new(Disk), &storage).unwrap();
+    assert_eq!((known, records.len()), (1, 1));
+    assert_eq!(records[0].offset, 9);
 }

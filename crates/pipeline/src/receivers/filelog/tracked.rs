@@ -55,6 +55,8 @@ pub(super) struct Tracked {
     /// Bytes of NUL were passed over right before `read_to`.
     pub(super) hole: bool,
     pub(super) attributes: Option<Fields>,
+    /// Its newest checkpoint, for when there can be no newer one.
+    pub(super) recorded: Option<Record>,
 }
 
 /// The end of a file that is no whole record yet.
@@ -107,6 +109,7 @@ impl Tracked {
             partial: None,
             hole: false,
             attributes: None,
+            recorded: None,
         })
     }
 
@@ -136,6 +139,7 @@ impl Tracked {
             partial: None,
             hole: false,
             attributes: None,
+            recorded: Some(record.clone()),
         }
     }
 
@@ -182,6 +186,31 @@ impl Tracked {
     /// Everything that was written has been read and taken.
     pub(super) fn is_done(&self) -> bool {
         !self.pending && self.partial.is_none() && self.done_to == self.read_to
+    }
+
+    /// Opens it again if it was closed; whether what is at its place is still the file.
+    pub(super) fn reopen(&mut self) -> io::Result<bool> {
+        if self.content.is_some() {
+            return Ok(true);
+        }
+        let content = match Content::open(&self.location, self.gzip) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        let metadata = content.metadata()?;
+        let same = self.inode == Some(Inode::of(&metadata)) && self.is_of_birth(&metadata);
+        if same {
+            self.content = Some(content);
+        }
+        Ok(same)
+    }
+
+    /// Closes what may be another file by now; it is read no further before the next look.
+    pub(super) fn close_unknown(&mut self) {
+        self.content = None;
+        self.stat = Stat::default();
+        self.pending = false;
+        self.partial = None;
     }
 
     /// Looks whether the file is still what it was; `found` is what the directory says of its name.

@@ -7,6 +7,7 @@ use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_config::{ComponentId, Endpoint};
 use serde::Deserialize;
 
+use super::work::record_memory;
 use crate::operators::{self, OnError, OperatorConfig, Problem, Protocol, SyslogConfig, Trailer, Variables};
 use crate::receivers::text::Templates;
 use crate::receivers::text::delivery::RetryOnFailure;
@@ -145,6 +146,7 @@ impl SyslogReceiverConfig {
         if let Some(Err((key, problem))) = self.udp.as_ref().map(UdpConfig::split) {
             add(&format!("udp.{key}"), &problem);
         }
+        self.retry_on_failure.check(&mut problems);
         let nothing = Variables::new();
         Templates::compile("attributes", &self.attributes, &nothing, &mut problems);
         Templates::compile("resource", &self.resource, &nothing, &mut problems);
@@ -158,6 +160,12 @@ impl SyslogReceiverConfig {
         );
         problems.extend(compiled.err().into_iter().flatten());
         problems
+    }
+
+    /// Memory that a receiver needs at the least: half of it for what waits, half for work on one record.
+    pub(super) fn memory_needed(&self) -> usize {
+        let record = |tcp: &TcpConfig| tcp.max_log_size.0 as usize;
+        2 * record_memory(self.tcp.as_ref().map_or(super::udp::PACKET_BYTES_MAX, record))
     }
 
     pub(super) fn protocol(&self) -> SyslogConfig {

@@ -29,7 +29,8 @@ impl Framing {
         }
     }
 
-    /// The first message of `data`, its count included; `None` if more bytes must come. `ended`: none will.
+    /// The first message of `data`, its count included, or an empty one where line ends are all there is; `None` if more
+    /// bytes must come. `ended`: none will.
     pub(super) fn next(&mut self, data: &[u8], ended: bool) -> Option<Token> {
         let (lines, bytes_max, left) = match self {
             Framing::Split(split) => return split.next(data, after(ended)),
@@ -55,8 +56,13 @@ impl Framing {
             })
         };
         if rest.is_empty() {
-            // What was passed over is gone with the next message; at the end it is nothing.
-            return None;
+            // Line ends alone are let go of: a peer that sends nothing else would have them held for ever.
+            return (start > 0).then_some(Token {
+                start,
+                end: start,
+                advance: start,
+                cut: false,
+            });
         }
         if *left > 0 {
             let bytes = (*left).min(bytes_max);
@@ -119,18 +125,32 @@ mod tests {
     /// As the messages are found when the stream comes in pieces.
     fn messages(stream: &[u8], pieces: usize, bytes_max: usize) -> Vec<String> {
         let (mut framing, mut data, mut found) = (framing(bytes_max), Vec::new(), Vec::new());
-        for piece in stream.chunks(pieces) {
-            data.extend_from_slice(piece);
-            while let Some(token) = framing.next(&data, false) {
-                found.push(String::from_utf8_lossy(&data[token.start..token.end]).into_owned());
+        let mut take = |data: &mut Vec<u8>, ended| {
+            while let Some(token) = framing.next(data, ended) {
+                assert!(token.advance > 0, "a message that takes no bytes comes for ever");
+                if token.start < token.end {
+                    found.push(String::from_utf8_lossy(&data[token.start..token.end]).into_owned());
+                }
                 data.drain(..token.advance);
             }
+        };
+        for piece in stream.chunks(pieces) {
+            data.extend_from_slice(piece);
+            take(&mut data, false);
         }
-        while let Some(token) = framing.next(&data, true) {
-            found.push(String::from_utf8_lossy(&data[token.start..token.end]).into_owned());
-            data.drain(..token.advance);
-        }
+        take(&mut data, true);
         found
+    }
+
+    #[test]
+    fn line_ends_between_messages_are_not_held() {
+        for line_ends in ["\n\n\n", "\r\n\r\n", "\0\0"] {
+            let token = framing(100).next(line_ends.as_bytes(), false);
+            assert_eq!(
+                token.map(|token| (token.start, token.advance)),
+                Some((line_ends.len(), line_ends.len()))
+            );
+        }
     }
 
     #[test]

@@ -93,7 +93,14 @@ async fn serve(
         return;
     };
     let mut data = BytesMut::new();
+    let mut held = work.waiting.reservation();
     loop {
+        // What is left is part of a message. A buffer that grows takes up to twice as much as it needs.
+        if !held.try_resize(2 * data.len()) {
+            count(&work.stats.connections_over_memory, 1);
+            tracing::warn!(peer = %peer.address, bytes = data.len(), "connection closed: no memory for a message that is not complete");
+            return;
+        }
         data.reserve(READ_BYTES);
         let read = tokio::select! {
             read = stream.read_buf(&mut data) => read,
@@ -108,8 +115,13 @@ async fn serve(
                 true
             }
         };
+        let before = data.len();
         if take(&mut data, &mut framing, ended, &peer, tcp, work).await == Delivered::Stopped || ended {
             return;
+        }
+        if data.len() < before {
+            // A buffer that was large once would be kept at its size.
+            data = BytesMut::from(&data[..]);
         }
     }
 }
@@ -148,8 +160,15 @@ async fn take(
         if records.is_empty() {
             return Delivered::Done;
         }
+        let Some(reserved) = work.reserve(&records).await else {
+            return Delivered::Stopped;
+        };
         let attributes = tcp.add_attributes.then_some("IP.TCP");
-        if work.hand_over(records, tcp.encoding, keep, attributes).await == Delivered::Stopped {
+        if work
+            .hand_over((records, reserved), tcp.encoding, keep, attributes)
+            .await
+            == Delivered::Stopped
+        {
             return Delivered::Stopped;
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use cupola_telemetry::memory::Reservation;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
@@ -19,7 +20,8 @@ pub(super) const PACKET_BYTES_MAX: usize = 64 << 10;
 /// Packets that wait, unless `async.max_queue_length` says otherwise.
 const QUEUE_PACKETS: usize = 1024;
 
-type Packet = (Record, cupola_telemetry::memory::Reservation);
+/// The records of a packet, and their memory: reserved once, so that what waits for the sink has all that it will need.
+type Packet = (Vec<Record>, Reservation);
 
 /// Receives until the receiver ends.
 pub(super) async fn receive(socket: Arc<UdpSocket>, udp: Arc<UdpConfig>, work: Work) {
@@ -29,6 +31,9 @@ pub(super) async fn receive(socket: Arc<UdpSocket>, udp: Arc<UdpConfig>, work: W
         udp.r#async.max_queue_length
     };
     let (queue, packets) = mpsc::channel::<Packet>(length);
+    let Ok(split) = udp.split() else {
+        return;
+    };
     work.tasks.spawn(send(packets, udp, work.clone()));
     let local = socket.local_addr().ok();
     let mut buffer = vec![0; PACKET_BYTES_MAX];
@@ -53,14 +58,13 @@ pub(super) async fn receive(socket: Arc<UdpSocket>, udp: Arc<UdpConfig>, work: W
             }
         };
         count(&work.stats.packets, 1);
-        match work.memory.try_reserve(bytes.len()) {
-            Some(reserved) => {
-                let record = Record {
-                    bytes: Bytes::copy_from_slice(trimmed(bytes)),
-                    peer: Peer { address, local },
-                };
-                place.send((record, reserved));
-            }
+        let packet = Record {
+            bytes: Bytes::copy_from_slice(trimmed(bytes)),
+            peer: Peer { address, local },
+        };
+        let records = records(&split, &packet);
+        match work.try_reserve(&records) {
+            Some(reserved) => place.send((records, reserved)),
             None => count(&work.stats.packets_dropped, 1),
         }
     }
@@ -76,9 +80,6 @@ fn trimmed(packet: &[u8]) -> &[u8] {
 }
 
 async fn send(mut packets: mpsc::Receiver<Packet>, udp: Arc<UdpConfig>, work: Work) {
-    let Ok(split) = udp.split() else {
-        return;
-    };
     let keep = (
         udp.preserve_leading_whitespaces,
         udp.preserve_trailing_whitespaces,
@@ -89,14 +90,18 @@ async fn send(mut packets: mpsc::Receiver<Packet>, udp: Arc<UdpConfig>, work: Wo
         if packets.recv_many(&mut waiting, BATCH_RECORDS_MAX).await == 0 {
             return;
         }
-        let packets = std::mem::take(&mut waiting);
-        let records: Vec<Record> = packets
-            .iter()
-            .flat_map(|(record, _)| records(&split, record))
-            .collect();
-        let lost = packets.len() as u64;
+        let lost = waiting.len() as u64;
+        let (mut records, mut reserved) = (Vec::new(), work.memory.reservation());
+        for (of_packet, its) in waiting.drain(..) {
+            records.extend(of_packet);
+            reserved.absorb(its);
+        }
         let attributes = udp.add_attributes.then_some("IP.UDP");
-        if work.hand_over(records, udp.encoding, keep, attributes).await == Delivered::Stopped {
+        if work
+            .hand_over((records, reserved), udp.encoding, keep, attributes)
+            .await
+            == Delivered::Stopped
+        {
             work.stats.packets_dropped.fetch_add(lost, Ordering::Relaxed);
         }
     }

@@ -45,9 +45,22 @@ pub(super) struct Record {
     pub(super) peer: Peer,
 }
 
+impl Record {
+    /// Memory that work on it takes.
+    pub(super) fn memory(&self) -> usize {
+        record_memory(self.bytes.len())
+    }
+}
+
+/// Memory that work on a record of so many bytes takes.
+pub(super) fn record_memory(bytes: usize) -> usize {
+    bytes * WORK_GROWTH + RECORD_BYTES
+}
+
 #[derive(Debug, Default)]
 pub(super) struct SyslogStats {
     pub(super) connections: AtomicU64,
+    pub(super) connections_over_memory: AtomicU64,
     pub(super) packets: AtomicU64,
     pub(super) packets_dropped: AtomicU64,
     pub(super) over_memory: AtomicU64,
@@ -61,6 +74,8 @@ pub(super) struct Work {
     pub(super) resource: Arc<Templates>,
     pub(super) delivery: Delivery,
     pub(super) memory: MemoryBudget,
+    /// The part of it that messages may take which are not complete yet: work on others goes on with the rest.
+    pub(super) waiting: MemoryBudget,
     pub(super) stats: Arc<SyslogStats>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -68,20 +83,14 @@ pub(super) struct Work {
 
 impl Work {
     /// Returns when the sink has taken the records, or never will; `transport` is given where peers are to be named.
+    /// `reserved` is the memory of the records.
     pub(super) async fn hand_over(
         &self,
-        records: Vec<Record>,
+        (records, mut reserved): (Vec<Record>, Reservation),
         encoding: Encoding,
         keep: (bool, bool),
         transport: Option<&'static str>,
     ) -> Delivered {
-        let bytes: usize = records
-            .iter()
-            .map(|record| record.bytes.len() * WORK_GROWTH + RECORD_BYTES)
-            .sum();
-        let Some(mut reserved) = self.reserve(bytes).await else {
-            return Delivered::Stopped;
-        };
         let mut out = Vec::new();
         {
             let mut operators = self.operators.lock();
@@ -102,11 +111,17 @@ impl Work {
         self.delivery.send(made, &self.stop).await
     }
 
-    /// Waits for memory: whoever sends waits with it. More than there is at all is what there is.
-    async fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        let bytes = bytes.min(self.memory.ceiling());
+    /// Memory of records. More than what waits leaves of it is all that it leaves.
+    pub(super) fn try_reserve(&self, records: &[Record]) -> Option<Reservation> {
+        let bytes = records.iter().map(Record::memory).sum::<usize>();
+        self.memory
+            .try_reserve(bytes.min(self.memory.ceiling() - self.waiting.ceiling()))
+    }
+
+    /// Waits for memory: whoever sends waits with it.
+    pub(super) async fn reserve(&self, records: &[Record]) -> Option<Reservation> {
         loop {
-            if let Some(reserved) = self.memory.try_reserve(bytes) {
+            if let Some(reserved) = self.try_reserve(records) {
                 return Some(reserved);
             }
             count(&self.stats.over_memory, 1);
@@ -142,22 +157,23 @@ impl Work {
         Some(entry)
     }
 
-    /// Hands over in time what operators hold, and everything at the end.
-    pub(super) async fn flush(self) {
+    /// Hands over in time what operators hold.
+    pub(super) async fn flush_in_time(self) {
         let mut timer = tokio::time::interval(FLUSH_INTERVAL);
         loop {
-            let all = tokio::select! {
-                _ = timer.tick() => false,
-                () = self.stop.cancelled() => true,
-            };
-            let mut out = Vec::new();
-            self.operators.lock().flush(Utc::now(), all, &mut out);
-            if !out.is_empty() {
-                self.delivery.send(batch(&out, SCOPE), &self.stop).await;
+            tokio::select! {
+                _ = timer.tick() => self.flush(false).await,
+                () = self.stop.cancelled() => return,
             }
-            if all {
-                return;
-            }
+        }
+    }
+
+    /// Hands over what operators have held for too long, or everything that they hold.
+    pub(super) async fn flush(&self, all: bool) {
+        let mut out = Vec::new();
+        self.operators.lock().flush(Utc::now(), all, &mut out);
+        if !out.is_empty() {
+            self.delivery.send(batch(&out, SCOPE), &self.stop).await;
         }
     }
 }

@@ -12,7 +12,7 @@ use cupola_telemetry::{Batch, Signal};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::operators::OperatorStats;
+use crate::operators::{OperatorStats, Problem};
 use crate::receivers::http::stats::{SignalStats, count};
 
 /// Time that an attempt under way has to end at shutdown.
@@ -37,6 +37,23 @@ impl Default for RetryOnFailure {
             initial_interval: TimeSpan(Duration::from_secs(1)),
             max_interval: TimeSpan(Duration::from_secs(30)),
             max_elapsed_time: TimeSpan(Duration::from_secs(300)),
+        }
+    }
+}
+
+impl RetryOnFailure {
+    /// Adds what is wrong with it.
+    pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
+        for (key, interval) in [
+            ("initial_interval", self.initial_interval),
+            ("max_interval", self.max_interval),
+        ] {
+            if interval.0.is_zero() {
+                problems.push((
+                    format!("retry_on_failure.{key}"),
+                    "must be greater than zero: a batch would be offered again without a pause".to_owned(),
+                ));
+            }
         }
     }
 }
@@ -123,9 +140,9 @@ impl Delivery {
                 Err(SendError::Retryable { reason, retry_after }) => (reason, retry_after),
             };
             count(&self.stats.refused_items, items);
+            let wait = self.retry.wait(attempt, retry_after, rand::random());
             attempt += 1;
             tracing::debug!(attempt, reason, "refused for now, held back");
-            let wait = self.retry.wait(attempt, retry_after, rand::random());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return Delivered::Stopped,

@@ -2,21 +2,32 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cupola_export::Sink;
+use cupola_export::{SendError, Sink};
 use cupola_peers::collector::Tailing;
 use cupola_peers::{found, free_port, peer_or_skip};
+use cupola_pipeline::receivers::StartError;
 use cupola_pipeline::receivers::syslog::{RunningSyslog, SyslogReceiver, SyslogReceiverConfig};
 use cupola_telemetry::memory::MemoryBudget;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::records::{Record, arrived, comparable, records};
 use super::retryable;
 use crate::support::Capture;
 
 async fn start(transport: &str, more: Value) -> (RunningSyslog, Arc<Capture>) {
+    let (started, sink) = start_within(64 << 20, transport, more).await;
+    (started.unwrap(), sink)
+}
+
+async fn start_within(
+    memory: usize,
+    transport: &str,
+    more: Value,
+) -> (Result<RunningSyslog, StartError>, Arc<Capture>) {
     let mut settings = json!({ transport: { "listen_address": "127.0.0.1:0" }, "retry_on_failure": { "initial_interval": "10ms", "max_interval": "20ms" } });
     settings
         .as_object_mut()
@@ -25,11 +36,31 @@ async fn start(transport: &str, more: Value) -> (RunningSyslog, Arc<Capture>) {
     let config: SyslogReceiverConfig = serde_json::from_value(settings).unwrap();
     assert_eq!(config.problems(), []);
     let sink = Arc::new(Capture::default());
-    let memory = MemoryBudget::new(64 << 20);
-    let running = SyslogReceiver::start(config, sink.clone() as Arc<dyn Sink>, memory, &Default::default())
-        .await
-        .unwrap();
-    (running, sink)
+    let memory = MemoryBudget::new(memory);
+    let started =
+        SyslogReceiver::start(config, sink.clone() as Arc<dyn Sink>, memory, &Default::default()).await;
+    (started, sink)
+}
+
+fn counted(running: &RunningSyslog, name: &str) -> f64 {
+    let mut samples = Vec::new();
+    running.collect(&mut samples);
+    let found = samples.iter().find(|sample| sample.name == name);
+    found.map_or_else(|| panic!("{name} is not counted"), |sample| sample.value)
+}
+
+async fn until(running: &RunningSyslog, name: &str, least: f64) {
+    while counted(running, name) < least {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A refusal for now, without a wish when to come again.
+fn busy() -> SendError {
+    SendError::Retryable {
+        reason: "busy".to_owned(),
+        retry_after: None,
+    }
 }
 
 fn attribute<'r>(record: &'r Record, key: &str) -> &'r str {
@@ -148,13 +179,90 @@ async fn a_sender_is_held_back_while_the_sink_refuses_and_loses_nothing() {
     assert_eq!(messages[..lines.len()], lines);
     assert_eq!(messages[lines.len()], "the end, without a line end");
     running.shutdown().await;
-    let mut samples = Vec::new();
-    running.collect(&mut samples);
-    let refused = samples
-        .iter()
-        .find(|sample| sample.name == "otelcol_receiver_refused_log_records")
-        .unwrap();
-    assert!(refused.value > 0.0);
+    assert!(counted(&running, "otelcol_receiver_refused_log_records") > 0.0);
+}
+
+/// Memory for one packet, or one message of 64 KiB, and as much again.
+const LITTLE: usize = 2 * ((64 << 10) * 5 + 1024);
+
+#[tokio::test]
+async fn packets_that_wait_leave_memory_to_hand_them_over() {
+    let (running, sink) = start_within(LITTLE, "udp", json!({ "protocol": "none" })).await;
+    let running = running.unwrap();
+    for _ in 0..5 {
+        sink.answer(Err(busy()));
+    }
+    let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    sender.connect(running.addr).await.unwrap();
+    let packet = vec![b'x'; 60_000];
+    for sent in 1..20 {
+        sender.send(&packet).await.unwrap();
+        until(&running, "cupola_receiver_packets_total", f64::from(sent)).await;
+    }
+    let lost = counted(&running, "cupola_receiver_packets_dropped_total") as usize;
+    assert!(lost < 19, "all of them");
+    assert_eq!(arrived(&sink, 19 - lost).await.len(), 19 - lost);
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn messages_that_are_not_complete_are_held_within_the_memory_that_there_is() {
+    let tcp =
+        json!({ "tcp": { "listen_address": "127.0.0.1:0", "max_log_size": "64KiB" }, "protocol": "none" });
+    let (running, sink) = start_within(LITTLE, "tcp", tcp).await;
+    let running = running.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(running.addr).await.unwrap();
+        // Until it is closed, for want of memory.
+        let _ = stream.write_all(&[b'x'; 60_000]).await;
+        open.push(stream);
+    }
+    until(&running, "cupola_receiver_connections_over_memory_total", 1.0).await;
+    let mut closed = 0;
+    for stream in &mut open {
+        let read = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut [0])).await;
+        closed += u32::from(read.is_ok());
+    }
+    assert!((1..10).contains(&closed), "{closed} of ten were closed");
+    let mut stream = TcpStream::connect(running.addr).await.unwrap();
+    stream.write_all(b"whole\n").await.unwrap();
+    assert_eq!(attribute(&arrived(&sink, 1).await[0], "message"), "whole");
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn memory_that_no_message_fits_is_refused_at_the_start() {
+    for (transport, key) in [("tcp", "tcp.max_log_size"), ("udp", "udp")] {
+        let (started, _) = start_within(LITTLE - 1, transport, json!({ "protocol": "none" })).await;
+        let problem = started.unwrap_err().to_string();
+        assert!(problem.contains(key) && problem.contains("memory"), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn what_operators_hold_when_the_receiver_ends_is_handed_over() {
+    let recombine =
+        json!({ "type": "recombine", "combine_field": "body", "is_last_entry": "body == 'last'" });
+    let (running, sink) = start(
+        "udp",
+        json!({
+            "protocol": "none", "operators": [recombine],
+            "retry_on_failure": { "initial_interval": "1h", "max_interval": "1h" },
+        }),
+    )
+    .await;
+    sink.answer(Err(busy()));
+    let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    sender.connect(running.addr).await.unwrap();
+    sender.send(b"last").await.unwrap();
+    until(&running, "otelcol_receiver_refused_log_records", 1.0).await;
+    // Waits behind the one that was refused, until the receiver ends.
+    sender.send(b"held").await.unwrap();
+    until(&running, "cupola_receiver_packets_total", 2.0).await;
+    running.shutdown().await;
+    let found = arrived(&sink, 1).await;
+    assert_eq!(found[0].body, json!("held"));
 }
 
 #[tokio::test]
@@ -190,7 +298,7 @@ async fn streams_become_the_records_that_the_collector_makes() {
             json!({ "protocol": "rfc3164" }),
         ),
         (
-            "36 <14>1 2003-08-24T05:14:15Z h a - - - 38 <14>1 2003-08-24T05:14:15Z h a - - - x",
+            "36 <14>1 2003-08-24T05:14:15Z h a - - -38 <14>1 2003-08-24T05:14:15Z h a - - - x",
             json!({ "protocol": "rfc5424", "enable_octet_counting": true }),
         ),
         (

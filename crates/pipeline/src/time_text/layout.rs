@@ -1,41 +1,48 @@
 //! How a time is written: Go's reference time, or directives of `strptime`, which are read leniently as the Collector
-//! does. Refuses to know what a text means: zones and missing years are the caller's.
+//! does. Refuses to know what a text means: zones and missing years are for `resolve`.
 
 use super::reader::{Parts, Reader};
+
+/// How a number below ten is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Pad {
+    Zero,
+    Space,
+    None,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Item {
     Year,
     ShortYear,
-    Month {
-        fixed: bool,
-    },
+    /// Written with four digits; read with two where there are no four.
+    AnyYear,
+    Month(Pad),
     MonthName {
         long: bool,
     },
-    Day {
-        fixed: bool,
-        padded: bool,
-    },
+    Day(Pad),
     DayOfYear,
     WeekdayName {
         long: bool,
     },
     Hour,
-    Hour12 {
-        fixed: bool,
+    Hour12(Pad),
+    Noon {
+        upper: bool,
     },
-    Noon,
-    Minute {
-        fixed: bool,
-    },
-    Second {
-        fixed: bool,
-    },
+    Minute(Pad),
+    Second(Pad),
     /// Exactly so many digits of a second, after a dot or a comma.
-    Fraction(usize),
-    /// As many digits of a second as there are, none included.
-    AnyFraction,
+    Fraction {
+        digits: usize,
+        separator: char,
+    },
+    /// As many digits of a second as there are, none included; at most so many are written, without zeros at the end.
+    AnyFraction {
+        digits: usize,
+        separator: char,
+    },
     Offset {
         colon: bool,
         minutes: bool,
@@ -48,15 +55,15 @@ pub(super) enum Item {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Piece {
+pub(super) enum Piece {
     Literal(String),
     Item(Item),
 }
 
 /// A layout that has been read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Layout {
-    pieces: Vec<Piece>,
+pub(crate) struct Layout {
+    pub(super) pieces: Vec<Piece>,
     /// Spaces before numbers are passed over.
     lenient: bool,
 }
@@ -89,44 +96,26 @@ const GO: [(&str, Item); 32] = [
     ("-07", offset(false, false, false, false)),
     ("2006", Item::Year),
     ("002", Item::DayOfYear),
-    (
-        "_2",
-        Item::Day {
-            fixed: false,
-            padded: true,
-        },
-    ),
-    ("01", Item::Month { fixed: true }),
-    (
-        "02",
-        Item::Day {
-            fixed: true,
-            padded: false,
-        },
-    ),
-    ("03", Item::Hour12 { fixed: true }),
-    ("04", Item::Minute { fixed: true }),
-    ("05", Item::Second { fixed: true }),
+    ("_2", Item::Day(Pad::Space)),
+    ("01", Item::Month(Pad::Zero)),
+    ("02", Item::Day(Pad::Zero)),
+    ("03", Item::Hour12(Pad::Zero)),
+    ("04", Item::Minute(Pad::Zero)),
+    ("05", Item::Second(Pad::Zero)),
     ("06", Item::ShortYear),
     ("15", Item::Hour),
-    ("1", Item::Month { fixed: false }),
-    (
-        "2",
-        Item::Day {
-            fixed: false,
-            padded: false,
-        },
-    ),
-    ("3", Item::Hour12 { fixed: false }),
-    ("4", Item::Minute { fixed: false }),
-    ("5", Item::Second { fixed: false }),
-    ("PM", Item::Noon),
-    ("pm", Item::Noon),
+    ("1", Item::Month(Pad::None)),
+    ("2", Item::Day(Pad::None)),
+    ("3", Item::Hour12(Pad::None)),
+    ("4", Item::Minute(Pad::None)),
+    ("5", Item::Second(Pad::None)),
+    ("PM", Item::Noon { upper: true }),
+    ("pm", Item::Noon { upper: false }),
 ];
 
 impl Layout {
     /// Go's reference time: Mon Jan 2 15:04:05 MST 2006.
-    pub(super) fn go(text: &str) -> Layout {
+    pub(crate) fn go(text: &str) -> Layout {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(letter) = rest.chars().next() {
@@ -147,7 +136,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn strptime(text: &str) -> Result<Layout, String> {
+    pub(crate) fn strptime(text: &str) -> Result<Layout, String> {
         let mut pieces = Vec::new();
         push_directives(&mut pieces, text)?;
         Ok(Layout {
@@ -156,7 +145,7 @@ impl Layout {
         })
     }
 
-    pub(super) fn read(&self, text: &str) -> Result<Parts, String> {
+    pub(crate) fn read(&self, text: &str) -> Result<Parts, String> {
         let mut reader = Reader::new(text, self.lenient);
         for (index, piece) in self.pieces.iter().enumerate() {
             let read = match piece {
@@ -165,8 +154,11 @@ impl Layout {
             };
             read.ok_or_else(|| format!("{text:?} does not follow the layout at {:?}", reader.rest))?;
             let next = self.pieces.get(index + 1);
-            let announced = matches!(next, Some(Piece::Item(Item::Fraction(_) | Item::AnyFraction)));
-            if matches!(piece, Piece::Item(Item::Second { .. })) && !announced {
+            let announced = matches!(
+                next,
+                Some(Piece::Item(Item::Fraction { .. } | Item::AnyFraction { .. }))
+            );
+            if matches!(piece, Piece::Item(Item::Second(_))) && !announced {
                 reader.unannounced_fraction();
             }
         }
@@ -187,16 +179,22 @@ fn starts_with(rest: &str, chunk: &str) -> bool {
 
 /// `.000`, `,000`, `.999` or `,999`, not followed by another digit.
 fn fraction(rest: &str) -> Option<(Item, usize)> {
+    let separator = rest.chars().next()?;
     let digits = rest.strip_prefix(['.', ','])?;
     let first = digits.chars().next().filter(|digit| matches!(digit, '0' | '9'))?;
     let count = digits.len() - digits.trim_start_matches(first).len();
     if digits[count..].starts_with(|letter: char| letter.is_ascii_digit()) {
         return None;
     }
-    let item = if first == '0' {
-        Item::Fraction(count)
-    } else {
-        Item::AnyFraction
+    let item = match first {
+        '0' => Item::Fraction {
+            digits: count,
+            separator,
+        },
+        _ => Item::AnyFraction {
+            digits: count,
+            separator,
+        },
     };
     Some((item, 1 + count))
 }
@@ -219,23 +217,29 @@ fn push_directives(pieces: &mut Vec<Piece>, text: &str) -> Result<(), String> {
         let item = match directive {
             'Y' => Item::Year,
             'y' => Item::ShortYear,
-            'm' | 'o' | 'q' => Item::Month { fixed: false },
+            'm' => Item::Month(Pad::Zero),
+            'o' => Item::Month(Pad::Space),
+            'q' => Item::Month(Pad::None),
             'b' | 'h' => Item::MonthName { long: false },
             'B' => Item::MonthName { long: true },
-            'd' | 'e' | 'g' => Item::Day {
-                fixed: false,
-                padded: false,
-            },
+            'd' => Item::Day(Pad::Zero),
+            'e' => Item::Day(Pad::Space),
+            'g' => Item::Day(Pad::None),
             'a' => Item::WeekdayName { long: false },
             'A' => Item::WeekdayName { long: true },
             'H' => Item::Hour,
-            'I' | 'l' => Item::Hour12 { fixed: false },
-            'p' | 'P' => Item::Noon,
-            'M' => Item::Minute { fixed: false },
-            'S' => Item::Second { fixed: false },
-            'L' | 'f' | 's' => {
-                announce_fraction(pieces, directive)?;
-                Item::AnyFraction
+            'I' => Item::Hour12(Pad::Zero),
+            'l' => Item::Hour12(Pad::None),
+            'p' => Item::Noon { upper: true },
+            'P' => Item::Noon { upper: false },
+            'M' => Item::Minute(Pad::Zero),
+            'S' => Item::Second(Pad::Zero),
+            'L' => announced_fraction(pieces, directive, 3)?,
+            'f' => announced_fraction(pieces, directive, 6)?,
+            's' => announced_fraction(pieces, directive, 9)?,
+            'D' | 'x' => {
+                push_directives(pieces, "%m/%d/")?;
+                Item::AnyYear
             }
             'z' => Item::AnyOffset,
             'Z' => Item::ZoneName,
@@ -265,23 +269,23 @@ fn push_directives(pieces: &mut Vec<Piece>, text: &str) -> Result<(), String> {
 }
 
 /// The dot before a fraction belongs to it.
-fn announce_fraction(pieces: &mut [Piece], directive: char) -> Result<(), String> {
-    match pieces.last_mut() {
-        Some(Piece::Literal(text)) if text.ends_with(['.', ',']) => {
-            text.pop();
-            Ok(())
-        }
-        _ => Err(format!("`%{directive}` must follow a `.` or a `,`")),
+fn announced_fraction(pieces: &mut [Piece], directive: char, digits: usize) -> Result<Item, String> {
+    let separator = match pieces.last_mut() {
+        Some(Piece::Literal(text)) if text.ends_with(['.', ',']) => text.pop(),
+        _ => None,
+    };
+    match separator {
+        Some(separator) => Ok(Item::AnyFraction { digits, separator }),
+        None => Err(format!("`%{directive}` must follow a `.` or a `,`")),
     }
 }
 
 /// What a directive stands for that is made of others.
 fn longer(directive: char) -> Result<&'static str, String> {
     Ok(match directive {
-        'D' | 'x' => "%m/%d/%y",
         'F' => "%Y-%m-%d",
         'T' | 'X' => "%H:%M:%S",
-        'r' => "%I:%M:%S %p",
+        'r' => "%I:%M:%S %P",
         'R' => "%H:%M",
         'c' => "%a %b %d %H:%M:%S %Y",
         other => return Err(format!("`%{other}` is no directive")),

@@ -1,8 +1,8 @@
 //! Reads the text of a time, item by item.
 
-use super::layout::Item;
+use super::layout::{Item, Pad};
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -16,7 +16,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] = [
+pub(super) const WEEKDAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -29,7 +29,7 @@ const HOURS_OF_OFFSET_MAX: u32 = 24;
 
 /// What a text says of a time.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     pub(super) year: Option<i32>,
     pub(super) month: u32,
     pub(super) day: u32,
@@ -110,33 +110,36 @@ impl<'t> Reader<'t> {
         }
         match item {
             Item::Year => self.parts.year = Some(self.digits(4, 4)? as i32),
-            Item::ShortYear => {
-                let year = self.digits(2, 2)? as i32;
-                self.parts.year = Some(if year >= 69 { 1900 + year } else { 2000 + year });
-            }
-            Item::Month { fixed } => self.parts.month = self.number(fixed)?,
+            Item::ShortYear => self.short_year()?,
+            Item::AnyYear => match self.digits(4, 4) {
+                Some(year) => self.parts.year = Some(year as i32),
+                None => self.short_year()?,
+            },
+            Item::Month(pad) => self.parts.month = self.number(pad)?,
             Item::MonthName { long } => self.parts.month = self.name(&MONTHS, long)? + 1,
-            Item::Day { fixed, padded } => {
-                if padded && let Some(rest) = self.rest.strip_prefix(' ') {
+            Item::Day(pad) => {
+                if pad == Pad::Space
+                    && let Some(rest) = self.rest.strip_prefix(' ')
+                {
                     self.rest = rest;
                 }
-                self.parts.day = self.number(fixed)?;
+                self.parts.day = self.number(pad)?;
             }
             Item::DayOfYear => self.parts.day_of_year = Some(self.digits(3, 3)?),
             Item::WeekdayName { long } => drop(self.name(&WEEKDAYS, long)?),
-            Item::Hour => self.parts.hour = self.number(false)?,
-            Item::Hour12 { fixed } => {
-                self.parts.hour = self.number(fixed)?;
+            Item::Hour => self.parts.hour = self.number(Pad::None)?,
+            Item::Hour12(pad) => {
+                self.parts.hour = self.number(pad)?;
                 self.parts.afternoon = self.parts.afternoon.or(Some(false));
             }
-            Item::Noon => self.noon()?,
-            Item::Minute { fixed } => self.parts.minute = self.number(fixed)?,
-            Item::Second { fixed } => self.parts.second = self.number(fixed)?,
-            Item::Fraction(digits) => {
+            Item::Noon { .. } => self.noon()?,
+            Item::Minute(pad) => self.parts.minute = self.number(pad)?,
+            Item::Second(pad) => self.parts.second = self.number(pad)?,
+            Item::Fraction { digits, .. } => {
                 self.rest = self.rest.strip_prefix(['.', ','])?;
                 self.fraction(digits, digits)?;
             }
-            Item::AnyFraction => {
+            Item::AnyFraction { .. } => {
                 if let Some(rest) = self.rest.strip_prefix(['.', ',']) {
                     self.rest = rest;
                     self.fraction(1, usize::MAX)?;
@@ -169,8 +172,16 @@ impl<'t> Reader<'t> {
         digits.parse().ok()
     }
 
-    fn number(&mut self, fixed: bool) -> Option<u32> {
-        self.digits(if fixed { 2 } else { 1 }, 2)
+    /// One digit is enough where the layout does not ask for a zero before it.
+    fn number(&mut self, pad: Pad) -> Option<u32> {
+        let least = if pad == Pad::Zero && !self.lenient { 2 } else { 1 };
+        self.digits(least, 2)
+    }
+
+    fn short_year(&mut self) -> Option<()> {
+        let year = self.digits(2, 2)? as i32;
+        self.parts.year = Some(if year >= 69 { 1900 + year } else { 2000 + year });
+        Some(())
     }
 
     /// The place of a name that stands here.
