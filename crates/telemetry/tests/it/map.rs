@@ -87,13 +87,9 @@ fn change(map: &mut Map<'_>, model: &mut Pairs, dice: &mut Dice) {
             }
         }
         4 => {
-            let there = get(model, first).is_some();
-            assert_eq!(map.rename(first, Cow::Borrowed(second)), there);
-            if there && first != second {
-                model.retain(|(key, _)| key != second);
-                let pair = model.iter_mut().find(|(key, _)| key == first);
-                pair.expect("it is there").0 = second.to_owned();
-            }
+            let Ok(()) =
+                map.rename_keys(|key| Ok::<_, Infallible>((key == first).then(|| second.to_owned())));
+            rename(model, first, second);
         }
         5 => {
             map.retain(|key| key != first && key != second);
@@ -132,6 +128,25 @@ fn set(model: &mut Pairs, wanted: &str, number: i64) {
         Some((_, value)) => *value = number,
         None => model.push((wanted.to_owned(), number)),
     }
+}
+
+/// Of pairs that have the new name too, the last takes the place of the first.
+fn rename(model: &mut Pairs, old: &str, new: &str) {
+    if old == new || get(model, old).is_none() {
+        return;
+    }
+    let named = |(key, _): &&mut (String, i64)| key == old || key == new;
+    let last = model.iter_mut().filter(named).last().map(|(_, value)| *value);
+    let first = model.iter_mut().position(|pair| named(&pair));
+    let (Some(last), Some(first)) = (last, first) else {
+        return;
+    };
+    model[first] = (new.to_owned(), last);
+    let mut index = 0;
+    model.retain(|(key, _)| {
+        index += 1;
+        index - 1 <= first || (key != old && key != new)
+    });
 }
 
 fn int(value: Value<'_>) -> i64 {
