@@ -98,7 +98,7 @@ fn change(map: &mut Map<'_>, model: &mut Pairs, dice: &mut Dice) {
         6 => {
             let changed = |key: &str| key == first;
             let Ok(()) =
-                map.edit_values(|key, _| Ok::<_, Infallible>(changed(key).then(|| Value::Int(number))));
+                map.edit_values(|key, _| Ok::<_, Infallible>(changed(key).then_some(Value::Int(number))));
             let matching = model.iter_mut().filter(|(key, _)| changed(key));
             matching.for_each(|(_, value)| *value = number);
         }
