@@ -231,10 +231,8 @@ impl<'a> Map<'a> {
 
     /// Removes every pair named `key`. Says whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
-        let mut named = self.raw_pairs().enumerate();
-        let mut named = named
-            .by_ref()
-            .filter(|(_, pair)| raw_key_of_pair(pair) == key.as_bytes());
+        let pairs = self.raw_pairs().enumerate();
+        let mut named = pairs.filter(|(_, pair)| raw_key_of_pair(pair) == key.as_bytes());
         let removed = match (named.next(), named.next(), self.gone) {
             (None, ..) => false,
             (Some((index, _)), None, None) => {

@@ -193,16 +193,9 @@ fn new_metrics_end_with_the_first_that_does_not_fit() {
     let statement = "convert_summary_count_val_to_sum(\"cumulative\", true)";
     let outcome = apply(&batch, Context::DataPoint, &[statement]);
     let left = outcome.batch.unwrap();
-    let scope = left
-        .metrics()
-        .resources()
-        .next()
-        .unwrap()
-        .scopes()
-        .next()
-        .unwrap();
-    let made: Vec<String> = scope
-        .metrics()
+    let scopes = left.metrics().resources().flat_map(|resource| resource.scopes());
+    let made: Vec<String> = scopes
+        .flat_map(|scope| scope.metrics())
         .filter(|metric| matches!(metric.data(), Some(MetricData::Sum { .. })))
         .map(|metric| metric.name.to_owned())
         .collect();
