@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cupola_config::ComponentId;
-use cupola_telemetry::TenantId;
+use cupola_telemetry::{Batch, Client, TenantId};
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
@@ -47,11 +47,28 @@ impl From<NoCredentials> for SendError {
     }
 }
 
+/// Whose data a request carries, for authenticators that go by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'b> {
+    pub tenant: &'b TenantId,
+    /// What is known of who sent the data to us.
+    pub client: Option<&'b Client>,
+}
+
+impl<'b> From<&'b Batch> for Sender<'b> {
+    fn from(batch: &'b Batch) -> Sender<'b> {
+        Sender {
+            tenant: batch.tenant(),
+            client: batch.client().map(|client| &**client),
+        }
+    }
+}
+
 /// Gives requests their credentials.
 #[async_trait]
 pub trait ClientAuth: fmt::Debug + Send + Sync {
-    /// Adds them to the headers of a request for a tenant.
-    async fn authorize(&self, tenant: &TenantId, headers: &mut HeaderMap) -> Result<(), NoCredentials>;
+    /// Adds them to the headers of a request.
+    async fn authorize(&self, sender: Sender<'_>, headers: &mut HeaderMap) -> Result<(), NoCredentials>;
 
     /// The destination did not know us by these headers. Whether others are to be had, so that asking again makes sense.
     async fn refused(&self, _headers: &HeaderMap) -> bool {
@@ -61,10 +78,13 @@ pub trait ClientAuth: fmt::Debug + Send + Sync {
     fn collect(&self, _samples: &mut Vec<Sample>) {}
 }
 
+/// What an authenticator found out of whoever makes a request: attributes by the Collector's names, such as `username`.
+pub type Identity = Vec<(String, String)>;
+
 /// What a listener asks whether a request may be made.
 #[async_trait]
 pub trait ServerAuth: fmt::Debug + Send + Sync {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Denied>;
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Identity, Denied>;
 
     fn collect(&self, _samples: &mut Vec<Sample>) {}
 }
@@ -91,7 +111,7 @@ impl Credentials {
     /// had, it is sent once more with those.
     pub(crate) async fn send<A, E, Sending>(
         &self,
-        tenant: &TenantId,
+        sender: Sender<'_>,
         headers: HeaderMap,
         send: impl Fn(HeaderMap) -> Sending,
         is_refused: impl Fn(&A) -> bool,
@@ -104,13 +124,13 @@ impl Credentials {
             return send(headers).await;
         };
         let mut authorized = headers.clone();
-        auth.authorize(tenant, &mut authorized).await?;
+        auth.authorize(sender, &mut authorized).await?;
         let answer = send(authorized.clone()).await?;
         if !is_refused(&answer) || !auth.refused(&authorized).await {
             return Ok(answer);
         }
         let mut renewed = headers;
-        auth.authorize(tenant, &mut renewed).await?;
+        auth.authorize(sender, &mut renewed).await?;
         send(renewed).await
     }
 }

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use cupola_telemetry::{Batch, Signal, TenantId};
+use cupola_telemetry::{Batch, Signal};
 use http::Method;
 
 pub use config::{
@@ -39,7 +39,7 @@ use client::Cluster;
 use document::{Documents, documents};
 use template::Flavour;
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Sender};
 use crate::items::only;
 use crate::retry::RetryConfig;
 use crate::{Accepted, Component, Sample, SendError, Sink};
@@ -177,7 +177,7 @@ impl ElasticsearchSink {
     }
 
     /// Sends what is pending once, cut into requests.
-    async fn round(&self, tenant: &TenantId, documents: &Documents, progress: &mut Progress) {
+    async fn round(&self, sender: Sender<'_>, documents: &Documents, progress: &mut Progress) {
         let bytes_max = usize::try_from(self.config.flush.bytes.0).unwrap_or(usize::MAX);
         let pending = std::mem::take(&mut progress.pending);
         let mut left = requests(documents, &pending, bytes_max);
@@ -186,7 +186,7 @@ impl ElasticsearchSink {
             let sent = body(documents, &request);
             let answer = match self
                 .cluster
-                .ask_for(tenant, &Method::POST, &self.bulk_path, NDJSON, sent)
+                .ask_for(sender, &Method::POST, &self.bulk_path, NDJSON, sent)
                 .await
             {
                 Ok(answer) => answer,
@@ -304,7 +304,7 @@ impl Sink for ElasticsearchSink {
                 let again = progress.pending.len() as u64;
                 self.stats.repeated.fetch_add(again, Ordering::Relaxed);
             }
-            self.round(batch.tenant(), &documents, &mut progress).await;
+            self.round((&batch).into(), &documents, &mut progress).await;
             if progress.pending.is_empty() {
                 return self.account(&batch, progress);
             }

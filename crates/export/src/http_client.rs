@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use cupola_config::units::TimeSpan;
 use cupola_config::{Secret, mask};
-use cupola_telemetry::TenantId;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use reqwest::{Client, Response};
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Sender};
 use crate::otlp::http::{read_limited, retry_after};
 use crate::otlp::{chain, within};
 use crate::tls::{ClientTls, TlsError};
@@ -85,11 +84,11 @@ impl HttpClient {
         })
     }
 
-    /// Posts a body of a tenant; the headers of the answer if it was taken. It is answered within the time that one attempt
+    /// Posts a body; the headers of the answer if it was taken. It is answered within the time that one attempt
     /// may take.
     pub(crate) async fn post(
         &self,
-        tenant: &TenantId,
+        sender: Sender<'_>,
         own: HeaderMap,
         body: Bytes,
     ) -> Result<HeaderMap, SendError> {
@@ -101,7 +100,7 @@ impl HttpClient {
             sent.map_err(|error| SendError::retryable(chain(&error.without_url())))
         };
         let is_refused = |answer: &Response| answer.status() == StatusCode::UNAUTHORIZED;
-        let sending = self.credentials.send(tenant, headers, send, is_refused);
+        let sending = self.credentials.send(sender, headers, send, is_refused);
         let answer = within(self.timeout, sending).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status.is_success() {

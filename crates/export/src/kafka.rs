@@ -152,6 +152,21 @@ impl KafkaSink {
         if self.config.signal_header {
             headers.push((SIGNAL_HEADER, batch.signal().as_str()));
         }
+        // The two above are Cupola's own, whatever the sender says.
+        let own = |name: &str| {
+            [TENANT_HEADER, SIGNAL_HEADER]
+                .iter()
+                .any(|own| own.eq_ignore_ascii_case(name))
+        };
+        let keys = self.config.include_metadata_keys.iter().filter(|key| !own(key));
+        for (key, client) in keys.filter_map(|key| Some((key, batch.client()?))) {
+            headers.extend(
+                client
+                    .metadata(key)
+                    .iter()
+                    .map(|value| (key.as_str(), value.as_str())),
+            );
+        }
         headers
     }
 

@@ -79,7 +79,7 @@ impl LokiSink {
             headers.insert(TENANT_HEADER, tenant);
         }
         self.client
-            .post(batch.tenant(), headers, request.body)
+            .post(batch.into(), headers, request.body)
             .await
             .map(drop)
     }

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cupola_telemetry::{Batch, Signal, TenantId};
+use cupola_telemetry::{Batch, Signal};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
@@ -35,7 +35,7 @@ pub use config::{
     ProtobufMessage, RemoteWriteConfig, RemoteWriteConfigError, RemoteWriteQueue, ResourceToTelemetry, Switch,
 };
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Sender};
 use crate::http_client::HttpClient;
 use crate::otlp::TENANT_HEADER;
 use crate::prometheus::{Kind, Options, Point, Refused, translate};
@@ -161,8 +161,8 @@ impl RemoteWriteSink {
         Ok(headers)
     }
 
-    async fn post(&self, tenant: &TenantId, headers: HeaderMap, body: Bytes) -> Result<(), SendError> {
-        let answer = self.client.post(tenant, headers, body).await?;
+    async fn post(&self, sender: Sender<'_>, headers: HeaderMap, body: Bytes) -> Result<(), SendError> {
+        let answer = self.client.post(sender, headers, body).await?;
         if self.shape.message == ProtobufMessage::V2 && !WRITTEN.iter().any(|name| answer.contains_key(*name))
         {
             // A receiver of version 1 takes the message of version 2 for an empty one, with success.
@@ -226,7 +226,7 @@ impl Sink for RemoteWriteSink {
         let untranslatable = prepared.refused.len() as u64;
         let mut failed = None;
         for body in prepared.bodies {
-            match self.post(batch.tenant(), headers.clone(), body).await {
+            match self.post((&batch).into(), headers.clone(), body).await {
                 Ok(()) => {}
                 Err(error @ SendError::Permanent { .. }) => drop(failed.get_or_insert(error)),
                 Err(error) => return Err(error),

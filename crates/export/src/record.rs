@@ -1,16 +1,20 @@
-//! One batch as bytes on a disk: a header, tenant and payload, each under a checksum. Shared by the spool and the dead
+//! One batch as bytes on a disk: a header, then tenant, what is known of the sender, and payload, under checksums. Shared by the spool and the dead
 //! letters; `spool/FORMAT.md` documents the bytes.
 //!
 //! Refuses: IO, and trusting a length before its checksum was compared.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use cupola_telemetry::{Batch, Signal, TenantId};
+use cupola_telemetry::{Batch, Client, Signal, TenantId};
 use memchr::memmem;
 
 pub(crate) const RECORD_HEADER_BYTES: usize = 44;
 pub(crate) const RECORD_MAGIC: &[u8; 4] = b"SREC";
 const CODEC_NONE: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
+/// What is known of the sender stands between tenant and payload.
+const FLAG_CLIENT: u8 = 1;
 /// Smaller payloads are not worth compressing.
 const COMPRESS_BYTES_MIN: usize = 256;
 const ZSTD_LEVEL: i32 = 1;
@@ -38,6 +42,11 @@ pub(crate) fn write(batch: &Batch, seed: u32, sequence: u64, unix_nano: i64, out
     let tenant = batch.tenant().as_str().as_bytes();
     output.resize(start + RECORD_HEADER_BYTES, 0);
     output.extend_from_slice(tenant);
+    let client = batch.client().and_then(|client| client_text(client));
+    if let Some(client) = &client {
+        output.extend_from_slice(&(client.len() as u32).to_le_bytes());
+        output.extend_from_slice(client.as_bytes());
+    }
     let codec = match compress(raw, output) {
         true => CODEC_ZSTD,
         false => {
@@ -59,8 +68,27 @@ pub(crate) fn write(batch: &Batch, seed: u32, sequence: u64, unix_nano: i64, out
     header[40] = signal_code(batch.signal());
     header[41] = codec;
     header[42] = tenant.len() as u8;
+    header[43] = if client.is_some() { FLAG_CLIENT } else { 0 };
     let checksum = header_checksum(seed, header);
     header[4..8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// What a destination may be told of a sender; `None` if that is nothing. The address is for those before the queue alone.
+fn client_text(client: &Client) -> Option<String> {
+    let metadata: Vec<_> = client.all_metadata().collect();
+    let identity: Vec<_> = client.all_identity().collect();
+    let is_known = !metadata.is_empty() || !identity.is_empty();
+    // Texts alone, which have a JSON form.
+    is_known.then(|| serde_json::to_string(&(metadata, identity)).unwrap_or_default())
+}
+
+fn read_client(text: &[u8]) -> Option<Client> {
+    type Lists = (Vec<(String, Vec<String>)>, Vec<(String, String)>);
+    let (metadata, identity): Lists = serde_json::from_slice(text).ok()?;
+    let headers = metadata
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_str())));
+    Some(Client::default().with_metadata(headers).with_identity(identity))
 }
 
 /// Compresses `raw` behind what `output` holds; `false`, and nothing changed, where that gains nothing.
@@ -95,6 +123,7 @@ pub(crate) struct RecordHeader {
     signal: u8,
     codec: u8,
     tenant_bytes: u8,
+    flags: u8,
 }
 
 impl RecordHeader {
@@ -114,6 +143,7 @@ impl RecordHeader {
             signal: data[40],
             codec: data[41],
             tenant_bytes: data[42],
+            flags: data[43],
         })
     }
 
@@ -147,7 +177,18 @@ impl RecordHeader {
         }
         let tenant = self.tenant(record).ok_or("the tenant is not valid")?;
         let signal = self.signal().ok_or("the signal is unknown")?;
-        let payload = &record[RECORD_HEADER_BYTES + usize::from(self.tenant_bytes)..self.record_bytes()];
+        let mut payload = &record[RECORD_HEADER_BYTES + usize::from(self.tenant_bytes)..self.record_bytes()];
+        let mut client = None;
+        if self.flags & FLAG_CLIENT != 0 {
+            let (known, rest) = payload
+                .split_first_chunk()
+                .and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize))
+                .ok_or("what is known of the sender is cut off")?;
+            client = Some(Arc::new(
+                read_client(known).ok_or("what is known of the sender is not valid")?,
+            ));
+            payload = rest;
+        }
         let raw_bytes = self.raw_bytes as usize;
         let raw = match self.codec {
             CODEC_NONE => payload.to_vec(),
@@ -159,7 +200,7 @@ impl RecordHeader {
             return Err("the payload has another size than its header says");
         }
         let items = self.items as usize;
-        Ok(Batch::from_canonical(signal, tenant, Bytes::from(raw), items))
+        Ok(Batch::from_canonical(signal, tenant, Bytes::from(raw), items).with_client(client))
     }
 }
 
@@ -218,15 +259,27 @@ mod tests {
                 proptest::collection::vec(any::<u8>(), 0..2000),
                 (any::<u8>(), 0..5000_usize).prop_map(|(byte, count)| vec![byte; count]),
             ],
+            client in proptest::option::of((
+                proptest::collection::vec(("[a-zA-Z-]{1,9}", "\\PC{0,9}"), 0..4),
+                proptest::collection::vec(("[a-z]{1,9}", "\\PC{0,9}"), 0..3),
+            )),
             signal in 0..3_usize, items in 0..100_000_usize, seed: u32, sequence: u64, time: i64,
         ) {
-            let batch = batch(Signal::ALL[signal], payload, items);
+            let client = client.map(|(metadata, identity)| {
+                let metadata = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                Client::default().with_metadata(metadata).with_identity(identity)
+            });
+            let known = client.clone().filter(|client| !client.is_empty());
+            let client = client.map(|client| Arc::new(client.at_address(std::net::Ipv4Addr::LOCALHOST.into())));
+            let batch = batch(Signal::ALL[signal], payload, items).with_client(client);
             let mut data = Vec::new();
             write(&batch, seed, sequence, time, &mut data);
             let header = RecordHeader::decode(seed, &data).unwrap();
             prop_assert_eq!(header.record_bytes(), data.len());
             prop_assert_eq!((header.sequence, header.unix_nano), (sequence, time));
-            prop_assert_eq!(header.batch(&data).unwrap(), batch);
+            let read = header.batch(&data).unwrap();
+            prop_assert_eq!(read.client().map(|client| (**client).clone()), known);
+            prop_assert_eq!(read, batch);
             prop_assert!(RecordHeader::decode(seed ^ 1, &data).is_none());
         }
 

@@ -16,6 +16,7 @@ pub mod k8sattributes;
 mod lru;
 mod matching;
 pub mod memory_limiter;
+pub(crate) mod origin;
 pub mod probabilistic_sampler;
 pub mod redaction;
 mod regroup;

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::client::Client;
 use crate::decode::{self, DecodeError};
 use crate::output::{DecodeLimits, Room};
 use crate::tenant::TenantId;
@@ -65,6 +67,7 @@ pub struct Batch {
     payload: Bytes,
     items: usize,
     gzip: Option<Bytes>,
+    client: Option<Arc<Client>>,
 }
 
 impl Batch {
@@ -98,6 +101,7 @@ impl Batch {
             payload: decoded.payload,
             items: decoded.items,
             gzip: None,
+            client: None,
         })
     }
 
@@ -130,6 +134,7 @@ impl Batch {
             payload,
             items,
             gzip: None,
+            client: None,
         })
     }
 
@@ -142,6 +147,7 @@ impl Batch {
             payload,
             items,
             gzip: None,
+            client: None,
         }
     }
 
@@ -161,15 +167,28 @@ impl Batch {
         Self { gzip: None, ..self }
     }
 
+    /// The same with what is known of its sender.
+    #[must_use]
+    pub fn with_client(self, client: Option<Arc<Client>>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Who sent it, if that is known; no part of what the batch says.
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
+    }
+
     /// The payload as one member of gzip, if somebody has made that already. A batch that was changed on its way is
     /// another one and has none.
     pub fn gzip(&self) -> Option<&Bytes> {
         self.gzip.as_ref()
     }
 
-    /// Bytes of memory: of the payload, in both forms.
+    /// Bytes of memory: of the payload, in both forms, and of what is known of the sender.
     pub fn bytes_held(&self) -> usize {
-        self.payload.len() + self.gzip.as_ref().map_or(0, Bytes::len)
+        let gzip = self.gzip.as_ref().map_or(0, Bytes::len);
+        let client = self.client.as_ref().map_or(0, |client| client.bytes());
+        self.payload.len() + gzip + client
     }
 
     pub fn signal(&self) -> Signal {
@@ -205,7 +224,8 @@ impl Batch {
         view::MetricsData::new(&self.payload)
     }
 
-    /// One batch with the items of all, in order. `None` if there are none, or of several signals or tenants.
+    /// One batch with the items of all, in order. `None` if there are none, or of several signals or tenants. Who sent
+    /// them is known of it only if it was the same for all.
     pub fn concat(batches: &[Self]) -> Option<Self> {
         let first = batches.first()?;
         if batches.len() == 1 {
@@ -217,6 +237,7 @@ impl Batch {
         {
             return None;
         }
+        let is_of_one = batches.iter().all(|b| b.client == first.client);
         let mut payload = Vec::with_capacity(batches.iter().map(|b| b.payload.len()).sum());
         for batch in batches {
             payload.extend_from_slice(&batch.payload);
@@ -228,7 +249,22 @@ impl Batch {
             payload: payload.into(),
             items,
             gzip: None,
+            client: first.client.clone().filter(|_| is_of_one),
         })
+    }
+
+    /// Other content for the same tenant and signal, of the same sender: what a batch becomes on its way. Trusted as by
+    /// [`from_canonical`](Self::from_canonical).
+    #[must_use]
+    pub fn derived(&self, payload: Bytes, items: usize) -> Self {
+        Self {
+            signal: self.signal,
+            tenant: self.tenant.clone(),
+            payload,
+            items,
+            gzip: None,
+            client: self.client.clone(),
+        }
     }
 
     /// The request as OTLP/JSON. Unknown fields have no JSON form and are left out.

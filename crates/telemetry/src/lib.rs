@@ -7,6 +7,7 @@
 //! Specification: <https://opentelemetry.io/docs/specs/otlp/>, opentelemetry-proto 1.x.
 
 mod batch;
+mod client;
 mod decode;
 pub mod edit;
 pub mod encode;
@@ -21,6 +22,7 @@ pub mod view;
 pub mod wire;
 
 pub use batch::{Batch, Signal, UnknownSignal};
+pub use client::Client;
 pub use decode::{DecodeError, NESTING_MAX, Problem};
 pub use id::{SpanId, TraceId};
 pub use output::DecodeLimits;

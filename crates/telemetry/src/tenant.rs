@@ -54,6 +54,11 @@ impl TenantId {
         DEFAULT.clone()
     }
 
+    /// Whether it is the tenant of those who name none.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default_tenant()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

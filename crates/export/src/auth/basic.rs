@@ -6,11 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use cupola_config::Secret;
-use cupola_telemetry::TenantId;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
-use super::{ClientAuth, NoCredentials, sensitive};
+use super::{ClientAuth, NoCredentials, Sender, sensitive};
 use crate::Sample;
 use crate::reloading::Reloading;
 
@@ -71,7 +70,7 @@ impl BasicClient {
 
 #[async_trait]
 impl ClientAuth for BasicClient {
-    async fn authorize(&self, _: &TenantId, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
+    async fn authorize(&self, _: Sender<'_>, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
         headers.insert(AUTHORIZATION, (*self.0.current()).clone());
         Ok(())
     }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cupola_config::{Passed, Secret};
-use cupola_telemetry::TenantId;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use super::{ClientAuth, NoCredentials, sensitive};
+use super::{ClientAuth, NoCredentials, Sender, sensitive};
 use crate::Sample;
 use crate::reloading::Reloading;
 
@@ -144,7 +143,7 @@ impl BearerClient {
 
 #[async_trait]
 impl ClientAuth for BearerClient {
-    async fn authorize(&self, _: &TenantId, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
+    async fn authorize(&self, _: Sender<'_>, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
         if let Some(value) = self.0.values().first() {
             headers.insert(self.0.header().clone(), value.clone());
         }

@@ -1,15 +1,18 @@
-//! `headers_setter`: headers of every request, with fixed values or with what is known of a batch, which is its tenant.
+//! `headers_setter`: headers of every request, with fixed values or with what is known of who sent the batch.
+//!
+//! A header of the sender is known where its receiver says `include_metadata`, and no processor between has put batches of
+//! several senders together; the tenant always is, as `X-Scope-OrgID`. What is not known is not set, unless there is a
+//! `default_value`; several values of one header are an error, as they are in the Collector.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cupola_config::Secret;
-use cupola_telemetry::TenantId;
 use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use super::{ClientAuth, NoCredentials, sensitive};
+use super::{ClientAuth, NoCredentials, Sender, sensitive};
 use crate::Sample;
 use crate::otlp::TENANT_HEADER;
 use crate::reloading::Reloading;
@@ -31,10 +34,11 @@ pub struct HeaderSetting {
     pub value: Option<Secret>,
     /// A file with the value, which is looked at again.
     pub value_file: Option<PathBuf>,
-    /// `X-Scope-OrgID`, the tenant: no other header of those who sent is kept.
+    /// A header of those who sent; `X-Scope-OrgID` is the tenant.
     pub from_context: Option<String>,
-    /// Nothing is known of who sent, so that there is nothing to take.
+    /// What the receiver's authenticator says of those who sent, such as `username`.
     pub from_attribute: Option<String>,
+    /// Of `from_context` and `from_attribute`, where there is nothing to take.
     pub default_value: Option<Secret>,
 }
 
@@ -70,41 +74,27 @@ impl HeaderSetting {
         if HeaderName::from_bytes(self.key.as_bytes()).is_err() {
             return Err(("key", format!("`{}` is no name of a header", self.key)));
         }
-        if self.from_attribute.is_some() {
-            return Err((
-                "from_attribute",
-                "nothing is known of who sent a batch; use `value`, or `from_context: X-Scope-OrgID`"
-                    .to_owned(),
-            ));
-        }
-        if let Some(name) = &self.from_context
-            && !name.eq_ignore_ascii_case(TENANT_HEADER)
-        {
-            return Err((
-                "from_context",
-                format!(
-                    "of the headers that a batch came with only X-Scope-OrgID is kept, its tenant, and not `{name}`"
-                ),
-            ));
-        }
-        if let Some(value) = &self.value {
-            HeaderValue::from_str(value.expose())
-                .map_err(|_| ("value", "has characters that a header cannot have".to_owned()))?;
+        for (key, value) in [("value", &self.value), ("default_value", &self.default_value)] {
+            if let Some(value) = value {
+                HeaderValue::from_str(value.expose())
+                    .map_err(|_| (key, "has characters that a header cannot have".to_owned()))?;
+            }
         }
         let sources = [
             self.value.is_some(),
             self.value_file.is_some(),
             self.from_context.is_some(),
+            self.from_attribute.is_some(),
         ];
         match (self.action, sources.into_iter().filter(|given| *given).count()) {
             (HeaderAction::Delete, _) | (_, 1) => Ok(()),
             (_, 0) => Err((
                 "value",
-                "is missing; set `value`, `value_file` or `from_context`".to_owned(),
+                "is missing; set `value`, `value_file`, `from_context` or `from_attribute`".to_owned(),
             )),
             _ => Err((
                 "value",
-                "only one of `value`, `value_file` and `from_context` can be".to_owned(),
+                "only one of `value`, `value_file`, `from_context` and `from_attribute` can be".to_owned(),
             )),
         }
     }
@@ -123,7 +113,45 @@ struct Set {
 enum Value {
     Fixed(HeaderValue),
     Tenant,
+    Metadata(String, Option<HeaderValue>),
+    Identity(String, Option<HeaderValue>),
     None,
+}
+
+impl Value {
+    /// `None`: it is not known.
+    fn of(&self, sender: Sender<'_>) -> Result<Option<HeaderValue>, NoCredentials> {
+        let (texts, name, default) = match self {
+            Value::Fixed(value) => return Ok(Some(value.clone())),
+            Value::Tenant => {
+                let tenant = HeaderValue::from_str(sender.tenant.as_str());
+                let tenant =
+                    tenant.map_err(|_| NoCredentials("the tenant cannot be sent as a header".to_owned()))?;
+                return Ok(Some(tenant));
+            }
+            Value::None => return Ok(Some(HeaderValue::from_static(""))),
+            Value::Metadata(name, default) => {
+                let texts = sender.client.map_or(&[][..], |client| client.metadata(name));
+                (
+                    texts.iter().map(String::as_str).collect::<Vec<_>>(),
+                    name,
+                    default,
+                )
+            }
+            Value::Identity(name, default) => {
+                let text = sender.client.and_then(|client| client.identity(name));
+                (Vec::from_iter(text), name, default)
+            }
+        };
+        match texts[..] {
+            [] => Ok(default.clone()),
+            [text] => sensitive(text).map(Some),
+            _ => Err(NoCredentials(format!(
+                "the sender's header `{name}` has {} values, and one is needed",
+                texts.len()
+            ))),
+        }
+    }
 }
 
 impl HeadersSetter {
@@ -140,12 +168,22 @@ impl HeadersSetter {
                         .map(Value::Fixed)
                         .map_err(|error| error.to_string())
                 };
-                let value = match (&header.value_file, &header.value, &header.from_context) {
-                    (Some(file), _, _) => fixed(files.text(file)?)?,
-                    (None, Some(value), _) => fixed(value.expose())?,
-                    // A batch has a tenant in any case, so that no default ever stands in for it.
-                    (None, None, Some(_)) => Value::Tenant,
-                    (None, None, None) => Value::None,
+                let default = header.default_value.as_ref().map(|text| sensitive(text.expose()));
+                let default = default.transpose().map_err(|error| error.to_string())?;
+                let value = if let Some(file) = &header.value_file {
+                    fixed(files.text(file)?)?
+                } else if let Some(value) = &header.value {
+                    fixed(value.expose())?
+                } else if let Some(name) = &header.from_context {
+                    match name.eq_ignore_ascii_case(TENANT_HEADER) {
+                        // A batch has a tenant in any case, so that no default ever stands in for it.
+                        true => Value::Tenant,
+                        false => Value::Metadata(name.clone(), default),
+                    }
+                } else if let Some(name) = &header.from_attribute {
+                    Value::Identity(name.clone(), default)
+                } else {
+                    Value::None
                 };
                 Ok::<_, String>(Set {
                     action: header.action,
@@ -161,13 +199,10 @@ impl HeadersSetter {
 
 #[async_trait]
 impl ClientAuth for HeadersSetter {
-    async fn authorize(&self, tenant: &TenantId, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
+    async fn authorize(&self, sender: Sender<'_>, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
         for set in self.0.current().iter() {
-            let value = match &set.value {
-                Value::Fixed(value) => value.clone(),
-                Value::Tenant => HeaderValue::from_str(tenant.as_str())
-                    .map_err(|_| NoCredentials("the tenant cannot be sent as a header".to_owned()))?,
-                Value::None => HeaderValue::from_static(""),
+            let Some(value) = set.value.of(sender)? else {
+                continue;
             };
             match (set.action, headers.entry(&set.key)) {
                 (HeaderAction::Upsert | HeaderAction::Update, Entry::Occupied(mut there)) => {
@@ -193,6 +228,8 @@ impl ClientAuth for HeadersSetter {
 
 #[cfg(test)]
 mod tests {
+    use cupola_telemetry::{Client, TenantId};
+
     use super::*;
 
     fn settings(text: &str) -> HeadersSetterSettings {
@@ -204,18 +241,26 @@ mod tests {
         let text = "headers:\n- {key: a, value: new}\n- {action: insert, key: b, value: new}\n\
                     - {action: insert, key: c, value: new}\n- {action: update, key: d, value: new}\n\
                     - {action: update, key: e, value: new}\n- {action: delete, key: f}\n\
-                    - {key: X-Org, from_context: x-scope-orgid}\n";
+                    - {key: X-Org, from_context: x-scope-orgid}\n- {key: x-team, from_context: X-Team}\n\
+                    - {key: x-user, from_attribute: username}\n\
+                    - {key: x-missing, from_context: X-Missing}\n\
+                    - {key: x-zone, from_context: X-Missing, default_value: none}\n";
         let settings = settings(text);
         settings.validate().unwrap();
         let setter = HeadersSetter::new(&settings, Duration::ZERO).unwrap();
+        let tenant = TenantId::parse("team-a").unwrap();
+        let client = Client::default()
+            .with_metadata([("x-team", "blue")])
+            .with_identity([("username".to_owned(), "mia".to_owned())]);
+        let sender = Sender {
+            tenant: &tenant,
+            client: Some(&client),
+        };
         let mut headers = HeaderMap::new();
         for name in ["a", "b", "d", "f"] {
             headers.insert(name, HeaderValue::from_static("old"));
         }
-        setter
-            .authorize(&TenantId::parse("team-a").unwrap(), &mut headers)
-            .await
-            .unwrap();
+        setter.authorize(sender, &mut headers).await.unwrap();
         let mut found: Vec<(String, String)> = headers
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
@@ -227,6 +272,9 @@ mod tests {
             ("c", "new"),
             ("d", "new"),
             ("x-org", "team-a"),
+            ("x-team", "blue"),
+            ("x-user", "mia"),
+            ("x-zone", "none"),
         ];
         assert_eq!(
             found,
@@ -234,19 +282,33 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn several_values_of_the_senders_header_are_no_value() {
+        let settings = settings("headers: [{key: x-team, from_context: X-Team}]");
+        let setter = HeadersSetter::new(&settings, Duration::ZERO).unwrap();
+        let tenant = TenantId::default_tenant();
+        let client = Client::default().with_metadata([("x-team", "blue"), ("x-team", "red")]);
+        let sender = Sender {
+            tenant: &tenant,
+            client: Some(&client),
+        };
+        let problem = setter.authorize(sender, &mut HeaderMap::new()).await.unwrap_err();
+        assert!(problem.to_string().contains("`X-Team` has 2 values"), "{problem}");
+    }
+
     #[test]
-    fn what_is_not_known_of_a_batch_is_refused_by_its_key() {
+    fn what_cannot_work_is_refused_by_its_key() {
         for (text, key) in [
             ("headers: []", "headers"),
             ("headers: [{key: 'a b', value: c}]", "headers[0].key"),
             ("headers: [{key: a}]", "headers[0].value"),
             (
-                "headers: [{key: a, from_context: tenant}]",
-                "headers[0].from_context",
+                "headers: [{key: a, from_context: tenant, default_value: \"a\\nb\"}]",
+                "headers[0].default_value",
             ),
             (
-                "headers: [{key: a, from_attribute: subject}]",
-                "headers[0].from_attribute",
+                "headers: [{key: a, from_context: b, from_attribute: subject}]",
+                "headers[0].value",
             ),
             (
                 "headers: [{key: a, value: b, from_context: X-Scope-OrgID}]",

@@ -14,14 +14,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cupola_config::Secret;
 use cupola_config::units::TimeSpan;
-use cupola_telemetry::TenantId;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{ClientAuth, NoCredentials, sensitive};
+use super::{ClientAuth, NoCredentials, Sender, sensitive};
 use crate::Sample;
 use crate::otlp::chain;
 use crate::otlp::http::read_limited;
@@ -372,7 +371,7 @@ impl Inside {
 
 #[async_trait]
 impl ClientAuth for OAuth2Client {
-    async fn authorize(&self, _: &TenantId, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
+    async fn authorize(&self, _: Sender<'_>, headers: &mut HeaderMap) -> Result<(), NoCredentials> {
         headers.insert(AUTHORIZATION, self.token().await?);
         Ok(())
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::config::{BulkCompression, ElasticsearchConfig, ElasticsearchConfigError};
 use crate::Sample;
-use crate::auth::{Credentials, NoCredentials};
+use crate::auth::{Credentials, NoCredentials, Sender};
 use crate::otlp::{Compression, chain, compress};
 use crate::tls::ClientTls;
 
@@ -58,7 +58,7 @@ struct Endpoint {
 
 /// What is asked of an endpoint.
 struct Asked<'a> {
-    tenant: &'a TenantId,
+    sender: Sender<'a>,
     method: &'a Method,
     path: &'a str,
     content_type: &'static str,
@@ -115,13 +115,17 @@ impl Cluster {
         body: Bytes,
     ) -> Result<Answer, String> {
         let tenant = TenantId::default_tenant();
-        self.ask_for(&tenant, method, path, content_type, body).await
+        let nobody = Sender {
+            tenant: &tenant,
+            client: None,
+        };
+        self.ask_for(nobody, method, path, content_type, body).await
     }
 
     /// Asks the endpoints in turn until one answers at all; an error says why the last one did not.
     pub(super) async fn ask_for(
         &self,
-        tenant: &TenantId,
+        sender: Sender<'_>,
         method: &Method,
         path: &str,
         content_type: &'static str,
@@ -130,7 +134,7 @@ impl Cluster {
         let body = self.compressed(body).await?;
         let mut problem = String::new();
         let request = Asked {
-            tenant,
+            sender,
             method,
             path,
             content_type,
@@ -197,7 +201,7 @@ impl Cluster {
         let headers = self.headers_of(asked);
         let mut response = self
             .credentials
-            .send(asked.tenant, headers, send, is_refused)
+            .send(asked.sender, headers, send, is_refused)
             .await?;
         let seconds = response
             .headers()
@@ -311,7 +315,7 @@ mod tests {
 
     #[async_trait]
     impl ClientAuth for Without {
-        async fn authorize(&self, _: &TenantId, _: &mut HeaderMap) -> Result<(), NoCredentials> {
+        async fn authorize(&self, _: Sender<'_>, _: &mut HeaderMap) -> Result<(), NoCredentials> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             if self.is_silent {
                 std::future::pending::<()>().await;

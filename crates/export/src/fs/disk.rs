@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::{FileSystem, Lock, WritableFile};
@@ -35,7 +36,12 @@ impl Lock for DiskLock {}
 
 impl FileSystem for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            // Telemetry, and headers of those who sent it, are nobody else's business.
+            .mode(0o600)
+            .open(path)?;
         Ok(Box::new(DiskFile(file)))
     }
 

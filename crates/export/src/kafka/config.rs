@@ -30,6 +30,8 @@ pub enum Encoding {
 #[serde(deny_unknown_fields, default)]
 pub struct SignalSettings {
     pub topic: String,
+    /// A header of those who sent the data that names the topic; goes before `topic_from_attribute`.
+    pub topic_from_metadata_key: String,
     pub encoding: Encoding,
 }
 
@@ -114,7 +116,8 @@ pub struct KafkaConfig {
     pub record_headers: BTreeMap<String, Secret>,
     /// Writes the header `otelcol.signal`.
     pub signal_header: bool,
-    /// Of what came with a request the tenant alone is known, and it travels by `tenant_header`.
+    /// Headers of those who sent the data, written with every message if they are known. The tenant is another matter: see
+    /// [`tenant_header`](Self::tenant_header).
     pub include_metadata_keys: Vec<String>,
     /// Ours: writes the tenant of a batch as the header `X-Scope-OrgID`.
     pub tenant_header: bool,
@@ -218,15 +221,6 @@ impl KafkaConfig {
             let problem = "can have one of sticky_key and round_robin";
             return Err(SettingError::new("record_partitioner", problem));
         }
-        if let Some(key) = self
-            .include_metadata_keys
-            .iter()
-            .find(|key| !key.eq_ignore_ascii_case(TENANT_HEADER))
-        {
-            let problem =
-                format!("{key:?} is not known: of what came with a request, X-Scope-OrgID alone is");
-            return Err(SettingError::new("include_metadata_keys", problem));
-        }
         let reserved = |name: &str| {
             (self.signal_header && name == SIGNAL_HEADER)
                 || (self.tenant_header && name.eq_ignore_ascii_case(TENANT_HEADER))
@@ -246,7 +240,7 @@ impl KafkaConfig {
         self.encoding.unwrap_or(self.signal(signal).encoding)
     }
 
-    fn signal(&self, signal: Signal) -> &SignalSettings {
+    pub(super) fn signal(&self, signal: Signal) -> &SignalSettings {
         match signal {
             Signal::Logs => &self.logs,
             Signal::Metrics => &self.metrics,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cupola_telemetry::encode::{LogsEncoder, TracesEncoder};
-use cupola_telemetry::view::{AnyValue, Attributes, MetricData, ResourceMetrics};
+use cupola_telemetry::view::{Attributes, MetricData, ResourceMetrics};
 use cupola_telemetry::wire::write_bytes;
 use cupola_telemetry::{Batch, Signal};
 
@@ -21,10 +21,22 @@ pub(super) struct Part {
 }
 
 pub(super) fn parts(batch: &Batch, config: &KafkaConfig) -> Vec<Part> {
+    let key = &config.signal(batch.signal()).topic_from_metadata_key;
+    let named = batch.client().and_then(|client| client.metadata(key).first());
+    if let Some(topic) = named.and_then(|name| topic(name)) {
+        let to_topic = |part| Part {
+            topic: Some(topic.clone()),
+            ..part
+        };
+        return by_key(batch, config).into_iter().map(to_topic).collect();
+    }
     if config.topic_from_attribute.is_empty() {
         return by_key(batch, config);
     }
-    let named = |attributes: Attributes<'_>| topic(attributes.get(&config.topic_from_attribute));
+    let named = |attributes: Attributes<'_>| {
+        let value = attributes.get(&config.topic_from_attribute)?;
+        value.as_str().and_then(topic)
+    };
     let mut parts = Vec::new();
     for (topic, batch) in by_resource(batch, named) {
         parts.extend(by_key(&batch, config).into_iter().map(|part| Part {
@@ -61,9 +73,8 @@ fn by_key(batch: &Batch, config: &KafkaConfig) -> Vec<Part> {
     }]
 }
 
-/// The topic that an attribute names; none where it cannot be the name of one.
-fn topic(value: Option<AnyValue<'_>>) -> Option<String> {
-    let name = value?.as_str()?;
+/// The topic of that name; none where it cannot be the name of one.
+fn topic(name: &str) -> Option<String> {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let possible = !matches!(name, "" | "." | "..") && name.len() <= TOPIC_BYTES_MAX;
     (possible && name.bytes().all(letter)).then(|| name.to_owned())
@@ -115,7 +126,9 @@ macro_rules! by_trace {
             let part = |(trace_id, encoder): (&[u8], $encoder)| Part {
                 topic: None,
                 key: trace_key(trace_id),
-                batch: encoder.finish(batch.tenant().clone()),
+                batch: encoder
+                    .finish(batch.tenant().clone())
+                    .with_client(batch.client().cloned()),
             };
             encoders.into_iter().map(part).collect()
         }
@@ -161,13 +174,7 @@ fn by_resource<K: Ord>(batch: &Batch, of: impl Fn(Attributes<'_>) -> K) -> BTree
             add(resource.resource().attributes, resource.raw(), points(resource));
         }),
     }
-    let group = |(key, (payload, items)): (K, (Vec<u8>, usize))| {
-        let tenant = batch.tenant().clone();
-        (
-            key,
-            Batch::from_canonical(batch.signal(), tenant, payload.into(), items),
-        )
-    };
+    let group = |(key, (payload, items)): (K, (Vec<u8>, usize))| (key, batch.derived(payload.into(), items));
     groups.into_iter().map(group).collect()
 }
 

@@ -92,7 +92,7 @@ impl GrpcTransport {
             Answer::Success(_) => false,
         };
         self.credentials
-            .send(batch.tenant(), self.headers_of(batch), send, is_refused)
+            .send(batch.into(), self.headers_of(batch), send, is_refused)
             .await
     }
 

@@ -107,7 +107,7 @@ impl HttpTransport {
         };
         let is_refused = |answer: &Response| answer.status() == StatusCode::UNAUTHORIZED;
         self.credentials
-            .send(batch.tenant(), headers, send, is_refused)
+            .send(batch.into(), headers, send, is_refused)
             .await
     }
 

@@ -339,13 +339,7 @@ impl Piece {
         if self.items == 0 {
             return None;
         }
-        let bytes = Bytes::from(self.bytes);
-        Some(Batch::from_canonical(
-            batch.signal(),
-            batch.tenant().clone(),
-            bytes,
-            self.items,
-        ))
+        Some(batch.derived(Bytes::from(self.bytes), self.items))
     }
 }
 

@@ -12,7 +12,7 @@ use cupola_config::units::TimeSpan;
 use cupola_export::Sink;
 use cupola_export::auth::{
     BasicClient, BearerClient, BearerSettings, ClientAuth, ClientCredentials, Credentials, NoCredentials,
-    OAuth2Client, OAuth2Settings, Tokens,
+    OAuth2Client, OAuth2Settings, Sender, Tokens,
 };
 use cupola_export::elasticsearch::{ElasticsearchConfig, ElasticsearchSink};
 use cupola_export::loki::{LokiConfig, LokiSink};
@@ -95,7 +95,11 @@ fn authorization(server: &Server) -> Vec<String> {
 async fn header(auth: &dyn ClientAuth) -> String {
     let mut headers = http::HeaderMap::new();
     let tenant = TenantId::default_tenant();
-    auth.authorize(&tenant, &mut headers).await.unwrap();
+    let sender = Sender {
+        tenant: &tenant,
+        client: None,
+    };
+    auth.authorize(sender, &mut headers).await.unwrap();
     assert!(headers["authorization"].is_sensitive());
     headers["authorization"].to_str().unwrap().to_owned()
 }
@@ -259,7 +263,7 @@ struct Waiting;
 
 #[async_trait]
 impl ClientAuth for Waiting {
-    async fn authorize(&self, _: &TenantId, _: &mut http::HeaderMap) -> Result<(), NoCredentials> {
+    async fn authorize(&self, _: Sender<'_>, _: &mut http::HeaderMap) -> Result<(), NoCredentials> {
         std::future::pending().await
     }
 }

@@ -3,6 +3,7 @@
 mod secure;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_config::Secret;
@@ -13,7 +14,7 @@ use cupola_generator::{Generator, GeneratorConfig};
 use cupola_peers::kafka::{Message, RunningKafka};
 use cupola_peers::peer_or_skip;
 use cupola_telemetry::encode::LogsEncoder;
-use cupola_telemetry::{Batch, Signal, TenantId};
+use cupola_telemetry::{Batch, Client, Signal, TenantId};
 
 use crate::support::{flat_logs, logs};
 
@@ -199,10 +200,12 @@ async fn headers_and_topics_are_what_the_settings_say(peer: &RunningKafka) {
     config.topic_from_attribute = "topic".to_owned();
     config.signal_header = true;
     config.record_headers = [("env".to_owned(), Secret::new("test"))].into();
+    config.include_metadata_keys = ["X-Team", "x-none", "X-Scope-OrgID"].map(str::to_owned).to_vec();
     let sink = KafkaSink::new(config).unwrap();
     // Two of one name, one that cannot be a topic, and one without.
     let parts = [Some("of-a"), Some("of-a"), Some("no topic"), None].map(named);
-    let batch = Batch::concat(&parts).unwrap();
+    let client = Client::default().with_metadata([("x-team", "blue"), ("authorization", "hunter2")]);
+    let batch = Batch::concat(&parts).unwrap().with_client(Some(Arc::new(client)));
     assert_eq!(sink.send(batch).await, Ok(Accepted::all()));
     for topic in ["of-a", "default-topic"] {
         let messages = peer.consume(topic, 1).unwrap();
@@ -212,10 +215,11 @@ async fn headers_and_topics_are_what_the_settings_say(peer: &RunningKafka) {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_slice()))
             .collect();
-        let expected: [(&str, &[u8]); 3] = [
+        let expected: [(&str, &[u8]); 4] = [
             ("env", b"test"),
             ("x-scope-orgid", b"team-a"),
             ("otelcol.signal", b"logs"),
+            ("X-Team", b"blue"),
         ];
         assert_eq!(headers, expected);
     }
@@ -348,10 +352,6 @@ fn settings_have_the_collectors_names_and_what_cannot_be_is_refused() {
             "tls.curve_preferences",
         ),
         (r#"{"tls": {"tpm": {"enabled": true}}}"#, "tls.tpm"),
-        (
-            r#"{"include_metadata_keys": ["authorization"]}"#,
-            "include_metadata_keys",
-        ),
         (
             r#"{"partition_logs_by_trace_id": true, "partition_logs_by_resource_attributes": true}"#,
             "partition_logs_by_trace_id",

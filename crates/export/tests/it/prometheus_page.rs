@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cupola_config::Endpoint;
 use cupola_config::units::TimeSpan;
-use cupola_export::auth::{Denied, ServerAuth};
+use cupola_export::auth::{Denied, Identity, ServerAuth};
 use cupola_export::prometheus_page::{PageConfig, PageConfigError, PageSink};
 use cupola_export::{Accepted, Component, SendError, Sink};
 use cupola_peers::peer_or_skip;
@@ -258,7 +258,7 @@ struct Busy;
 
 #[async_trait]
 impl ServerAuth for Busy {
-    async fn authenticate(&self, _: &http::HeaderMap) -> Result<(), Denied> {
+    async fn authenticate(&self, _: &http::HeaderMap) -> Result<Identity, Denied> {
         Err(Denied::Busy)
     }
 }

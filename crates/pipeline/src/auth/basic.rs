@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cupola_config::Secret;
 use cupola_export::Sample;
-use cupola_export::auth::{Denied, ServerAuth};
+use cupola_export::auth::{Denied, Identity, ServerAuth};
 use cupola_export::reloading::Reloading;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -161,11 +161,11 @@ impl Users {
 
 #[async_trait]
 impl ServerAuth for BasicServer {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Denied> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
         let unknown = || Denied::Unknown { challenge: CHALLENGE };
         let (user, password) = credentials(headers).ok_or_else(unknown)?;
-        match self.verify(user, password).await? {
-            true => Ok(()),
+        match self.verify(user.clone(), password).await? {
+            true => Ok(vec![("username".to_owned(), user)]),
             false => Err(unknown()),
         }
     }
@@ -210,13 +210,18 @@ mod tests {
         BasicServer::new(&settings, Duration::ZERO).unwrap()
     }
 
-    async fn ask(server: &BasicServer, value: &str) -> Result<(), Denied> {
+    /// What is found out of `user`.
+    fn user() -> Identity {
+        vec![("username".to_owned(), "user".to_owned())]
+    }
+
+    async fn ask(server: &BasicServer, value: &str) -> Result<Identity, Denied> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         server.authenticate(&headers).await
     }
 
-    async fn ask_with(server: &BasicServer, user: &str, password: &str) -> Result<(), Denied> {
+    async fn ask_with(server: &BasicServer, user: &str, password: &str) -> Result<Identity, Denied> {
         let both = STANDARD.encode(format!("{user}:{password}"));
         ask(server, &format!("Basic {both}")).await
     }
@@ -225,7 +230,7 @@ mod tests {
     async fn a_password_that_was_right_is_not_checked_again_and_a_wrong_one_is() {
         let server = server(BCRYPT);
         for _ in 0..3 {
-            assert_eq!(ask_with(&server, "user", "password").await, Ok(()));
+            assert_eq!(ask_with(&server, "user", "password").await, Ok(user()));
         }
         assert_eq!(server.checked(), 1);
         for _ in 0..2 {
@@ -274,7 +279,7 @@ mod tests {
         ] {
             assert_eq!(ask(&server, value).await, refused, "{value}");
         }
-        assert_eq!(ask(&server, "basic dXNlcjpwYXNzd29yZA==").await, Ok(()));
+        assert_eq!(ask(&server, "basic dXNlcjpwYXNzd29yZA==").await, Ok(user()));
         let mut twice = HeaderMap::new();
         for _ in 0..2 {
             twice.append(

@@ -3,7 +3,7 @@
 use ::http::header::{HeaderMap, HeaderValue};
 use async_trait::async_trait;
 use cupola_export::Sample;
-use cupola_export::auth::{BearerSettings, Denied, ServerAuth, Tokens};
+use cupola_export::auth::{BearerSettings, Denied, Identity, ServerAuth, Tokens};
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// Knows tokens.
@@ -29,7 +29,7 @@ impl BearerServer {
 
 #[async_trait]
 impl ServerAuth for BearerServer {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<(), Denied> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Identity, Denied> {
         let mut found = Choice::from(0);
         if let Some(given) = headers.get(self.tokens.header()) {
             // All of them, so that the time says nothing of which it was nearest to.
@@ -38,7 +38,8 @@ impl ServerAuth for BearerServer {
             }
         }
         match found.into() {
-            true => Ok(()),
+            // All that have a token are alike.
+            true => Ok(Identity::new()),
             false => Err(Denied::Unknown {
                 challenge: self.challenge.clone(),
             }),

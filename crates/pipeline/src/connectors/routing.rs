@@ -5,8 +5,8 @@
 //! parted where the context of a row asks for it. Acknowledges a batch once all pipelines that got some of it have: if one
 //! refuses its part for a while, the sender keeps the whole, and the others get theirs again.
 //!
-//! Differs from the Collector: of a request only the tenant is known, as `request["X-Scope-OrgID"]`; a `statement`
-//! is `route()` with or without `where`.
+//! Differs from the Collector: a `statement` is `route()` with or without `where`. Of a request those headers are known that
+//! its receiver keeps (`include_metadata`), and always the tenant, as `request["X-Scope-OrgID"]`.
 //! <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/connector/routingconnector>
 
 mod condition;

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use cupola_telemetry::Batch;
 use cupola_telemetry::edit::{Array, Map, Value};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use super::origin::OriginKey;
 use super::statements::ConfigError;
 
 /// One action, as it is configured.
@@ -17,10 +19,12 @@ pub struct ActionConfig {
     pub action: ActionKind,
     #[serde(default)]
     pub key: String,
-    /// What is set; or [`from_attribute`](Self::from_attribute).
+    /// What is set; or [`from_attribute`](Self::from_attribute), or [`from_context`](Self::from_context).
     pub value: Option<Json>,
     /// The attribute whose value is set.
     pub from_attribute: Option<String>,
+    /// `metadata.NAME`, a header of who sent it; `auth.NAME`, what the authenticator says; `client.address`.
+    pub from_context: Option<String>,
     /// Of `extract`: named groups become attributes. Of `delete` and `hash`: further keys.
     pub pattern: Option<String>,
     pub converted_type: Option<String>,
@@ -45,6 +49,7 @@ pub enum ActionKind {
 enum Source {
     Value(Json),
     Attribute(String),
+    Context(OriginKey),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +114,9 @@ impl Actions {
         Ok(Self(actions))
     }
 
-    pub(super) fn run<'a>(&'a self, map: &mut Map<'a>) {
-        self.0.iter().for_each(|action| action.run(map));
+    /// On attributes of a batch.
+    pub(super) fn run<'a>(&'a self, map: &mut Map<'a>, batch: &Batch) {
+        self.0.iter().for_each(|action| action.run(map, batch));
     }
 }
 
@@ -133,7 +139,9 @@ impl Action {
             config.action,
             ActionKind::Insert | ActionKind::Update | ActionKind::Upsert
         );
-        if !sets && (config.value.is_some() || config.from_attribute.is_some()) {
+        if !sets
+            && (config.value.is_some() || config.from_attribute.is_some() || config.from_context.is_some())
+        {
             return refuse("value", "the action sets no value");
         }
         if config.converted_type.is_some() && config.action != ActionKind::Convert {
@@ -144,10 +152,14 @@ impl Action {
                 if pattern.is_some() {
                     return refuse("pattern", "the action has no pattern");
                 }
-                let source = match (&config.value, &config.from_attribute) {
-                    (Some(value), None) if !value.is_null() => Source::Value(value.clone()),
-                    (None, Some(name)) => Source::Attribute(name.clone()),
-                    _ => return refuse("value", "exactly one of value and from_attribute is needed"),
+                let source = match (&config.value, &config.from_attribute, &config.from_context) {
+                    (Some(value), None, None) if !value.is_null() => Source::Value(value.clone()),
+                    (None, Some(name), None) => Source::Attribute(name.clone()),
+                    (None, None, Some(key)) => Source::Context(OriginKey::parse(key)),
+                    _ => {
+                        let problem = "exactly one of value, from_attribute and from_context is needed";
+                        return refuse("value", problem);
+                    }
                 };
                 Action::Set {
                     key,
@@ -199,7 +211,7 @@ impl Action {
         }
     }
 
-    fn run<'a>(&'a self, map: &mut Map<'a>) {
+    fn run<'a>(&'a self, map: &mut Map<'a>, batch: &Batch) {
         match self {
             Action::Move { from, to } => map.move_value(from, Cow::Borrowed(to)),
             Action::Set {
@@ -215,6 +227,7 @@ impl Action {
                 let value = match source {
                     Source::Value(value) => Some(telemetry(value)),
                     Source::Attribute(name) => map.get(name),
+                    Source::Context(key) => key.value(batch).map(Value::from),
                 };
                 if let Some(value) = value {
                     map.set(Cow::Borrowed(key), value);

@@ -55,7 +55,7 @@ impl Attributes {
     pub fn process(&self, batch: Batch) -> Batch {
         let mut work = Work {
             attributes: self,
-            signal: batch.signal(),
+            batch: &batch,
         };
         let Ok(edited) = edit(&batch, &mut work);
         edited.unwrap_or(batch)
@@ -64,14 +64,14 @@ impl Attributes {
 
 struct Work<'a> {
     attributes: &'a Attributes,
-    signal: Signal,
+    batch: &'a Batch,
 }
 
 impl<'a> Editor<'a> for Work<'a> {
     type Error = Infallible;
 
     fn deepest(&self) -> Level {
-        match self.signal {
+        match self.batch.signal() {
             Signal::Metrics => Level::Part,
             Signal::Logs | Signal::Traces => Level::Item,
         }
@@ -81,7 +81,7 @@ impl<'a> Editor<'a> for Work<'a> {
         if level != self.deepest() {
             return Ok(Verdict::Keep);
         }
-        let number = match (self.signal, place.metric_kind()) {
+        let number = match (self.batch.signal(), place.metric_kind()) {
             (Signal::Logs, _) => 6,
             (Signal::Traces, _) => 9,
             (Signal::Metrics, Some(MetricKind::Histogram)) => 9,
@@ -98,15 +98,16 @@ impl<'a> Editor<'a> for Work<'a> {
                 Level::Part => place.part.map(number),
                 _ => place.item.map(number),
             };
-            let matches = |matcher: &Matcher| matcher.matches(self.signal, place, &map);
+            let matches = |matcher: &Matcher| matcher.matches(self.batch.signal(), place, &map);
             if !include.as_ref().is_none_or(matches) || exclude.as_ref().is_some_and(matches) {
                 return Ok(Verdict::Keep);
             }
         }
-        actions.run(match level {
+        let map = match level {
             Level::Part => place.part.map_mut(number),
             _ => place.item.map_mut(number),
-        });
+        };
+        actions.run(map, self.batch);
         Ok(Verdict::Keep)
     }
 }

@@ -1,4 +1,5 @@
-//! The batch processor: gathers small batches of one signal and tenant into larger ones.
+//! The batch processor: gathers small batches of one signal and tenant into larger ones, and of one value of each of the
+//! `metadata_keys`. Of who sent them, no more than those is known of what it hands on.
 //!
 //! Gathering is concatenation, which copies each payload once and reads none. A sender hears the answer that the gathered
 //! batch got (`acknowledge: delivered`), so that nothing is lost that was acknowledged: it waits for up to `timeout`
@@ -10,7 +11,7 @@
 //! beyond which they do as well.
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/processor/batchprocessor>
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use cupola_config::units::TimeSpan;
 use cupola_export::otlp::split_items;
 use cupola_export::{Accepted, Component, Sample, SendError, Sink};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
-use cupola_telemetry::{Batch, Signal, TenantId};
+use cupola_telemetry::{Batch, Client, Signal, TenantId};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -38,7 +39,7 @@ pub struct BatchConfig {
     pub send_batch_size: usize,
     /// Most items in one batch; larger ones are split. No bound if zero.
     pub send_batch_max_size: usize,
-    /// Tenants are kept apart in any case; other keys are not known here.
+    /// Headers of those who sent, by whose values batches are kept apart. Tenants are in any case.
     pub metadata_keys: Vec<String>,
     pub metadata_cardinality_limit: usize,
     pub acknowledge: Acknowledge,
@@ -76,10 +77,10 @@ impl BatchConfig {
                 "it must not be less than send_batch_size",
             ));
         }
-        let other = |key: &&String| !key.eq_ignore_ascii_case("x-scope-orgid");
-        if let Some(key) = self.metadata_keys.iter().find(other) {
-            let problem =
-                format!("`{key}` is not known here; batches are kept apart by tenant (X-Scope-OrgID)");
+        let mut seen = BTreeSet::new();
+        let again = |key: &&String| !seen.insert(key.to_ascii_lowercase());
+        if let Some(key) = self.metadata_keys.iter().find(again) {
+            let problem = format!("`{key}` is there twice; capitals make no difference");
             return Err(ConfigError::setting("metadata_keys", problem));
         }
         Ok(())
@@ -106,10 +107,13 @@ struct Shared {
 
 #[derive(Default)]
 struct Groups {
-    gathering: HashMap<(Signal, TenantId), Group>,
+    gathering: HashMap<Key, Group>,
     /// Nothing is gathered any more.
     closed: bool,
 }
+
+/// What batches that wait for each other have in common.
+type Key = (Signal, TenantId, Option<Arc<Client>>);
 
 /// Batches that wait for each other.
 #[derive(Default)]
@@ -159,7 +163,8 @@ impl Sink for BatchProcessor {
         if batch.items() == 0 {
             return Ok(Accepted::all());
         }
-        match self.0.gather(batch) {
+        let client = self.0.client(&batch);
+        match self.0.gather(batch.with_client(client)) {
             Gathered::Waits(answer) => answer.await.unwrap_or_else(|_| {
                 // The task that was to answer has gone.
                 Err(SendError::retryable("the program is ending"))
@@ -178,8 +183,15 @@ enum Gathered {
 }
 
 impl Shared {
+    /// What is still known of the sender of a batch in a larger one.
+    fn client(&self, batch: &Batch) -> Option<Arc<Client>> {
+        let keys = &self.config.metadata_keys;
+        let client = batch.client().filter(|_| !keys.is_empty())?.only(keys);
+        (!client.is_empty()).then(|| Arc::new(client))
+    }
+
     fn gather(self: &Arc<Self>, batch: Batch) -> Gathered {
-        let key = (batch.signal(), batch.tenant().clone());
+        let key = (batch.signal(), batch.tenant().clone(), batch.client().cloned());
         let size = self.config.send_batch_size.max(1);
         let mut groups = self.groups.lock();
         let limit = self.config.metadata_cardinality_limit;
@@ -224,7 +236,7 @@ impl Shared {
     }
 
     /// Delivers a gathering when its time is over, if it has not been before.
-    async fn wait(self: Arc<Self>, key: (Signal, TenantId), number: u64) {
+    async fn wait(self: Arc<Self>, key: Key, number: u64) {
         tokio::select! {
             () = tokio::time::sleep(self.config.timeout.0) => {}
             () = self.stop.cancelled() => {}
@@ -393,7 +405,7 @@ impl Component for BatchProcessor {
             samples.push(Sample::count(name, help, count.load(Ordering::Relaxed)));
         }
         let tenants = self.0.groups.lock().gathering.len();
-        let help = "Groups of signal and tenant being gathered.";
+        let help = "Groups of signal, tenant and metadata being gathered.";
         samples.push(Sample::level(
             "otelcol_processor_batch_metadata_cardinality",
             help,

@@ -222,7 +222,7 @@ impl GroupByAttrs {
         *not_grouped += grouping.not_grouped;
         let mut payload = Vec::with_capacity(batch.payload().len());
         grouping.root.write(&mut payload);
-        Batch::from_canonical(batch.signal(), batch.tenant().clone(), payload.into(), items)
+        batch.derived(payload.into(), items)
     }
 }
 

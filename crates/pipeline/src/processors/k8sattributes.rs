@@ -2,13 +2,13 @@
 //!
 //! `watching` keeps `cluster` as the API server says it, with `api` over reqwest: a list and a watch of JSON need no
 //! client of their own. `rules` are the settings, `pod` what is told of one. A resource says which pod it is of by
-//! `pod_association`, or by `k8s.pod.ip`, `ip` or `host.name`; an attribute that it has is not changed, unless it is empty.
+//! `pod_association`, or by `k8s.pod.ip`, `ip`, the address of the sender or `host.name`; an attribute that it has is not changed, unless it is empty.
 //!
 //! Pods are listed after everything else, as in the Collector: a pod can be asked for by what its owners tell, and the
 //! first batches are not told less than those that follow.
 //!
-//! The address of a sender does not travel with its data here, so that `from: connection` finds no pod; `cupola config
-//! check` says so. Data is never held up: what is of a pod that is not known goes on as it is. Stateless towards senders:
+//! The address of a sender is known of what came over the network and was not put together with others' data since, by
+//! `batch` for example. Data is never held up: what is of a pod that is not known goes on as it is. Stateless towards senders:
 //! they have the answer of the next sink. Refuses to read the environment itself: it is given its [`Surroundings`].
 //! <https://github.com/open-telemetry/opentelemetry-collector-contrib/tree/main/processor/k8sattributesprocessor>
 
@@ -175,6 +175,7 @@ impl Shared {
             config: &self.config,
             rules: &self.rules,
             cluster: &self.cluster,
+            address: batch.client().and_then(|client| client.address()),
             found: 0,
             missed: 0,
         };

@@ -38,12 +38,12 @@ impl Resource {
 
     /// Works on the resources of a batch; it loses none.
     pub fn process(&self, batch: Batch) -> Batch {
-        let Ok(edited) = edit(&batch, &mut Work(&self.actions));
+        let Ok(edited) = edit(&batch, &mut Work(&self.actions, &batch));
         edited.unwrap_or(batch)
     }
 }
 
-struct Work<'a>(&'a Actions);
+struct Work<'a>(&'a Actions, &'a Batch);
 
 impl<'a> Editor<'a> for Work<'a> {
     type Error = Infallible;
@@ -54,7 +54,7 @@ impl<'a> Editor<'a> for Work<'a> {
 
     fn visit(&mut self, level: Level, place: &mut Place<'a>) -> Result<Verdict, Infallible> {
         if level == Level::Resource {
-            self.0.run(place.resource.message_mut(1).map_mut(1));
+            self.0.run(place.resource.message_mut(1).map_mut(1), self.1);
         }
         Ok(Verdict::Keep)
     }

@@ -237,7 +237,7 @@ fn take_apart(batch: &Batch, look_for_roots: bool) -> Vec<Fragment> {
     if !several {
         return Vec::from_iter(first.map(|id| Fragment {
             id,
-            batch: batch.clone().without_gzip(),
+            batch: batch.clone().without_gzip().with_client(None),
             root,
         }));
     }
@@ -252,7 +252,7 @@ fn take_apart(batch: &Batch, look_for_roots: bool) -> Vec<Fragment> {
     });
     let fragment = |(id, payload, spans)| Fragment {
         id,
-        batch: Batch::from_canonical(Signal::Traces, batch.tenant().clone(), payload, spans),
+        batch: batch.derived(payload, spans).with_client(None),
         root: roots.contains(&id),
     };
     pieces.finish().map(fragment).collect()

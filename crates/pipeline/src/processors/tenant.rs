@@ -248,14 +248,14 @@ impl Tenant {
         self.stats.lock().invalid += invalid;
         let mut batches: Vec<Batch> = pieces
             .finish()
-            .map(|(tenant, payload, items)| Batch::from_canonical(batch.signal(), tenant, payload, items))
+            .map(|(tenant, payload, items)| of_tenant(batch, tenant, payload, items))
             .collect();
         // All of one tenant: the bytes as they are.
         if let [one] = &mut batches[..]
             && one.items() == batch.items()
         {
-            *one = Batch::from_canonical(
-                batch.signal(),
+            *one = of_tenant(
+                batch,
                 one.tenant().clone(),
                 batch.payload().clone(),
                 batch.items(),
@@ -263,6 +263,11 @@ impl Tenant {
         }
         batches
     }
+}
+
+/// Content of a batch, as another tenant's.
+fn of_tenant(batch: &Batch, tenant: TenantId, payload: Bytes, items: usize) -> Batch {
+    Batch::from_canonical(batch.signal(), tenant, payload, items).with_client(batch.client().cloned())
 }
 
 fn raw_value<'a>(attributes: &Attributes<'a>, key: &str) -> Option<&'a [u8]> {

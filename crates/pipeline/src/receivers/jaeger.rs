@@ -72,6 +72,8 @@ pub struct JaegerGrpcConfig {
     pub tls: Option<ServerTlsSettings>,
     /// Who may send; anybody without it.
     pub auth: Option<AuthSettings>,
+    /// Headers are kept with the data, for components that ask for them. The tenant always is.
+    pub include_metadata: bool,
 }
 
 impl Default for JaegerGrpcConfig {
@@ -81,6 +83,7 @@ impl Default for JaegerGrpcConfig {
             max_recv_msg_size_mib: 4,
             tls: None,
             auth: None,
+            include_metadata: false,
         }
     }
 }
@@ -162,8 +165,13 @@ impl JaegerReceiver {
         if let Some(grpc) = &config.protocols.grpc {
             let mib = usize::try_from(grpc.max_recv_msg_size_mib).unwrap_or(usize::MAX);
             let limits = (mib.saturating_mul(1024 * 1024), timeout);
-            let guard = Guard::new(grpc.tls.as_ref(), grpc.auth.as_ref(), authenticators)
-                .map_err(StartError::from)?;
+            let guard = Guard::new(
+                grpc.tls.as_ref(),
+                grpc.auth.as_ref(),
+                grpc.include_metadata,
+                authenticators,
+            )
+            .map_err(StartError::from)?;
             let calls = Arc::new(Calls {
                 intake: Intake::new(Signal::Traces, "grpc", limits, sink.clone(), memory.clone()),
             });

@@ -47,12 +47,7 @@ pub fn edit<'a, E: Editor<'a>>(batch: &'a Batch, editor: &mut E) -> Result<Optio
     Ok(match walk.patch.finish() {
         None => Some(batch.clone()),
         Some(payload) if all_dropped || payload.is_empty() => None,
-        Some(payload) => Some(Batch::from_canonical(
-            batch.signal(),
-            batch.tenant().clone(),
-            payload.into(),
-            items,
-        )),
+        Some(payload) => Some(batch.derived(payload.into(), items)),
     })
 }
 

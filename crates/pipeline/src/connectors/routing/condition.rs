@@ -1,15 +1,26 @@
-//! What a row of the routing table asks: a condition of the transformation language, or one on the tenant.
+//! What a row of the routing table asks: a condition of the transformation language, or one on a header of the request.
 
+use cupola_export::otlp::TENANT_HEADER;
 use cupola_telemetry::{Batch, Signal};
 
 use super::{RouteConfig, RouteContext};
 use crate::ottl::{Conditions, Context, Env, ErrorMode, OttlError, RunError, Split, infer_condition};
+use crate::processors::origin::header;
 use crate::processors::{ConfigError, StatementProblem};
 
 #[derive(Debug)]
 pub(super) enum RouteCondition {
     Always,
-    Tenant { equal: bool, tenant: String },
+    Tenant {
+        equal: bool,
+        tenant: String,
+    },
+    /// Its first value; one that is not there equals nothing, and differs from nothing.
+    Header {
+        name: String,
+        equal: bool,
+        value: String,
+    },
     Holds(Conditions),
 }
 
@@ -62,7 +73,7 @@ impl RouteCondition {
             return Self::infer(&key, text, signal, mode);
         };
         let Some(context) = context.ottl() else {
-            return tenant_condition(&key, text);
+            return request_condition(&key, text);
         };
         if context.signal().is_some_and(|other| other != signal) {
             let problem = format!("there is no context `{context}` in pipelines of {signal}");
@@ -74,7 +85,7 @@ impl RouteCondition {
     /// Of the resource, or of what the paths name.
     fn infer(key: &str, text: &str, signal: Signal, mode: ErrorMode) -> Result<Self, ConfigError> {
         if text.starts_with("request[") {
-            return tenant_condition(key, text);
+            return request_condition(key, text);
         }
         let of_resource = Self::holds(key, Context::Resource, text, mode);
         if of_resource.is_ok() {
@@ -97,6 +108,9 @@ impl RouteCondition {
         let matches = match self {
             Self::Always => true,
             Self::Tenant { equal, tenant } => (batch.tenant().as_str() == tenant) == *equal,
+            Self::Header { name, equal, value } => header(batch, name)
+                .first()
+                .is_some_and(|found| (found == value) == *equal),
             Self::Holds(conditions) => return conditions.split(batch, env),
         };
         let batch = Some(batch.clone());
@@ -140,31 +154,31 @@ fn condition_of_statement<'s>(key: &str, statement: &'s str) -> Result<Option<&'
 }
 
 /// `request["X-Scope-OrgID"] == "acme"`.
-fn tenant_condition(key: &str, text: &str) -> Result<RouteCondition, ConfigError> {
+fn request_condition(key: &str, text: &str) -> Result<RouteCondition, ConfigError> {
     let form = || {
-        let problem = "expected `request[\"X-Scope-OrgID\"] == \"TENANT\"` or the same with `!=`";
+        let problem = "expected `request[\"HEADER\"] == \"VALUE\"` or the same with `!=`";
         ConfigError::setting(key, problem)
     };
     let rest = text.strip_prefix("request[").ok_or_else(form)?;
-    let (header, rest) = quoted(rest).ok_or_else(form)?;
+    let (name, rest) = quoted(rest).ok_or_else(form)?;
     let rest = rest.trim_start().strip_prefix(']').ok_or_else(form)?.trim_start();
     let (equal, rest) = match (rest.strip_prefix("=="), rest.strip_prefix("!=")) {
         (Some(rest), _) => (true, rest),
         (None, Some(rest)) => (false, rest),
         (None, None) => return Err(form()),
     };
-    let (tenant, rest) = quoted(rest).ok_or_else(form)?;
+    let (value, rest) = quoted(rest).ok_or_else(form)?;
     if !rest.trim().is_empty() {
         return Err(form());
     }
-    if !header.eq_ignore_ascii_case("x-scope-orgid") {
-        let problem =
-            format!("`{header}` is not known here: of a request only `X-Scope-OrgID`, the tenant, is kept");
-        return Err(ConfigError::setting(key, problem));
-    }
-    Ok(RouteCondition::Tenant {
-        equal,
-        tenant: tenant.to_owned(),
+    let value = value.to_owned();
+    Ok(match name.eq_ignore_ascii_case(TENANT_HEADER) {
+        true => RouteCondition::Tenant { equal, tenant: value },
+        false => RouteCondition::Header {
+            name: name.to_owned(),
+            equal,
+            value,
+        },
     })
 }
 

@@ -8,7 +8,7 @@ use cupola_telemetry::edit::{Array, Editor, Level, Place, Value, Verdict};
 use parking_lot::RwLock;
 
 use super::cluster::{Cluster, Identifier};
-use super::config::{AssociationConfig, From, K8sAttributesConfig, Kind, Metadata};
+use super::config::{AssociationConfig, From, K8sAttributesConfig, Kind, Metadata, SourceConfig};
 use super::pod::{Pod, Restarts, Source};
 use super::rules::{Attributes, Rules};
 
@@ -17,6 +17,8 @@ pub(super) struct Attaching<'w> {
     pub(super) rules: &'w Rules,
     /// Held for one resource at a time: what changes in the cluster does not wait for a whole batch.
     pub(super) cluster: &'w RwLock<Cluster>,
+    /// Of who sent the batch.
+    pub(super) address: Option<IpAddr>,
     pub(super) found: u64,
     pub(super) missed: u64,
 }
@@ -65,7 +67,7 @@ impl Attaching<'_> {
         if !self.config.pod_association.is_empty() {
             let associations = self.config.pod_association.iter();
             return associations
-                .filter_map(|association| by_association(association, resource))
+                .filter_map(|association| self.by_association(association, resource))
                 .next()
                 .unwrap_or_default();
         }
@@ -73,11 +75,32 @@ impl Attaching<'_> {
         let address = resource
             .text("k8s.pod.ip")
             .or_else(|| resource.text("ip"))
+            .or_else(|| self.address.map(|address| address.to_string()))
             .or_else(|| resource.text("host.name").filter(is_address));
         address
             .map(|address| (Source::Connection, address))
             .into_iter()
             .collect()
+    }
+
+    /// What the resource and its sender have of everything that an association needs; `None` if something is missing.
+    fn by_association(
+        &self,
+        association: &AssociationConfig,
+        resource: &Resource<'_, '_>,
+    ) -> Option<Identifier> {
+        let one = |source: &SourceConfig| {
+            if source.from == From::Connection {
+                return Some((Source::Connection, self.address?.to_string()));
+            }
+            let value = resource.text(&source.name)?;
+            // In a cluster it is the address of the pod; anything else says nothing of it.
+            if source.name == "host.name" && value.parse::<IpAddr>().is_err() {
+                return None;
+            }
+            Some((Source::Attribute(source.name.clone()), value))
+        };
+        association.sources.iter().map(one).collect()
     }
 
     fn attach_container(&self, pod: &Pod, resource: &mut Resource<'_, '_>) {
@@ -131,21 +154,6 @@ impl Attaching<'_> {
             }
         }
     }
-}
-
-fn by_association(association: &AssociationConfig, resource: &Resource<'_, '_>) -> Option<Identifier> {
-    let one = |source: &super::config::SourceConfig| {
-        if source.from == From::Connection {
-            return None;
-        }
-        let value = resource.text(&source.name)?;
-        // In a cluster it is the address of the pod; anything else says nothing of it.
-        if source.name == "host.name" && value.parse::<IpAddr>().is_err() {
-            return None;
-        }
-        Some((Source::Attribute(source.name.clone()), value))
-    };
-    association.sources.iter().map(one).collect()
 }
 
 /// The resource at a place.

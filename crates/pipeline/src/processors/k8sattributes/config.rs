@@ -308,39 +308,18 @@ impl K8sAttributesConfig {
                 return Err(wrong("another association has the same sources".to_owned()));
             }
         }
-        if !self.pod_association.is_empty() && self.pod_association.iter().all(AssociationConfig::is_idle) {
-            return Err(ConfigError::setting(
-                "pod_association",
-                "`from: connection` finds no pod here, and there is no other; add one by `resource_attribute`, \
-                 for example of `k8s.pod.ip` or `k8s.pod.uid`",
-            ));
-        }
         Ok(())
     }
 
     /// What works less well than whoever wrote it may think: keys and remarks.
     pub fn remarks(&self) -> Vec<(String, String)> {
         let mut remarks = Vec::new();
-        for (number, association) in self.pod_association.iter().enumerate() {
-            if association.is_idle() {
-                let remark = "`from: connection` finds no pod: the address of a sender does not travel with its data \
-                              here; have it sent as the resource attribute `k8s.pod.ip` or `k8s.pod.uid`";
-                remarks.push((format!("pod_association[{number}]"), remark.to_owned()));
-            }
-        }
         if self.extract.metadata.contains(&Metadata::ImageTag) {
             let remark =
                 "`container.image.tag` is not given any more: name `container.image.tags`, which is a list";
             remarks.push(("extract.metadata".to_owned(), remark.to_owned()));
         }
         remarks
-    }
-}
-
-impl AssociationConfig {
-    /// Needs what no batch has.
-    fn is_idle(&self) -> bool {
-        self.sources.iter().any(|source| source.from == From::Connection)
     }
 }
 

@@ -22,7 +22,7 @@ pub struct HttpServerConfig {
     pub max_request_body_size: ByteSize,
     /// Time a client has to send a whole body.
     pub read_timeout: TimeSpan,
-    /// Without effect: the tenant is always read from `X-Scope-OrgID`, and nothing else is kept of headers.
+    /// Headers are kept with the data, for components that ask for them. The tenant always is.
     pub include_metadata: bool,
     pub tls: Option<ServerTlsSettings>,
     /// Who may send; anybody without it.
@@ -63,7 +63,12 @@ impl HttpServerConfig {
     }
 
     pub(crate) fn guard(&self, authenticators: &Authenticators) -> Result<Guard, GuardError> {
-        Guard::new(self.tls.as_ref(), self.auth.as_ref(), authenticators)
+        Guard::new(
+            self.tls.as_ref(),
+            self.auth.as_ref(),
+            self.include_metadata,
+            authenticators,
+        )
     }
 
     pub(crate) fn endpoint(&self, port: u16) -> Endpoint {

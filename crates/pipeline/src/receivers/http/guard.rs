@@ -1,5 +1,5 @@
 //! What stands before requests of a listener: TLS, and the question whether whoever sends may. Owns both, with what they
-//! refused. A request is admitted by its headers, before anything of its body is read.
+//! refused, and what is kept of whoever sends. A request is admitted by its headers, before anything of its body is read.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::http::HeaderMap;
 use cupola_export::Sample;
-use cupola_export::auth::{AuthSettings, Denied, ServerAuth};
+use cupola_export::auth::{AuthSettings, Denied, Identity, ServerAuth};
 use cupola_export::tls::{self, ServerTls, ServerTlsSettings, Stream, TlsError};
+use cupola_telemetry::Client;
 use tokio::net::TcpStream;
 
 use super::refusal::Refusal;
@@ -19,6 +20,8 @@ use crate::auth::{Authenticators, NoAuthenticator};
 pub(crate) struct Guard {
     tls: Option<Arc<ServerTls>>,
     auth: Option<Arc<dyn ServerAuth>>,
+    /// Headers are kept with the data.
+    include_metadata: bool,
     denied: Arc<AtomicU64>,
     /// Not told whether they may, because too many were being asked about.
     busy: Arc<AtomicU64>,
@@ -37,6 +40,7 @@ impl Guard {
     pub(crate) fn new(
         tls: Option<&ServerTlsSettings>,
         auth: Option<&AuthSettings>,
+        include_metadata: bool,
         authenticators: &Authenticators,
     ) -> Result<Guard, GuardError> {
         let tls = match tls {
@@ -46,6 +50,7 @@ impl Guard {
         Ok(Guard {
             tls,
             auth: authenticators.server(auth)?,
+            include_metadata,
             denied: Arc::default(),
             busy: Arc::default(),
         })
@@ -59,10 +64,26 @@ impl Guard {
         }
     }
 
-    /// Whether a request with these headers is taken.
-    pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Who sends a request with these headers, from the address `peer`, if it is taken.
+    pub(crate) async fn admit(
+        &self,
+        peer: &Arc<Client>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Client>, Refusal> {
+        let identity = self.identity(headers).await?;
+        if identity.is_empty() && !self.include_metadata {
+            return Ok(peer.clone());
+        }
+        let kept = headers.iter().filter(|_| self.include_metadata);
+        // What is no text could not be sent on either.
+        let texts = kept.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let client = (**peer).clone().with_metadata(texts);
+        Ok(Arc::new(client.with_identity(identity)))
+    }
+
+    async fn identity(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
         let Some(auth) = &self.auth else {
-            return Ok(());
+            return Ok(Identity::new());
         };
         auth.authenticate(headers).await.map_err(|denied| match denied {
             Denied::Unknown { challenge } => {
@@ -117,7 +138,7 @@ mod tests {
 
     #[async_trait]
     impl ServerAuth for Busy {
-        async fn authenticate(&self, _: &HeaderMap) -> Result<(), Denied> {
+        async fn authenticate(&self, _: &HeaderMap) -> Result<Identity, Denied> {
             Err(Denied::Busy)
         }
     }
@@ -131,8 +152,9 @@ mod tests {
             authenticator: id,
             request_params: Vec::new(),
         };
-        let guard = Guard::new(None, Some(&settings), &authenticators).unwrap();
-        assert!(matches!(guard.admit(&HeaderMap::new()).await, Err(Refusal::Busy)));
+        let guard = Guard::new(None, Some(&settings), false, &authenticators).unwrap();
+        let admitted = guard.admit(&Arc::default(), &HeaderMap::new()).await;
+        assert!(matches!(admitted, Err(Refusal::Busy)));
         let mut samples = Vec::new();
         guard.collect("http", &mut samples);
         let count = |name| samples.iter().find(|sample| sample.name == name).unwrap().value;

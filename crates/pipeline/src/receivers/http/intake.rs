@@ -10,7 +10,7 @@ use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_export::{Accepted, Sample, SendError, Sink};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
-use cupola_telemetry::{Batch, Signal, TenantId};
+use cupola_telemetry::{Batch, Client, Signal, TenantId};
 use http_body::Body;
 use tokio::sync::Semaphore;
 
@@ -127,6 +127,7 @@ impl Intake {
         B::Error: Display,
     {
         let tenant = tenant(request.headers())?;
+        let client = client(request);
         let mut memory = self.memory.reservation();
         let body = read(
             request.body_mut(),
@@ -136,22 +137,24 @@ impl Intake {
         )
         .await?;
         count(&self.stats.wire_bytes, body.len() as u64);
-        self.take_body(body, tenant, compression, memory, convert).await
+        let from = (tenant, client);
+        self.take_body(body, from, compression, memory, convert).await
     }
 
-    /// The same for a body that has been read; `memory` holds it.
+    /// The same for a body that has been read; `memory` holds it. `from` says whose it is, and who sent it.
     pub(crate) async fn take_body<T: Send + 'static>(
         &self,
         body: Bytes,
-        tenant: TenantId,
+        from: (TenantId, Option<Arc<Client>>),
         compression: Option<Compression>,
         memory: Reservation,
         convert: impl FnOnce(Bytes, TenantId, &mut Room<'_>) -> Converted<T> + Send + 'static,
     ) -> Result<(Accepted, T), Refusal> {
+        let (tenant, client) = from;
         let ((batches, extra), _memory) = self.convert(body, tenant, compression, memory, convert).await?;
         let mut accepted = Accepted::all();
         for batch in batches {
-            accepted.merge(self.send(batch).await?);
+            accepted.merge(self.send(batch.with_client(client.clone())).await?);
         }
         Ok((accepted, extra))
     }
@@ -238,6 +241,11 @@ impl Intake {
         self.stats.collect(self.transport, self.signal, &mut counts);
         samples.extend(counts.into_iter().map(Sample::from));
     }
+}
+
+/// Who sent a request, as the server has found out.
+pub(crate) fn client<B>(request: &Request<B>) -> Option<Arc<Client>> {
+    request.extensions().get().cloned()
 }
 
 /// An answer of plain text.

@@ -10,6 +10,7 @@ use ::http::header::CONTENT_TYPE;
 use ::http::{Request, Response};
 use cupola_config::Endpoint;
 use cupola_export::Sample;
+use cupola_telemetry::Client;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -47,7 +48,7 @@ pub enum StartError {
     Client(String),
 }
 
-/// Answers requests. Never fails: a refusal is an answer.
+/// Answers requests, which have an `Arc<Client>` among their extensions. Never fails: a refusal is an answer.
 pub(crate) trait Service: Send + Sync + 'static {
     fn serve(&self, request: Request<Incoming>) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
@@ -131,9 +132,13 @@ struct Guarded<S> {
 }
 
 impl<S: Service> Guarded<S> {
-    async fn serve(&self, request: Request<Incoming>) -> Response<ResponseBody> {
-        let Err(refusal) = self.guard.admit(request.headers()).await else {
-            return self.service.serve(request).await;
+    async fn serve(&self, peer: &Arc<Client>, mut request: Request<Incoming>) -> Response<ResponseBody> {
+        let refusal = match self.guard.admit(peer, request.headers()).await {
+            Ok(client) => {
+                request.extensions_mut().insert(client);
+                return self.service.serve(request).await;
+            }
+            Err(refusal) => refusal,
         };
         let kind = request.headers().get(CONTENT_TYPE);
         if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
@@ -170,9 +175,10 @@ async fn accept<S: Service>(
             (service.clone(), builder.clone(), stop.clone(), tasks.clone());
         tasks.spawn(async move {
             let guarded = service.clone();
+            let from = Arc::new(Client::at(peer.ip()));
             let handle = move |request| {
-                let guarded = guarded.clone();
-                async move { guarded.serve(request).await }
+                let (guarded, from) = (guarded.clone(), from.clone());
+                async move { guarded.serve(&from, request).await }
             };
             let guard = &service.guard;
             tokio::select! {

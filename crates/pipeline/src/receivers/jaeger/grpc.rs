@@ -12,7 +12,7 @@ use super::{REFUSED, proto};
 use crate::receivers::http::body::read;
 use crate::receivers::http::decompress::Compression;
 use crate::receivers::http::headers::tenant;
-use crate::receivers::http::intake::{Intake, Room};
+use crate::receivers::http::intake::{Intake, Room, client};
 use crate::receivers::http::refusal::{Refusal, quote};
 use crate::receivers::http::response::ResponseBody;
 use crate::receivers::http::server::Service;
@@ -74,6 +74,7 @@ impl Calls {
             return Err(Refusal::GrpcContentType(quote(kind)));
         }
         let tenant = tenant(request.headers())?;
+        let client = client(request);
         let encoding = request
             .headers()
             .get("grpc-encoding")
@@ -101,7 +102,7 @@ impl Calls {
         };
         let convert = |body: Bytes, tenant, room: &mut Room<'_>| proto::convert(&body, tenant, room);
         let (accepted, outcome) = intake
-            .take_body(body, tenant, compression, memory, convert)
+            .take_body(body, (tenant, client), compression, memory, convert)
             .await?;
         count(&intake.stats.failed_items, outcome.refused);
         Ok(match (outcome.refused, accepted.rejected) {

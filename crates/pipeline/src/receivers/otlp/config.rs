@@ -45,6 +45,8 @@ pub struct GrpcConfig {
     pub tls: Option<ServerTlsSettings>,
     /// Who may send; anybody without it.
     pub auth: Option<AuthSettings>,
+    /// Headers are kept with the data.
+    pub include_metadata: bool,
 }
 
 impl Default for GrpcConfig {
@@ -54,6 +56,7 @@ impl Default for GrpcConfig {
             message_bytes_max: 4 * 1024 * 1024,
             tls: None,
             auth: None,
+            include_metadata: false,
         }
     }
 }
@@ -69,6 +72,8 @@ pub struct HttpConfig {
     pub tls: Option<ServerTlsSettings>,
     /// Who may send, gRPC included; anybody without it.
     pub auth: Option<AuthSettings>,
+    /// Headers are kept with the data.
+    pub include_metadata: bool,
 }
 
 impl Default for HttpConfig {
@@ -79,6 +84,7 @@ impl Default for HttpConfig {
             cors: None,
             tls: None,
             auth: None,
+            include_metadata: false,
         }
     }
 }

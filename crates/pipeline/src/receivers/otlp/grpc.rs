@@ -6,13 +6,14 @@
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, Version};
 use bytes::{BufMut, Bytes, BytesMut};
 use cupola_export::Accepted;
 use cupola_export::otlp::{grpc_path, response};
-use cupola_telemetry::Signal;
+use cupola_telemetry::{Client, Signal};
 use http_body::Body;
 
 use super::ingest::{self, Encoding, count_refusal};
@@ -48,6 +49,7 @@ fn content_type<B>(request: &Request<B>) -> &str {
 pub(super) async fn serve<B>(
     server: &Server,
     guard: &Guard,
+    peer: &Arc<Client>,
     bytes_max: usize,
     request: Request<B>,
 ) -> Response<ResponseBody>
@@ -55,9 +57,10 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    if let Err(refusal) = guard.admit(request.headers()).await {
-        return failure(&refusal);
-    }
+    let client = match guard.admit(peer, request.headers()).await {
+        Ok(client) => client,
+        Err(refusal) => return failure(&refusal),
+    };
     let transport = &server.ingest().stats().grpc;
     let path = request.uri().path();
     let signal = [Signal::Logs, Signal::Metrics, Signal::Traces]
@@ -72,7 +75,7 @@ where
         Some(signal) => {
             let stats = transport.signal(signal);
             count(&stats.requests, 1);
-            match export(server, signal, bytes_max, request, stats).await {
+            match export(server, signal, client, bytes_max, request, stats).await {
                 Ok(accepted) => return success(&accepted),
                 Err(refusal) => {
                     count_refusal(stats, &refusal);
@@ -93,6 +96,7 @@ fn is_protobuf(content_type: &str) -> bool {
 async fn export<B>(
     server: &Server,
     signal: Signal,
+    client: Arc<Client>,
     bytes_max: usize,
     request: Request<B>,
     stats: &SignalStats,
@@ -125,6 +129,7 @@ where
     let request = ingest::Request {
         signal,
         tenant,
+        client,
         encoding,
         compression,
         body,

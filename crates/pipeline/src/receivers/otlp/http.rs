@@ -5,13 +5,14 @@
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use cupola_export::Accepted;
 use cupola_export::otlp::{http_path, response};
-use cupola_telemetry::Signal;
+use cupola_telemetry::{Client, Signal};
 use http_body::Body;
 
 use super::config::HttpConfig;
@@ -32,6 +33,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) async fn serve<B>(
     server: &Server,
     guard: &Guard,
+    peer: &Arc<Client>,
     config: &HttpConfig,
     request: Request<B>,
 ) -> Response<ResponseBody>
@@ -43,16 +45,19 @@ where
     let encoding = encoding(request.headers());
     let routed = match route(config, &request, encoding) {
         // Browsers ask without credentials whether they may send some.
-        Ok(Route::Preflight) => Ok(Route::Preflight),
-        routed => guard.admit(request.headers()).await.and(routed),
+        Ok(Route::Preflight) => Ok((Route::Preflight, peer.clone())),
+        routed => guard
+            .admit(peer, request.headers())
+            .await
+            .and_then(|client| Ok((routed?, client))),
     };
     let mut answer = match routed {
-        Ok(Route::Preflight) => cors::preflight(config.cors.as_ref(), request.headers())
+        Ok((Route::Preflight, _)) => cors::preflight(config.cors.as_ref(), request.headers())
             .unwrap_or_else(|refusal| failure(&refusal, Encoding::Json)),
-        Ok(Route::Export(signal, encoding)) => {
+        Ok((Route::Export(signal, encoding), client)) => {
             let stats = server.ingest().stats().http.signal(signal);
             count(&stats.requests, 1);
-            export(server, config, signal, encoding, request, stats).await
+            export(server, config, (signal, encoding), client, request, stats).await
         }
         Err(refusal) => {
             if !matches!(refusal, Refusal::Unauthenticated { .. } | Refusal::Busy) {
@@ -120,8 +125,8 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
 async fn export<B>(
     server: &Server,
     config: &HttpConfig,
-    signal: Signal,
-    encoding: Encoding,
+    (signal, encoding): (Signal, Encoding),
+    client: Arc<Client>,
     mut request: Request<B>,
     stats: &SignalStats,
 ) -> Response<ResponseBody>
@@ -129,7 +134,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    match take(server, config, signal, encoding, &mut request, stats).await {
+    match take(server, config, (signal, encoding), client, &mut request, stats).await {
         Ok(accepted) => success(signal, encoding, &accepted),
         Err(refusal) => {
             count_refusal(stats, &refusal);
@@ -145,8 +150,8 @@ where
 async fn take<B>(
     server: &Server,
     config: &HttpConfig,
-    signal: Signal,
-    encoding: Encoding,
+    (signal, encoding): (Signal, Encoding),
+    client: Arc<Client>,
     request: &mut Request<B>,
     stats: &SignalStats,
 ) -> Result<Accepted, Refusal>
@@ -162,6 +167,7 @@ where
     let request = ingest::Request {
         signal,
         tenant,
+        client,
         encoding,
         compression,
         body,

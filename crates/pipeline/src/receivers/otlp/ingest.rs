@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cupola_export::{Accepted, SendError, Sink};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
-use cupola_telemetry::{Batch, DecodeError, DecodeLimits, Problem, Signal, TenantId};
+use cupola_telemetry::{Batch, Client, DecodeError, DecodeLimits, Problem, Signal, TenantId};
 use tokio::sync::Semaphore;
 
 use super::stats::{ReceiverStats, SignalStats, count};
@@ -35,6 +35,7 @@ pub(super) enum Encoding {
 pub(super) struct Request {
     pub(super) signal: Signal,
     pub(super) tenant: TenantId,
+    pub(super) client: Arc<Client>,
     pub(super) encoding: Encoding,
     pub(super) compression: Option<Compression>,
     pub(super) body: Bytes,
@@ -76,7 +77,9 @@ impl Ingest {
     /// Takes one request all the way. Returns after the sink has taken responsibility.
     pub(super) async fn take(&self, request: Request, stats: &SignalStats) -> Result<Accepted, Refusal> {
         count(&stats.wire_bytes, request.body.len() as u64);
+        let client = request.client.clone();
         let (batch, _memory) = self.decode(request).await?;
+        let batch = batch.with_client(Some(client));
         let items = batch.items() as u64;
         count(&stats.payload_bytes, batch.payload().len() as u64);
         if items == 0 {
@@ -227,6 +230,7 @@ mod tests {
         Request {
             signal: Signal::Logs,
             tenant: TenantId::default_tenant(),
+            client: Arc::default(),
             encoding: Encoding::Protobuf,
             compression,
             body: body.into(),

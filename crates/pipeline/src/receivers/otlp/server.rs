@@ -7,6 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::http::{Request, Response};
+use cupola_export::auth::AuthSettings;
+use cupola_export::tls::ServerTlsSettings;
+use cupola_telemetry::Client;
 use hyper::body::Incoming;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,12 +55,15 @@ impl Guards {
         config: &OtlpReceiverConfig,
         authenticators: &Authenticators,
     ) -> Result<Guards, GuardError> {
+        let guard = |tls: &Option<ServerTlsSettings>, auth: &Option<AuthSettings>, metadata| {
+            Guard::new(tls.as_ref(), auth.as_ref(), metadata, authenticators)
+        };
         let grpc = match &config.grpc {
-            Some(grpc) => Guard::new(grpc.tls.as_ref(), grpc.auth.as_ref(), authenticators)?,
+            Some(grpc) => guard(&grpc.tls, &grpc.auth, grpc.include_metadata)?,
             None => Guard::default(),
         };
         let http = match &config.http {
-            Some(http) => Guard::new(http.tls.as_ref(), http.auth.as_ref(), authenticators)?,
+            Some(http) => guard(&http.tls, &http.auth, http.include_metadata)?,
             None => Guard::default(),
         };
         Ok(Guards { grpc, http })
@@ -167,9 +173,10 @@ impl Server {
 
     async fn serve(self: Arc<Server>, stream: TcpStream, peer: SocketAddr, port: Port) {
         let opened = self.clone();
+        let from = Arc::new(Client::at(peer.ip()));
         let handle = move |request| {
-            let server = opened.clone();
-            async move { server.handle(port, request).await }
+            let (server, from) = (opened.clone(), from.clone());
+            async move { server.handle(port, &from, request).await }
         };
         serve_connection(
             &self.builder,
@@ -183,20 +190,25 @@ impl Server {
         .await;
     }
 
-    async fn handle(&self, port: Port, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn handle(
+        &self,
+        port: Port,
+        peer: &Arc<Client>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         let guard = self.guards.of(port);
         if grpc::is_grpc(&request) {
-            return grpc::serve(self, guard, self.grpc_message_bytes_max, request).await;
+            return grpc::serve(self, guard, peer, self.grpc_message_bytes_max, request).await;
         }
         match (port, &self.config.http) {
-            (Port::Http, Some(config)) => http::serve(self, guard, config, request).await,
+            (Port::Http, Some(config)) => http::serve(self, guard, peer, config, request).await,
             // Plain HTTP on the gRPC port gets the same answers, without CORS.
             _ => {
                 let config = HttpConfig {
                     body_bytes_max: self.grpc_message_bytes_max,
                     ..HttpConfig::default()
                 };
-                http::serve(self, guard, &config, request).await
+                http::serve(self, guard, peer, &config, request).await
             }
         }
     }

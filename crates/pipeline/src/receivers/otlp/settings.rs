@@ -39,7 +39,7 @@ pub struct GrpcSettings {
     pub max_recv_msg_size_mib: Option<u64>,
     pub tls: Option<ServerTlsSettings>,
     pub auth: Option<AuthSettings>,
-    /// The tenant is always known, other headers never are.
+    /// Headers are kept with the data, for components that ask for them. The tenant always is.
     pub include_metadata: Option<bool>,
     /// Tuned by Cupola itself; read so that files may have them.
     pub max_concurrent_streams: Option<u32>,
@@ -61,7 +61,7 @@ pub struct HttpSettings {
     pub cors: Option<CorsSettings>,
     pub tls: Option<ServerTlsSettings>,
     pub auth: Option<AuthSettings>,
-    /// The tenant is always known, other headers never are.
+    /// Headers are kept with the data, for components that ask for them. The tenant always is.
     pub include_metadata: Option<bool>,
 }
 
@@ -101,6 +101,7 @@ impl GrpcSettings {
                 .map_or(default.message_bytes_max, bytes),
             tls: self.tls,
             auth: self.auth,
+            include_metadata: self.include_metadata.unwrap_or_default(),
         }
     }
 }
@@ -120,6 +121,7 @@ impl HttpSettings {
             }),
             tls: self.tls,
             auth: self.auth,
+            include_metadata: self.include_metadata.unwrap_or_default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use cupola_export::{Component, Sink};
 use cupola_pipeline::processors::k8sattributes::{K8sAttributes, K8sAttributesConfig, Surroundings};
 use cupola_telemetry::encode::LogsEncoder;
 use cupola_telemetry::view::AnyValue;
-use cupola_telemetry::{Batch, TenantId};
+use cupola_telemetry::{Batch, Client, TenantId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -467,6 +467,43 @@ async fn data_is_not_held_up_by_an_api_server_that_refuses() {
 }
 
 #[tokio::test]
+async fn a_pod_is_known_by_the_address_that_its_data_comes_from() {
+    let server = ApiServer::start().await;
+    server.put(PODS, shop());
+    let usual = "{wait_for_metadata: true, pod_association: [{sources: [{from: resource_attribute, name: k8s.pod.uid}]}, \
+                 {sources: [{from: connection}]}]}";
+    for settings in [usual, "{wait_for_metadata: true}"] {
+        let running = start(&server, settings).await;
+        let from = |address: &str| {
+            let client = Client::at(address.parse().unwrap());
+            running
+                .processor
+                .process(batch(&[("a", "b")]).with_client(Some(Arc::new(client))))
+        };
+        let found = attributes_of(&from("10.1.2.3"));
+        assert_eq!(
+            found.get("k8s.pod.name").map(String::as_str),
+            Some("shop-5d4f8c7b9-x2x4z"),
+            "{settings}"
+        );
+        // As sockets of IPv6 have it.
+        assert_eq!(attributes_of(&from("::ffff:10.1.2.3")), found);
+        assert_eq!(attributes_of(&from("10.1.2.4")).get("k8s.pod.name"), None);
+        assert_eq!(
+            attributes_of(&running.processor.process(batch(&[("a", "b")]))),
+            expected(&[("a", "b")])
+        );
+        // What the resource says goes before.
+        let client = Client::at("10.1.2.3".parse().unwrap());
+        let other = batch(&[("k8s.pod.uid", "uid-other"), ("k8s.pod.ip", "10.1.2.9")]);
+        let other = running
+            .processor
+            .process(other.with_client(Some(Arc::new(client))));
+        assert_eq!(attributes_of(&other).get("k8s.pod.name"), None, "{settings}");
+    }
+}
+
+#[tokio::test]
 async fn passing_through_asks_nobody() {
     let server = ApiServer::start().await;
     let running = start(&server, "{passthrough: true}").await;
@@ -484,11 +521,6 @@ async fn passing_through_asks_nobody() {
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_and_those_that_hardly_do_are_remarked_on() {
     for (settings, key, said) in [
-        (
-            "{pod_association: [{sources: [{from: connection}]}]}",
-            "pod_association",
-            "finds no pod",
-        ),
         (
             "{pod_association: [{sources: [{from: resource_attribute}]}]}",
             "pod_association[0].sources",
@@ -520,9 +552,8 @@ async fn settings_that_cannot_work_are_refused_and_those_that_hardly_do_are_rema
     assert!(
         cupola_config::yaml::from_str::<K8sAttributesConfig>("{extract: {metadata: [k8s.pod.nme]}}").is_err()
     );
-    let usual = "{pod_association: [{sources: [{from: resource_attribute, name: k8s.pod.ip}]}, {sources: [{from: connection}]}]}";
-    let usual = config(usual);
-    usual.validate().unwrap();
-    assert_eq!(usual.remarks().len(), 1);
-    assert_eq!(usual.remarks()[0].0, "pod_association[1]");
+    let old = config("{extract: {metadata: [container.image.tag]}}");
+    old.validate().unwrap();
+    assert_eq!(old.remarks().len(), 1);
+    assert_eq!(old.remarks()[0].0, "extract.metadata");
 }

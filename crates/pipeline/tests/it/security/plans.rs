@@ -41,7 +41,7 @@ extensions:
   basicauth/client: {client_auth: {username: a, pasword: b}}
   bearertokenauth: {tokens: ['']}
   oauth2client: {client_id: a, client_secret: b, token_url: 'auth:8080'}
-  headers_setter: {headers: [{key: a, from_context: user}]}
+  headers_setter: {headers: [{key: a, from_context: user, value: b}]}
 ";
     let told = problems(text);
     let expected = [
@@ -73,10 +73,7 @@ extensions:
         ),
         ("17: extensions.bearertokenauth.tokens: ", "empty"),
         ("18: extensions.oauth2client.token_url: ", "https://"),
-        (
-            "19: extensions.headers_setter.headers[0].from_context: ",
-            "X-Scope-OrgID",
-        ),
+        ("19: extensions.headers_setter.headers[0].value: ", "only one of"),
     ];
     for (start, hint) in expected {
         let found = told.iter().find(|one| one.starts_with(start));
