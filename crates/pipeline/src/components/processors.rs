@@ -31,11 +31,16 @@ use crate::processors::transform::{Transform, TransformConfig};
 
 pub(super) fn register(registry: &mut Registry) {
     let processors = &mut registry.processors;
-    processors.push(kind(
+    processors.push(Kind::with_remarks(
         "batch",
         ALL,
-        BatchConfig::validate,
-        |config, context, next| Ok(Arc::new(BatchProcessor::new(config, context.held, next)?)),
+        |config: &BatchConfig| findings(config.validate()),
+        BatchConfig::remarks,
+        |config| {
+            let build: Build<BatchConfig> =
+                |config, context, next| Ok(Arc::new(BatchProcessor::new(config, context.held, next)?));
+            Arc::new(Made { config, build }) as Arc<dyn ProcessorSettings>
+        },
     ));
     processors.push(kind(
         "memory_limiter",

@@ -3,7 +3,7 @@
 //!
 //! Gathering is concatenation, which copies each payload once and reads none. A sender hears the answer that the gathered
 //! batch got (`acknowledge: delivered`), so that nothing is lost that was acknowledged: it waits for up to `timeout`
-//! longer. A client that sends one request at a time and cannot wait may be answered as soon as its batch has been taken
+//! longer, and no longer than [`ANSWER_WAIT_MAX`], because senders give up after some seconds and send again. A client that sends one request at a time and cannot wait may be answered as soon as its batch has been taken
 //! (`acknowledge: received`); a crash then loses what was being gathered, as with the Collector, and so does a refusal of what
 //! follows.
 //!
@@ -33,7 +33,7 @@ use super::statements::ConfigError;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
-    /// Longest that a batch waits for others.
+    /// Longest that a batch waits for others; a second, while its sender waits too.
     pub timeout: TimeSpan,
     /// Items from which on nothing is waited for.
     pub send_batch_size: usize,
@@ -70,6 +70,27 @@ impl Default for BatchConfig {
 }
 
 impl BatchConfig {
+    /// How long a batch waits for others.
+    fn wait(&self) -> Duration {
+        match self.acknowledge {
+            Acknowledge::Delivered => self.timeout.0.min(ANSWER_WAIT_MAX),
+            Acknowledge::Received => self.timeout.0,
+        }
+    }
+
+    /// What works otherwise than whoever wrote it may think: keys and remarks.
+    pub fn remarks(&self) -> Vec<(String, String)> {
+        let shortened = self.wait() < self.timeout.0;
+        let remark = || {
+            let remark = format!(
+                "senders wait for the answer of the gathered batch, and {ANSWER_WAIT_MAX:?} at most: then it goes on, \
+                 however small; `acknowledge: received` answers them at once, and loses what is being gathered in a crash"
+            );
+            ("timeout".to_owned(), remark)
+        };
+        shortened.then(remark).into_iter().collect()
+    }
+
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.send_batch_max_size > 0 && self.send_batch_max_size < self.send_batch_size {
             return Err(ConfigError::setting(
@@ -86,6 +107,9 @@ impl BatchConfig {
         Ok(())
     }
 }
+
+/// The longest that senders are kept waiting for others, whatever `timeout` says.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long an end waits for what is being delivered. Senders that wait hear that it was refused for now; what had been
 /// acknowledged as received is counted as lost.
@@ -238,7 +262,7 @@ impl Shared {
     /// Delivers a gathering when its time is over, if it has not been before.
     async fn wait(self: Arc<Self>, key: Key, number: u64) {
         tokio::select! {
-            () = tokio::time::sleep(self.config.timeout.0) => {}
+            () = tokio::time::sleep(self.config.wait()) => {}
             () = self.stop.cancelled() => {}
         }
         let group = {

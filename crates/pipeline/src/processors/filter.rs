@@ -18,7 +18,7 @@ use crate::ottl::{Conditions, Context, Env, ErrorMode, Outcome, RunError, drop_m
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterConfig {
-    /// Propagate, if it is not given.
+    /// Ignore, if it is not given: a condition that fails does not hold.
     pub error_mode: Option<ErrorMode>,
     pub spans: Selection<MatchConfig>,
     pub traces: TraceFilters,
@@ -126,7 +126,7 @@ pub struct Filter {
 impl Filter {
     pub fn new(config: &FilterConfig) -> Result<Self, ConfigError> {
         let chosen = config.chosen()?;
-        let mode = config.error_mode.unwrap_or(ErrorMode::Propagate);
+        let mode = config.error_mode.unwrap_or(ErrorMode::Ignore);
         let mut compiling = Compiling::default();
         let mut rules = |signal, key, groups: &[ConditionGroup], listed: &[(&str, Context, &[String])]| {
             let mut rules = Vec::new();

@@ -448,3 +448,24 @@ async fn a_port_in_use_is_named() {
     };
     assert_eq!((Some(endpoint), transport), (receiver.running.grpc_addr, "gRPC"));
 }
+
+#[tokio::test]
+async fn items_whose_sender_did_not_wait_for_the_answer_are_counted() {
+    let receiver = start().await;
+    receiver.post("/v1/logs", PROTOBUF, request(Signal::Logs)).await;
+    let items = receiver.sink.drain()[0].items() as u64;
+    receiver.sink.entered.notified().await;
+    let unanswered = &receiver.running.stats().http.logs.unanswered_items;
+    assert_eq!(unanswered.load(Ordering::Relaxed), 0);
+    *receiver.sink.gate.lock() = Some(Arc::new(Notify::new()));
+    tokio::select! {
+        _ = receiver.post("/v1/logs", PROTOBUF, request(Signal::Logs)) => panic!("the sink does not answer"),
+        () = receiver.sink.entered.notified() => {}
+    }
+    let counted = async {
+        while unanswered.load(Ordering::Relaxed) != items {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), counted).await.unwrap();
+}

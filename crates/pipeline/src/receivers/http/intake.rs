@@ -193,7 +193,10 @@ impl Intake {
             return Ok(Accepted::all());
         }
         count(&self.stats.payload_bytes, batch.payload().len() as u64);
-        match self.sink.0.send(batch).await {
+        let waiting = self.stats.waiting(items);
+        let answer = self.sink.0.send(batch).await;
+        waiting.answered();
+        match answer {
             Ok(mut accepted) => {
                 accepted.rejected = accepted.rejected.min(items);
                 count(&self.stats.accepted_items, items - accepted.rejected);

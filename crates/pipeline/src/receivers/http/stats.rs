@@ -29,6 +29,26 @@ pub struct SignalStats {
     pub requests_over_memory: AtomicU64,
     /// Requests refused, retryably, because their body did not arrive in time.
     pub requests_slow: AtomicU64,
+    /// Items whose sender went away before it was answered. They may have been taken, and may come again.
+    pub unanswered_items: AtomicU64,
+}
+
+/// A sender that waits for what becomes of its items: counted, if it is dropped before it is answered.
+pub(crate) struct Waiting<'s> {
+    counter: &'s AtomicU64,
+    items: u64,
+}
+
+impl Waiting<'_> {
+    pub(crate) fn answered(mut self) {
+        self.items = 0;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        count(self.counter, self.items);
+    }
 }
 
 /// One number, ready for a metrics page.
@@ -87,6 +107,13 @@ fn item_names(signal: Signal) -> [&'static str; 3] {
 }
 
 impl SignalStats {
+    pub(crate) fn waiting(&self, items: u64) -> Waiting<'_> {
+        Waiting {
+            counter: &self.unanswered_items,
+            items,
+        }
+    }
+
     pub(crate) fn collect(&self, transport: &'static str, signal: Signal, samples: &mut Vec<StatSample>) {
         let mut add = |name, help, signal, value: &AtomicU64| {
             let value = value.load(Ordering::Relaxed);
@@ -150,6 +177,9 @@ impl SignalStats {
             signal,
             &self.requests_slow,
         );
+        let name = "cupola_receiver_unanswered_items_total";
+        let help = "Items whose sender went away before it was answered; they may have been taken.";
+        add(name, help, signal, &self.unanswered_items);
     }
 }
 

@@ -85,7 +85,10 @@ impl Ingest {
         if items == 0 {
             return Ok(Accepted::all());
         }
-        match self.sink.send(batch).await {
+        let waiting = stats.waiting(items);
+        let answer = self.sink.send(batch).await;
+        waiting.answered();
+        match answer {
             Ok(mut accepted) => {
                 accepted.rejected = accepted.rejected.min(items);
                 count(&stats.accepted_items, items - accepted.rejected);

@@ -48,6 +48,27 @@ fn processor(change: impl FnOnce(&mut BatchConfig)) -> (Arc<BatchProcessor>, Arc
 }
 
 #[tokio::test(start_paused = true)]
+async fn senders_that_wait_are_not_kept_for_longer_than_they_would() {
+    for (acknowledge, waits) in [(Acknowledge::Delivered, 1), (Acknowledge::Received, 10)] {
+        let long = |config: &mut BatchConfig| {
+            config.timeout = TimeSpan(Duration::from_secs(10));
+            config.acknowledge = acknowledge;
+        };
+        let (processor, next, _) = processor(long);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(processor.send(logs(&["a"])).await, Ok(Accepted::all()));
+        while next.sizes().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(begun.elapsed().as_secs(), waits, "{acknowledge:?}");
+        let mut config = BatchConfig::default();
+        assert!(config.remarks().is_empty());
+        long(&mut config);
+        assert_eq!(config.remarks().len(), usize::from(waits == 1), "{acknowledge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_together_goes_on_together_by_signal_and_tenant() {
     let (processor, next, memory) = processor(|_| {});
     let sent = [

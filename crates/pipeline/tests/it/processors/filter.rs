@@ -145,12 +145,15 @@ fn what_matches_nothing_keeps_its_bytes() {
 }
 
 #[test]
-fn failing_conditions_are_propagated_unless_told_otherwise() {
+fn failing_conditions_do_not_hold_unless_told_otherwise() {
     let conditions = json!({ "logs": { "log_record": ["Len(1) == 1"] } });
-    assert!(filter(conditions.clone()).process(log_batch(), &Still).is_err());
-    let mut ignoring = conditions;
-    ignoring["error_mode"] = json!("ignore");
-    assert_eq!(filtered(&filter(ignoring), log_batch()), Some(log_batch()));
+    assert_eq!(
+        filtered(&filter(conditions.clone()), log_batch()),
+        Some(log_batch())
+    );
+    let mut propagating = conditions;
+    propagating["error_mode"] = json!("propagate");
+    assert!(filter(propagating).process(log_batch(), &Still).is_err());
 }
 
 #[test]
