@@ -5,6 +5,7 @@
 //! letter, or in a counter that says how it was lost.
 
 mod attempts;
+mod gathering;
 mod health;
 mod metrics;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use attempts::{Outcome, Settled};
+pub use gathering::{BatchSettings, BatchSizer, PartitionSettings};
+use gathering::{Gathering, Group};
 use health::Health;
 use metrics::ExporterCounters;
 
@@ -32,6 +35,7 @@ use crate::fs::{Disk, FileSystem};
 use crate::queue::{Delivery, Load, QueueConfig, SendingQueue, SettingError, WhenFull};
 use crate::rate_limit::{RateLimitConfig, RateLimiter, RuntimeClock, WhenLimited};
 use crate::retry::{RetryConfig, time_span};
+use crate::sink::share_out;
 use crate::spool::{SpoolError, blocking};
 use crate::{Accepted, Component, Condition, Sample, SendError, Sink, Trouble};
 
@@ -115,6 +119,8 @@ struct Core {
     sink: Arc<dyn Component>,
     /// Without one, batches are sent while their senders wait.
     queue: Option<SendingQueue>,
+    /// Small batches become larger ones before they are sent.
+    gathering: Option<Gathering>,
     dead_letters: Option<DeadLetters>,
     limiter: Option<RateLimiter>,
     health: Health,
@@ -171,6 +177,7 @@ impl Exporter {
             Some(directory) => Some(open_letters(directory, &id, &config, file_system.clone()).await?),
         };
         let consumers_wanted = config.sending_queue.num_consumers;
+        let gathering = config.sending_queue.batch.clone().map(Gathering::new);
         let drops_while_failing = config.sending_queue.when_full == WhenFull::DropWhileFailing;
         let queue = match config.sending_queue.enabled {
             false => None,
@@ -192,6 +199,7 @@ impl Exporter {
             timeout: config.timeout,
             sink,
             queue,
+            gathering,
             dead_letters,
             limiter,
             phase: watch::Sender::new(Phase::Running),
@@ -201,7 +209,10 @@ impl Exporter {
         let mut consumers = JoinSet::new();
         if core.queue.is_some() {
             for _ in 0..consumers_wanted {
-                consumers.spawn(core.clone().consume());
+                match core.gathering.is_some() {
+                    true => consumers.spawn(core.clone().consume_gathered()),
+                    false => consumers.spawn(core.clone().consume()),
+                };
             }
         }
         Ok(Exporter {
@@ -245,6 +256,21 @@ impl Exporter {
 struct Held<'q> {
     queue: &'q SendingQueue,
     delivery: Option<Delivery>,
+}
+
+impl<'q> Held<'q> {
+    fn new(queue: &'q SendingQueue, delivery: Delivery) -> Held<'q> {
+        Held {
+            queue,
+            delivery: Some(delivery),
+        }
+    }
+
+    fn items(&self) -> usize {
+        self.delivery
+            .as_ref()
+            .map_or(0, |delivery| delivery.batch.items())
+    }
 }
 
 impl Drop for Held<'_> {
@@ -298,22 +324,107 @@ impl Core {
                 delivery = queue.next() => delivery,
             };
             let Some(delivery) = delivery else { return };
-            let batch = delivery.batch.clone();
-            let mut held = Held {
-                queue,
-                delivery: Some(delivery),
-            };
-            let waits = held
-                .delivery
-                .as_ref()
-                .is_some_and(|delivery| queue.has_waiter(delivery));
-            let Some(result) = self.handle(batch, waits).await else {
+            let waits = queue.has_waiter(&delivery);
+            let held = Held::new(queue, delivery);
+            if self.handle_held(held, waits).await.is_none() {
                 return;
+            }
+        }
+    }
+
+    /// The same, in larger batches.
+    async fn consume_gathered(self: Arc<Self>) {
+        let (Some(queue), Some(gathering)) = (&self.queue, &self.gathering) else {
+            return;
+        };
+        let mut phase = self.phase.subscribe();
+        let last = self.last_phase();
+        loop {
+            let group = tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase >= last) => return,
+                group = gathering.next(queue) => group,
             };
-            if let Some(delivery) = held.delivery.take() {
+            let Some(group) = group else { return };
+            if self.handle_group(queue, gathering, group).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` if there was no time for it; then it is in the queue again.
+    async fn handle_held(&self, mut held: Held<'_>, sender_waits: bool) -> Option<()> {
+        let batch = held.delivery.as_ref()?.batch.clone();
+        let result = self.handle(batch, sender_waits).await?;
+        if let Some(delivery) = held.delivery.take() {
+            held.queue.finish(delivery, result);
+        }
+        Some(())
+    }
+
+    /// Sends a group as one batch; in its parts, if there is no memory for that or one of them cannot be delivered.
+    async fn handle_group(&self, queue: &SendingQueue, gathering: &Gathering, group: Group) -> Option<()> {
+        let waits = group.senders_wait;
+        let copied = if group.deliveries.len() > 1 {
+            group.bytes()
+        } else {
+            0
+        };
+        let memory = queue.reserve(copied);
+        let whole = memory.as_ref().and_then(|_| group.whole());
+        let mut parts: Vec<Held<'_>> = group
+            .deliveries
+            .into_iter()
+            .map(|part| Held::new(queue, part))
+            .collect();
+        let pieces = whole
+            .map(|whole| gathering.settings.pieces(whole))
+            .unwrap_or_default();
+        let result = match &pieces[..] {
+            [] => None,
+            [whole] => match self.deliver(whole).await {
+                Outcome::GivenUp { retryable: false, .. } if parts.len() > 1 => None,
+                outcome => match self.settle(whole.clone(), outcome, waits).await {
+                    Settled::Done(result) => Some(result),
+                    Settled::Interrupted => return None,
+                },
+            },
+            pieces => Some(self.handle_pieces(pieces, waits).await?),
+        };
+        drop(memory);
+        let Some(result) = result else {
+            for part in parts {
+                self.handle_held(part, waits).await?;
+            }
+            return Some(());
+        };
+        let items: Vec<usize> = parts.iter().map(Held::items).collect();
+        for (part, result) in parts.iter_mut().zip(share_out(&items, &result)) {
+            if let Some(delivery) = part.delivery.take() {
                 queue.finish(delivery, result);
             }
         }
+        Some(())
+    }
+
+    /// All pieces of a batch, each with a fate of its own.
+    async fn handle_pieces(
+        &self,
+        pieces: &[Batch],
+        sender_waits: bool,
+    ) -> Option<Result<Accepted, SendError>> {
+        let mut all = Accepted::all();
+        for piece in pieces {
+            match self.handle(piece.clone(), sender_waits).await? {
+                Ok(accepted) => all.merge(accepted),
+                // It has been put away; the others may be taken.
+                Err(SendError::Permanent { reason }) => {
+                    all.merge(Accepted::partial(piece.items() as u64, reason));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(all))
     }
 
     /// Delivers one batch or puts it elsewhere; `None` if there was no time for either.
@@ -348,6 +459,13 @@ impl Core {
         match self.handle(batch, true).await {
             Some(result) => result,
             None => Err(closing()),
+        }
+    }
+
+    /// What waited for others, after the consumers have ended.
+    async fn give_back_gathered(&self) {
+        if let (Some(queue), Some(gathering)) = (&self.queue, &self.gathering) {
+            gathering.give_back(queue).await;
         }
     }
 
@@ -416,6 +534,7 @@ impl Component for Exporter {
             // Attempts end by themselves at their timeout, which may be far.
             consumers.shutdown().await;
         }
+        core.give_back_gathered().await;
         if let Some(queue) = &core.queue {
             core.leave(queue).await;
         }
@@ -434,6 +553,7 @@ impl Component for Exporter {
         if tokio::time::timeout(RETIRE_LIMIT, all).await.is_err() {
             consumers.shutdown().await;
         }
+        core.give_back_gathered().await;
         let mut left = Vec::new();
         if let Some(queue) = &core.queue {
             for (batch, waiter) in queue.end().await {

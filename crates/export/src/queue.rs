@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cupola_telemetry::memory::MemoryBudget;
+use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use cupola_telemetry::{Batch, Signal};
 use tokio::sync::oneshot;
 
@@ -272,6 +272,11 @@ impl SendingQueue {
                 decided => return Some(decided),
             }
         }
+    }
+
+    /// Memory for copies of what is sent; `None` if there is none.
+    pub(crate) fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        self.budget.try_reserve(bytes)
     }
 
     /// The next batch to be sent. `None` at the end: of a queue in memory when it is closed and empty.

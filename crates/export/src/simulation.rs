@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cupola_config::units::ByteSize;
+use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Batch, Signal, TenantId};
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use tokio::sync::watch;
 
 use crate::dead_letter::letters_of;
+use crate::exporter::BatchSettings;
 use crate::fs::simulated::{Crash, Simulated};
 use crate::queue::{Sizer, WhenFull};
 use crate::{Component as _, DeliveryConfig, Exporter, Sink as _};
@@ -36,13 +37,13 @@ const TROUBLE: Duration = Duration::from_secs(90);
 const CALM_MAX: Duration = Duration::from_secs(3600);
 
 /// Item ids, eight bytes each.
-pub(super) fn batch_of(items: &[u64]) -> Batch {
+pub(crate) fn batch_of(items: &[u64]) -> Batch {
     let payload: Vec<u8> = items.iter().flat_map(|item| item.to_le_bytes()).collect();
     let tenant = TenantId::default_tenant();
     Batch::from_canonical(Signal::Logs, tenant, Bytes::from(payload), items.len())
 }
 
-pub(super) fn items_of(batch: &Batch) -> Vec<u64> {
+pub(crate) fn items_of(batch: &Batch) -> Vec<u64> {
     let items: Vec<u64> = batch
         .payload()
         .chunks(8)
@@ -92,6 +93,11 @@ impl World {
         queue.wait_for_result = random.random_bool(0.2);
         queue.when_full =
             [WhenFull::Refuse, WhenFull::DropNewest, WhenFull::DropOldest][random.random_range(0..3)];
+        queue.batch = random.random_bool(0.5).then(|| BatchSettings {
+            flush_timeout: TimeSpan(Duration::from_millis(random.random_range(10..5000))),
+            min_size: ByteSize(random.random_range(1..60)),
+            ..BatchSettings::default()
+        });
         queue.segment_size = ByteSize(4096);
         queue.storage_size = ByteSize(random.random_range(8192..100_000));
         config.retry_on_failure.initial_interval = Duration::from_millis(random.random_range(50..3000));

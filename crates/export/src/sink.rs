@@ -64,6 +64,21 @@ impl Accepted {
     }
 }
 
+/// Gives each part of a batch, of so many items, its part of the answer. Nobody knows whose items were rejected: they are
+/// taken from the first on.
+pub fn share_out(items: &[usize], answer: &Result<Accepted, SendError>) -> Vec<Result<Accepted, SendError>> {
+    let mut rejected = answer.as_ref().map_or(0, |accepted| accepted.rejected);
+    let own = |items: &usize| {
+        let accepted = answer.as_ref().map_err(Clone::clone)?;
+        let part = rejected.min(*items as u64);
+        rejected -= part;
+        let is_told = part > 0 || accepted.rejected == 0;
+        let message = if is_told { accepted.message.as_str() } else { "" };
+        Ok(Accepted::partial(part, message))
+    };
+    items.iter().map(own).collect()
+}
+
 /// A batch was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {

@@ -1,5 +1,6 @@
 //! What an exporter promises: nothing lost without a count, a dead destination left in peace, a living one noticed.
 
+mod gathered;
 mod replaced;
 mod said;
 

@@ -1,7 +1,9 @@
 //! The settings of a queue, as the Collector's `sending_queue` has them. Refuses what cannot work.
 
 use cupola_config::units::ByteSize;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::exporter::BatchSettings;
 
 /// What a queue's size is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -49,6 +51,9 @@ pub struct QueueConfig {
     pub wait_for_result: bool,
     /// The `file_storage` extension that keeps the queue; without one it is in memory.
     pub storage: Option<String>,
+    /// Makes larger batches of small ones before they are sent; none without it.
+    #[serde(deserialize_with = "present")]
+    pub batch: Option<BatchSettings>,
     pub when_full: WhenFull,
     /// Bytes on the disk, of a queue with storage.
     pub storage_size: ByteSize,
@@ -69,6 +74,7 @@ impl Default for QueueConfig {
             block_on_overflow: false,
             wait_for_result: false,
             storage: None,
+            batch: None,
             when_full: WhenFull::default(),
             storage_size: ByteSize(10 << 30),
             segment_size: ByteSize(32 << 20),
@@ -94,6 +100,11 @@ impl SettingError {
     }
 }
 
+/// A key without a value counts as there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BatchSettings>, D::Error> {
+    BatchSettings::deserialize(deserializer).map(Some)
+}
+
 impl QueueConfig {
     pub fn validate(&self) -> Result<(), SettingError> {
         if !self.enabled {
@@ -117,6 +128,6 @@ impl QueueConfig {
             let problem = "must not be smaller than `segment_size`";
             return Err(SettingError::new("sending_queue.storage_size", problem));
         }
-        Ok(())
+        self.batch.as_ref().map_or(Ok(()), BatchSettings::validate)
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cupola_config::units::TimeSpan;
 use cupola_export::otlp::split_items;
-use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_export::{Accepted, Component, Sample, SendError, Sink, share_out};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use cupola_telemetry::{Batch, Client, Signal, TenantId};
 use parking_lot::Mutex;
@@ -292,7 +292,7 @@ impl Shared {
             self.count_lost(items, &answer);
             return;
         }
-        share_out(group.waiting, answer);
+        tell(group.waiting, &answer);
     }
 
     /// One of them is refused for good: each by itself, so that the others are not refused with it.
@@ -359,23 +359,10 @@ impl Shared {
     }
 }
 
-/// Gives each sender its part of the answer. Nobody knows whose items were rejected: they are taken from the first on.
-fn share_out(waiting: Vec<(usize, oneshot::Sender<Answer>)>, answer: Answer) {
-    let mut rejected = answer.as_ref().map_or(0, |accepted| accepted.rejected);
-    for (items, tell) in waiting {
-        let own = match &answer {
-            Ok(accepted) => {
-                let part = rejected.min(items as u64);
-                rejected -= part;
-                let message = if part > 0 || accepted.rejected == 0 {
-                    accepted.message.clone()
-                } else {
-                    String::new()
-                };
-                Ok(Accepted::partial(part, message))
-            }
-            Err(error) => Err(error.clone()),
-        };
+/// Gives each sender its part of the answer.
+fn tell(waiting: Vec<(usize, oneshot::Sender<Answer>)>, answer: &Answer) {
+    let items: Vec<usize> = waiting.iter().map(|(items, _)| *items).collect();
+    for ((_, tell), own) in waiting.into_iter().zip(share_out(&items, answer)) {
         // A sender that has gone does not want to hear.
         let _ = tell.send(own);
     }

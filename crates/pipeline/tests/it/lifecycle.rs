@@ -467,5 +467,7 @@ async fn items_whose_sender_did_not_wait_for_the_answer_are_counted() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), counted).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), counted)
+        .await
+        .unwrap();
 }
