@@ -33,7 +33,7 @@ use metrics::ExporterCounters;
 use crate::dead_letter::{DeadLetterConfig, DeadLetterError, DeadLetters};
 use crate::fs::{Disk, FileSystem};
 use crate::queue::{Delivery, Load, QueueConfig, SendingQueue, SettingError, WhenFull};
-use crate::rate_limit::{RateLimitConfig, RateLimiter, RuntimeClock, WhenLimited};
+use crate::rate_limit::{RateLimitConfig, RateLimiter, RuntimeClock};
 use crate::retry::{RetryConfig, time_span};
 use crate::sink::share_out;
 use crate::spool::{SpoolError, blocking};
@@ -500,12 +500,12 @@ impl Sink for Exporter {
             return Ok(Accepted::all());
         }
         let core = &self.core;
-        if let Some(limiter) = core
+        let refusing = core
             .limiter
             .as_ref()
-            .filter(|it| it.when_limited() == WhenLimited::Refuse)
-        {
-            limiter.admit(&batch).inspect_err(|_| {
+            .and_then(|limiter| Some((limiter, limiter.refusing()?)));
+        if let Some((limiter, scope)) = refusing {
+            limiter.admit(&batch, scope).inspect_err(|_| {
                 core.counters.limited.add(batch.signal(), batch.items() as u64);
             })?;
         }

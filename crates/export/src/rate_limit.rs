@@ -8,18 +8,15 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_telemetry::{Batch, TenantId};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
+use crate::SendError;
 use crate::queue::SettingError;
-use crate::{Accepted, Component, Sample, SendError, Sink};
 
 /// What may pass in a second; nothing set means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
@@ -30,11 +27,10 @@ pub struct Limits {
 }
 
 /// What happens beyond a limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenLimited {
-    /// The batch waits: the queue grows.
-    #[default]
+    /// The batch waits: the queue grows, and with it what others wait for.
     Wait,
     /// The sender is refused retryably and told how long to wait.
     Refuse,
@@ -53,7 +49,9 @@ pub struct RateLimitConfig {
     pub tenants: HashMap<String, Limits>,
     /// How much may pass at once after a pause, in time.
     pub burst: TimeSpan,
-    pub when_limited: WhenLimited,
+    /// By default what is beyond the limit of its tenant is refused, so that it is in nobody's way, and what is beyond that
+    /// of all waits.
+    pub when_limited: Option<WhenLimited>,
 }
 
 impl Default for RateLimitConfig {
@@ -64,7 +62,7 @@ impl Default for RateLimitConfig {
             per_tenant: Limits::default(),
             tenants: HashMap::new(),
             burst: TimeSpan(Duration::from_secs(1)),
-            when_limited: WhenLimited::default(),
+            when_limited: None,
         }
     }
 }
@@ -124,6 +122,16 @@ impl Clock for RuntimeClock {
 const TENANTS_MAX: usize = 10_000;
 /// Nobody is told to wait longer; it can ask again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Which limits are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// That of all tenants together.
+    Whole,
+    /// Those of each tenant.
+    Tenants,
+}
 
 /// The buckets of one destination.
 pub struct RateLimiter {
@@ -217,15 +225,32 @@ impl RateLimiter {
         }
     }
 
-    pub fn when_limited(&self) -> WhenLimited {
-        self.config.when_limited
+    /// Limits beyond which a batch is refused when it comes.
+    pub fn refusing(&self) -> Option<Scope> {
+        match self.config.when_limited {
+            None => Some(Scope::Tenants),
+            Some(WhenLimited::Refuse) => Some(Scope::All),
+            Some(WhenLimited::Wait) => None,
+        }
+    }
+
+    /// Limits for which a batch waits before it is sent.
+    pub fn delaying(&self) -> Option<Scope> {
+        match self.config.when_limited {
+            None => Some(Scope::Whole),
+            Some(WhenLimited::Refuse) => None,
+            Some(WhenLimited::Wait) => Some(Scope::All),
+        }
     }
 
     /// Lets a batch pass, or says how long to wait before asking again.
-    pub fn take(&self, batch: &Batch) -> Result<(), Duration> {
+    pub fn take(&self, batch: &Batch, scope: Scope) -> Result<(), Duration> {
         let now = self.clock.now();
         let costs = [batch.items() as f64, batch.payload().len() as f64];
         let mut buckets = self.buckets.lock();
+        if scope == Scope::Whole {
+            return pay_all(&mut [&mut buckets.whole], costs, now);
+        }
         let Buckets {
             whole,
             tenants,
@@ -243,97 +268,36 @@ impl RateLimiter {
                     Pair::new(*own.unwrap_or(&self.config.per_tenant), self.config.burst.0, now)
                 })
         };
-        let wait = whole.wait(costs, now).max(of_tenant.wait(costs, now));
-        if !wait.is_zero() {
-            return Err(wait);
+        match scope {
+            Scope::Tenants => pay_all(&mut [of_tenant], costs, now),
+            _ => pay_all(&mut [whole, of_tenant], costs, now),
         }
-        whole.pay(costs);
-        of_tenant.pay(costs);
-        Ok(())
     }
 
     /// Returns when the batch may pass.
-    pub async fn wait(&self, batch: &Batch) {
-        while let Err(wait) = self.take(batch) {
+    pub async fn wait(&self, batch: &Batch, scope: Scope) {
+        while let Err(wait) = self.take(batch, scope) {
             // Timers count whole milliseconds.
             tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
         }
     }
 
     /// Lets a batch pass or refuses it.
-    pub fn admit(&self, batch: &Batch) -> Result<(), SendError> {
-        self.take(batch).map_err(|wait| SendError::Retryable {
+    pub fn admit(&self, batch: &Batch, scope: Scope) -> Result<(), SendError> {
+        self.take(batch, scope).map_err(|wait| SendError::Retryable {
             reason: format!("the rate limit of tenant {} is reached", batch.tenant()),
             retry_after: Some(wait),
         })
     }
 }
 
-/// A rate limit in front of any component.
-pub struct RateLimit {
-    limiter: RateLimiter,
-    next: Arc<dyn Component>,
-    waited: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl RateLimit {
-    pub fn new(
-        config: &RateLimitConfig,
-        next: Arc<dyn Component>,
-        clock: Box<dyn Clock>,
-    ) -> Result<RateLimit, SettingError> {
-        config.validate()?;
-        Ok(RateLimit {
-            limiter: RateLimiter::new(config.clone(), clock),
-            next,
-            waited: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-        })
+/// From all buckets, or from none of them.
+fn pay_all(buckets: &mut [&mut Pair], costs: [f64; 2], now: Duration) -> Result<(), Duration> {
+    let waits = buckets.iter_mut().map(|bucket| bucket.wait(costs, now));
+    let wait = waits.max().unwrap_or_default();
+    if !wait.is_zero() {
+        return Err(wait);
     }
-}
-
-#[async_trait]
-impl Sink for RateLimit {
-    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        let items = batch.items() as u64;
-        if let Err(refusal) = self.limiter.admit(&batch) {
-            if self.limiter.when_limited() == WhenLimited::Refuse {
-                self.refused.fetch_add(items, Ordering::Relaxed);
-                return Err(refusal);
-            }
-            self.waited.fetch_add(items, Ordering::Relaxed);
-            self.limiter.wait(&batch).await;
-        }
-        self.next.send(batch).await
-    }
-}
-
-#[async_trait]
-impl Component for RateLimit {
-    async fn shutdown(&self) {
-        self.next.shutdown().await;
-    }
-
-    fn is_healthy(&self) -> bool {
-        self.next.is_healthy()
-    }
-
-    fn condition(&self) -> crate::Condition {
-        self.next.condition()
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        samples.push(Sample::count(
-            "cupola_rate_limit_waited_items",
-            "Items that had to wait for the rate limit.",
-            self.waited.load(Ordering::Relaxed),
-        ));
-        samples.push(Sample::count(
-            "cupola_rate_limit_refused_items",
-            "Items refused because of the rate limit.",
-            self.refused.load(Ordering::Relaxed),
-        ));
-        self.next.collect(samples);
-    }
+    buckets.iter_mut().for_each(|bucket| bucket.pay(costs));
+    Ok(())
 }

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Core, Phase};
-use crate::rate_limit::WhenLimited;
 use crate::{Accepted, SendError};
 
 /// Pause before a dead letter that could not be written is tried again.
@@ -41,14 +40,14 @@ impl Core {
     /// Tries until the batch is taken, refused, too old, or the end comes.
     pub(super) async fn deliver(&self, batch: &Batch) -> Outcome {
         let mut phase = self.phase.subscribe();
-        if let Some(limiter) = self
+        let delaying = self
             .limiter
             .as_ref()
-            .filter(|it| it.when_limited() == WhenLimited::Wait)
-        {
+            .and_then(|limiter| Some((limiter, limiter.delaying()?)));
+        if let Some((limiter, scope)) = delaying {
             tokio::select! {
                 biased;
-                () = limiter.wait(batch) => {}
+                () = limiter.wait(batch, scope) => {}
                 () = reached(&mut phase, self.last_phase()) => return Outcome::Interrupted,
             }
         }

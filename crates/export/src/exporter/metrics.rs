@@ -46,7 +46,12 @@ pub(super) fn collect(core: &Core, samples: &mut Vec<Sample>) {
         let failed = counters.send_failed.get(signal);
         let help = "Items given up: refused for good, or tried for too long.";
         samples.push(Sample::count(SEND_FAILED[index], help, failed));
-        let mut refused = counters.limited.get(signal);
+        let limited = counters.limited.get(signal);
+        let help = "Items refused because a rate limit was reached; their senders were told.";
+        samples.push(
+            Sample::count("cupola_exporter_limited_items", help, limited).with("signal", signal.as_str()),
+        );
+        let mut refused = limited;
         if let Some(queue) = &core.queue {
             refused += queue.counters.refused.get(signal);
         }

@@ -501,6 +501,36 @@ async fn a_rate_limit_lets_the_queue_wait_or_refuses() {
     assert_eq!(samples(&exporter)["otelcol_exporter_enqueue_failed_spans"], 180.0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tenant_beyond_its_limit_is_in_nobodys_way() {
+    let sink = Arc::new(Told::default());
+    let limit = r#"{"items_per_second": 1000, "per_tenant": {"items_per_second": 2}}"#;
+    let config = DeliveryConfig {
+        rate_limit: Some(serde_json::from_str(limit).unwrap()),
+        ..DeliveryConfig::default()
+    };
+    let exporter = start(&sink, config, None).await;
+    let of = |tenant: &str, number: u64| {
+        let tenant = TenantId::parse(tenant).unwrap();
+        Batch::from_canonical(Signal::Traces, tenant, batch(number).payload().clone(), 2)
+    };
+    let mut refused = 0;
+    for number in 0..50 {
+        refused += u64::from(exporter.send(of("noisy", number)).await.is_err());
+    }
+    assert_eq!(refused, 49);
+    assert_eq!(samples(&exporter)["cupola_exporter_limited_items"], 98.0);
+    let began = Instant::now();
+    exporter.send(of("quiet", 99)).await.unwrap();
+    until(|| sink.taken.lock().contains(&99)).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        began.elapsed()
+    );
+    exporter.shutdown().await;
+}
+
 #[test]
 fn settings_are_those_of_the_collector() {
     let read = |text: &str| serde_json::from_str::<DeliveryConfig>(text);
