@@ -8,6 +8,7 @@
 mod cases;
 mod client;
 mod destination;
+mod overload;
 mod subject;
 
 use std::time::{Duration, Instant};
@@ -52,6 +53,12 @@ pub(crate) struct Options {
     /// Processor of the client and the destination.
     #[arg(long, default_value = "0")]
     client_cpu: String,
+    /// Three times as much as can be had, instead of the cases.
+    #[arg(long)]
+    overload: bool,
+    /// Mebibytes that memory may take under overload.
+    #[arg(long, default_value_t = 256)]
+    ceiling: u64,
     /// Only cases whose names contain this.
     #[arg(long)]
     only: Option<String>,
@@ -99,6 +106,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     };
     let mut subjects = vec![Kind::Cupola];
     subjects.extend(collector.map(Kind::Collector));
+    if options.overload {
+        return overload::run(&options, &subjects).await;
+    }
     let mut figures = Vec::new();
     for signal in [Signal::Logs, Signal::Traces, Signal::Metrics] {
         if options.signal.is_some_and(|only| only != signal) {
@@ -188,7 +198,9 @@ async fn measure(
         destinations.push(Destination::start().await?);
     }
     let addresses: Vec<String> = destinations.iter().map(|one| one.address.to_string()).collect();
-    let subject = Subject::start(kind, case, signal, gzip, &addresses, &options.subject_cpu).await?;
+    let configuration =
+        |listen: &str, queue: &str| case.configuration(signal, gzip, listen, &addresses, queue);
+    let subject = Subject::start(kind, configuration, &options.subject_cpu, None).await?;
     // Once without the clock: caches, connections and the heap are not what is measured.
     let mut client = Client::connect(&subject.address, options.in_flight).await?;
     client.send_for(frames, Duration::from_millis(500)).await?;

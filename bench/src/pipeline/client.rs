@@ -20,7 +20,7 @@ use crate::load::Load;
 /// A request's body, as gRPC frames it.
 pub(super) struct Frame {
     body: Bytes,
-    items: u64,
+    pub(super) items: u64,
     /// Of them, what the case `filter` keeps.
     kept: u64,
     path: &'static str,
@@ -136,6 +136,16 @@ impl Client {
             self.kept.fetch_add(frame.kept, Ordering::AcqRel);
         }
         Ok(micros)
+    }
+
+    /// Sends the next frame once; whether it was taken.
+    pub(super) async fn send_once(&self, frames: &[Frame]) -> Result<bool> {
+        let frame = &frames[self.next.fetch_add(1, Ordering::Relaxed) % frames.len()];
+        let taken = self.send(&mut self.sender.clone(), frame).await?;
+        if taken {
+            self.items.fetch_add(frame.items, Ordering::AcqRel);
+        }
+        Ok(taken)
     }
 
     /// Whether it was taken; otherwise it was refused for now.

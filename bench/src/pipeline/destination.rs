@@ -1,8 +1,9 @@
 //! Where a collector under test sends to: takes everything and counts.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -22,11 +23,34 @@ pub(super) struct Destination {
 struct Counter {
     items: AtomicU64,
     changed: Notify,
+    /// Takes so many items a second and no more.
+    pace: Option<Pace>,
+}
+
+struct Pace {
+    items_per_second: f64,
+    /// When the next batch may be taken.
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    async fn wait(&self, items: usize) {
+        let at = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = (*next).max(Instant::now());
+            *next = at + Duration::from_secs_f64(items as f64 / self.items_per_second);
+            at
+        };
+        tokio::time::sleep_until(at.into()).await;
+    }
 }
 
 #[async_trait]
 impl Sink for Counter {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        if let Some(pace) = &self.pace {
+            pace.wait(batch.items()).await;
+        }
         self.items.fetch_add(batch.items() as u64, Ordering::AcqRel);
         self.changed.notify_waiters();
         Ok(Accepted::all())
@@ -35,6 +59,11 @@ impl Sink for Counter {
 
 impl Destination {
     pub(super) async fn start() -> Result<Destination> {
+        Destination::paced(None).await
+    }
+
+    /// One that takes so many items a second.
+    pub(super) async fn paced(items_per_second: Option<f64>) -> Result<Destination> {
         let config = OtlpReceiverConfig {
             grpc: Some(GrpcConfig {
                 endpoint: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -44,7 +73,13 @@ impl Destination {
             http: None,
             ..OtlpReceiverConfig::default()
         };
-        let counter = Arc::new(Counter::default());
+        let counter = Arc::new(Counter {
+            pace: items_per_second.map(|items_per_second| Pace {
+                items_per_second,
+                next: Mutex::new(Instant::now()),
+            }),
+            ..Counter::default()
+        });
         let receiver = OtlpReceiver::start(config, counter.clone(), MemoryBudget::unlimited()).await?;
         let address = receiver
             .grpc_addr

@@ -5,9 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use cupola_telemetry::Signal;
 
-use super::cases::Case;
 use crate::server::{Usage, cupola_binary, free_port, terminate, usage};
 
 pub(super) enum Kind {
@@ -33,25 +31,19 @@ pub(super) struct Subject {
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 impl Subject {
+    /// `configuration` is the file, given where to listen and a directory for queues. `ceiling` in mebibytes bounds memory
+    /// the way each is told to, beside what the file says.
     pub(super) async fn start(
         kind: &Kind,
-        case: &Case,
-        signal: Signal,
-        gzip: bool,
-        destinations: &[String],
+        configuration: impl FnOnce(&str, &str) -> String,
         cpu: &str,
+        ceiling: Option<u64>,
     ) -> Result<Subject> {
         let directory = tempfile::tempdir_in(".")?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let queue = directory.path().join("queue");
         std::fs::create_dir_all(&queue)?;
-        let text = case.configuration(
-            signal,
-            gzip,
-            &address,
-            destinations,
-            &queue.canonicalize()?.to_string_lossy(),
-        );
+        let text = configuration(&address, &queue.canonicalize()?.to_string_lossy());
         let file = directory.path().join("collector.yaml");
         std::fs::write(&file, text)?;
         let mut command = Command::new("taskset");
@@ -74,6 +66,9 @@ impl Subject {
                     "off",
                 ]);
                 command.args(["--own-telemetry", "off"]);
+                if let Some(ceiling) = ceiling {
+                    command.args(["--memory-limit", &format!("{ceiling}MiB")]);
+                }
             }
             Kind::Collector(path) => {
                 // What it is told to do in a container of one processor.
@@ -82,6 +77,10 @@ impl Subject {
                     .arg("--config")
                     .arg(&file)
                     .env("GOMAXPROCS", "1");
+                if let Some(ceiling) = ceiling {
+                    // As its documentation has it: four fifths.
+                    command.env("GOMEMLIMIT", format!("{}MiB", ceiling * 4 / 5));
+                }
             }
         }
         let log = std::fs::File::create(directory.path().join("log"))?;
