@@ -5,6 +5,7 @@ mod changes;
 mod listeners;
 mod peers;
 mod plans;
+mod syslog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
