@@ -204,7 +204,7 @@ pub(crate) fn fuzz(data: &[u8]) {
         let _ = expression.value(&entry);
     }
     let all = serde_json::json!([
-        { "type": "json_parser" }, { "type": "key_value_parser" }, { "type": "csv_parser", "header": "a,b" },
+        { "type": "json_parser" }, { "type": "json_array_parser" }, { "type": "key_value_parser" }, { "type": "csv_parser", "header": "a,b" },
         { "type": "uri_parser" }, { "type": "container" }, { "type": "unquote", "field": "body" },
         { "type": "time_parser", "parse_from": "body", "layout": "%Y-%m-%d %H:%M:%S.%f %z %Z" },
     ]);

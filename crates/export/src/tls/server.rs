@@ -60,8 +60,9 @@ impl ServerTls {
     /// Shakes hands with whoever has connected; `None` if that came to nothing, which has been counted.
     pub async fn accept(&self, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
         let shaking = async {
-            // Whoever connects and says nothing takes no place.
-            stream.readable().await.ok()?;
+            // Whoever connects and says nothing takes no place. `readable` would not do: tokio takes what was accepted just
+            // now for readable.
+            stream.peek(&mut [0]).await.ok()?;
             let _place = self.places.acquire().await.ok()?;
             let acceptor = TlsAcceptor::from((*self.config.current()).clone());
             match acceptor.accept(stream).await {

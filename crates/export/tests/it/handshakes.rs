@@ -294,6 +294,21 @@ async fn peers_that_never_finish_a_handshake_are_let_go_and_hold_nobody_up_for_e
     assert!(connect(&echo, &trusting(&authority)).await.is_ok());
 }
 
+/// Nobody has to be let go first: who says nothing has no place.
+#[tokio::test]
+async fn peers_that_say_nothing_take_no_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("authority");
+    authority.issue(&["localhost"]).write(folder.path(), "server");
+    let echo = echo(&server(folder.path())).await;
+    let mut silent = Vec::new();
+    for _ in 0..=HANDSHAKES_MAX {
+        silent.push(TcpStream::connect(echo.address).await.unwrap());
+    }
+    assert!(connect(&echo, &trusting(&authority)).await.is_ok());
+    assert_eq!(echo.tls.refused(), (0, 0));
+}
+
 #[tokio::test]
 async fn a_key_that_is_not_of_the_certificate_is_told_at_the_start_by_its_key() {
     let authority = Authority::new("authority");

@@ -266,10 +266,6 @@ fn step(mut making: Making<'_>) -> Result<Step, Wrong> {
 
 /// Operators of the Collector that are not here, and what comes nearest to each.
 const ABSENT: &[(&str, &str)] = &[
-    (
-        "json_array_parser",
-        "`json_parser` reads objects, and the processor `transform` has `ParseJSON` for lists",
-    ),
     ("otlp_json", "the receiver `otlp` reads OTLP"),
     ("file_input", "the receiver `filelog` is this"),
     ("tcp_input", "the receiver `syslog` listens on TCP"),

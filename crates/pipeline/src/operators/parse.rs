@@ -4,6 +4,7 @@
 mod container;
 mod container_path;
 mod csv;
+mod json_array;
 mod key_value;
 mod severity;
 pub(super) mod syslog;
@@ -31,6 +32,7 @@ type Make = fn(&mut Making<'_>) -> Built;
 
 pub(super) const KINDS: &[(&str, Make)] = &[
     ("json_parser", json),
+    ("json_array_parser", json_array::make),
     ("regex_parser", regex),
     ("key_value_parser", key_value::make),
     ("csv_parser", csv::make),

@@ -1,6 +1,7 @@
 //! Operators at work: settings in JSON, as a file has them, and what becomes of entries.
 
 mod bounds;
+mod json_array;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -395,9 +396,9 @@ fn mistakes_are_told_with_their_keys() {
             "`json_parser`",
         ),
         (
-            json!([{ "type": "json_array_parser" }]),
+            json!([{ "type": "otlp_json" }]),
             "operators[0].type",
-            "json_parser",
+            "receiver `otlp`",
         ),
         (
             json!([{ "type": "json_parser", "regx": "x" }]),

@@ -6,18 +6,20 @@ use chrono::{DateTime, Utc};
 use cupola_telemetry::edit::VALUE_NESTING_MAX;
 use cupola_telemetry::encode::AnyValue;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 /// Messages of OTLP that a list adds around each of its items, and a map around each of its values.
 const LIST_LEVELS: usize = 2;
 const MAP_LEVELS: usize = 3;
 
-/// A value of a body, an attribute or a part of either.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A value of a body, an attribute or a part of either. Serialised, it is as one of these reads it back, kinds and all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     #[default]
     Nil,
     Bool(bool),
     Int(i64),
+    #[serde(with = "bits")]
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
@@ -27,8 +29,21 @@ pub enum Value {
     Time(i64),
 }
 
+/// JSON has no word for what is no number.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(value.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
+}
+
 /// Values by name, in the order in which they were set.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fields(Vec<(String, Value)>);
 
 impl Value {

@@ -17,6 +17,7 @@ mod severity;
 mod strings;
 pub(super) mod time;
 mod types;
+mod xml;
 
 use std::fmt;
 
@@ -226,11 +227,12 @@ fn made(
     Ok(Body::Pure(Box::new(body)))
 }
 
-const TABLES: [&[Converter]; 11] = [
+const TABLES: [&[Converter]; 12] = [
     types::TABLE,
     strings::TABLE,
     collections::TABLE,
     parse::TABLE,
+    xml::TABLE,
     severity::TABLE,
     log_formats::TABLE,
     grok::TABLE,

@@ -17,6 +17,9 @@ mod config;
 mod content;
 mod failures;
 mod finder;
+mod header;
+#[cfg(test)]
+mod headers;
 mod newcomers;
 mod order;
 mod reading;
@@ -41,16 +44,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{
-    Compression, FilelogConfig, OnTruncate, OrderingConfig, SortConfig, SortType, StartAt, TooLong,
+    Compression, FilelogConfig, HeaderConfig, OnTruncate, OrderingConfig, SortConfig, SortType, StartAt,
+    TooLong,
 };
 
 use super::http::server::StartError;
 use super::text::Templates;
 use super::text::delivery::{Delivered, Delivery};
-use crate::operators::{self, OperatorStats, Variables};
+use crate::operators::{self, OperatorStats, Problem, Variables};
 use crate::processors::ConfigError;
 use checkpoint::Checkpoints;
 use finder::Finder;
+use header::Header;
 use reading::{Made, Read};
 use stats::FileStats;
 use tailer::{Parts, Tailer};
@@ -123,9 +128,13 @@ fn tailer(
     if let Some((key, problem)) = problems.into_iter().next() {
         return Err(ConfigError::setting(key, problem).into());
     }
-    let operators = operators::compile("operators", &config.operators, variables, &operator_stats)
-        .map_err(|problems| problems.into_iter().next().unwrap_or_default())
-        .map_err(|(key, problem)| ConfigError::setting(key, problem))?;
+    let first = |problems: Vec<Problem>| {
+        let (key, problem) = problems.into_iter().next().unwrap_or_default();
+        ConfigError::setting(key, problem)
+    };
+    let operators =
+        operators::compile("operators", &config.operators, variables, &operator_stats).map_err(first)?;
+    let header = Header::new(&config, variables, &operator_stats).map_err(first)?;
     let finder = Finder::new(&config).map_err(|(key, problem)| ConfigError::setting(key, problem))?;
     let split = config
         .split()
@@ -145,6 +154,7 @@ fn tailer(
     let parts = Parts {
         finder,
         split,
+        header,
         operators,
         attributes,
         resource,

@@ -1,4 +1,4 @@
-//! The receiver of syslog: RFC 3164 and RFC 5424 over TCP and UDP, with the framings of RFC 6587.
+//! The receiver of syslog: RFC 3164 and RFC 5424 over TCP, with TLS or without, and UDP, with the framings of RFC 6587.
 //!
 //! A connection is read no faster than the sink takes what it sends: a sink that refuses for now holds its senders back.
 //! TCP acknowledges bytes and not messages, so that what was read and not yet handed over is lost with the process; what
@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cupola_export::tls::ServerTls;
 use cupola_export::{Sample, Sink};
 use cupola_telemetry::memory::MemoryBudget;
 use parking_lot::Mutex;
@@ -100,17 +101,29 @@ impl SyslogReceiver {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let addr = listen(config, &work).await?;
+        let tls = match config.tcp.as_ref().and_then(|tcp| tcp.tls.as_ref()) {
+            // Syslog has no name to be offered by ALPN.
+            Some(settings) => Some(Arc::new(ServerTls::new(settings, &[]).map_err(|error| {
+                ConfigError::setting(format!("tcp.tls.{}", error.key), error.problem)
+            })?)),
+            None => None,
+        };
+        let addr = listen(config, tls.clone(), &work).await?;
         work.tasks.spawn(work.clone().flush_in_time());
         Ok(RunningSyslog {
             addr,
+            tls,
             work,
             operators: operator_stats,
         })
     }
 }
 
-async fn listen(config: SyslogReceiverConfig, work: &Work) -> Result<SocketAddr, StartError> {
+async fn listen(
+    config: SyslogReceiverConfig,
+    tls: Option<Arc<ServerTls>>,
+    work: &Work,
+) -> Result<SocketAddr, StartError> {
     let failed = |endpoint: SocketAddr| {
         move |source| StartError::Listen {
             endpoint,
@@ -126,6 +139,7 @@ async fn listen(config: SyslogReceiverConfig, work: &Work) -> Result<SocketAddr,
             listener,
             Arc::new(config),
             Arc::new(tcp),
+            tls,
             work.clone(),
         ));
         addr
@@ -147,6 +161,7 @@ async fn listen(config: SyslogReceiverConfig, work: &Work) -> Result<SocketAddr,
 #[derive(Debug)]
 pub struct RunningSyslog {
     pub addr: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
     work: Work,
     operators: Arc<OperatorStats>,
 }
@@ -188,6 +203,13 @@ impl RunningSyslog {
             let over_memory = stats.connections_over_memory.load(Ordering::Relaxed);
             let help = "Connections closed for want of memory for a message that was not complete.";
             add("cupola_receiver_connections_over_memory_total", help, over_memory);
+            if let Some(tls) = &self.tls {
+                let start = samples.len();
+                tls.collect(samples);
+                for sample in &mut samples[start..] {
+                    sample.labels.push(("transport", transport.to_owned()));
+                }
+            }
             return;
         }
         add(

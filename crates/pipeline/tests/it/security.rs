@@ -6,6 +6,7 @@ mod listeners;
 mod peers;
 mod plans;
 mod senders;
+mod syslog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ use cupola_export::fs::{FileSystem, Lock, WritableFile};
 use serde::{Deserialize, Serialize};
 
 use super::content::{Inode, Mark};
+use super::header::Said;
 
 /// A generation is written anew when it has this many bytes more than its snapshot had.
 const APPENDED_BYTES_MAX: u64 = 4 << 20;
@@ -40,6 +41,9 @@ pub(super) struct Record {
     /// A place up to which there were bytes once, read or not, and what is before it.
     pub(super) seen_to: u64,
     pub(super) seen: (u32, u64),
+    /// Of a file whose header is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) header: Option<Said>,
 }
 
 impl Record {
@@ -59,6 +63,7 @@ impl Record {
             tail: (0, 0),
             seen_to: 0,
             seen: (0, 0),
+            header: None,
         }
     }
 

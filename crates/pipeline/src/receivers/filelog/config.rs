@@ -8,6 +8,7 @@ use cupola_config::units::{ByteSize, TimeSpan};
 use serde::Deserialize;
 
 use super::finder::Finder;
+use super::header::Header;
 use crate::operators::{self, OperatorConfig, Problem, Variables};
 use crate::receivers::text::Templates;
 use crate::receivers::text::delivery::RetryOnFailure;
@@ -42,6 +43,8 @@ pub struct FilelogConfig {
     pub max_batches: usize,
     pub encoding: Encoding,
     pub multiline: MultilineConfig,
+    /// Lines at the beginning of a file that say something of all its records.
+    pub header: Option<HeaderConfig>,
     /// Zero: the end of a file without a line end waits for one.
     pub force_flush_period: TimeSpan,
     pub preserve_leading_whitespaces: bool,
@@ -72,6 +75,15 @@ pub struct FilelogConfig {
     pub on_truncate: OnTruncate,
     /// Without effect: nothing is read of a file that has not changed.
     pub skip_unmodified_files: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderConfig {
+    /// What every line of it matches.
+    pub pattern: String,
+    /// What finds attributes in a line.
+    pub metadata_operators: Vec<OperatorConfig>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -165,6 +177,7 @@ impl Default for FilelogConfig {
             max_batches: 0,
             encoding: Encoding::Utf8,
             multiline: MultilineConfig::default(),
+            header: None,
             force_flush_period: TimeSpan(Duration::from_millis(500)),
             preserve_leading_whitespaces: false,
             preserve_trailing_whitespaces: false,
@@ -240,6 +253,12 @@ impl FilelogConfig {
         if let Err(found) = operators::compile("operators", &self.operators, &nothing, &Default::default()) {
             problems.extend(found);
         }
+        problems.extend(
+            Header::new(self, &nothing, &Default::default())
+                .err()
+                .into_iter()
+                .flatten(),
+        );
         problems
     }
 

@@ -11,6 +11,7 @@ use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use super::attributes;
 use super::config::TooLong;
 use super::content::{Inode, Mark, Stat};
+use super::header::Next;
 use super::tailer::Tailer;
 use super::tracked::{Partial, Tracked};
 use crate::operators::{Entry, Origin, batch};
@@ -236,6 +237,14 @@ impl Tailer {
             at += skipped;
             gathered.bytes += skipped;
             let rest = &body[at..];
+            if file.is_in_header() {
+                match self.take_header(file, rest, at_end, at, gathered) {
+                    Next::Line(bytes) => at += bytes,
+                    Next::End => {}
+                    Next::Unknown => break,
+                }
+                continue;
+            }
             let Some(token) = self
                 .split
                 .next(rest, after)
@@ -252,6 +261,33 @@ impl Tailer {
             at += token.advance;
         }
         at
+    }
+
+    /// Looks at the next line of a file whose header has not ended, which is `at` bytes behind what is read.
+    fn take_header(
+        &mut self,
+        file: &mut Tracked,
+        rest: &[u8],
+        at_end: bool,
+        at: usize,
+        gathered: &mut Gathered,
+    ) -> Next {
+        let (Some(header), Some(said)) = (&mut self.header, &mut file.header) else {
+            return Next::End;
+        };
+        let next = header.take(rest, at_end, said, gathered.now);
+        match next {
+            Next::Line(bytes) => gathered.bytes += bytes,
+            Next::End => said.ends_at = Some(file.read_to + at as u64),
+            Next::Unknown => {
+                if at_end && !rest.is_empty() {
+                    wait_for_more(file, rest.len(), gathered.now);
+                }
+                return next;
+            }
+        }
+        file.partial = None;
+        next
     }
 
     /// The end of a file that has no line end, if it has been there for long enough.
@@ -316,9 +352,12 @@ impl Tailer {
             return;
         }
         gathered.records += 1;
-        let base = file
-            .attributes
-            .get_or_insert_with(|| attributes::of(file.content.as_ref(), &file.path, &self.config));
+        let base = file.attributes.get_or_insert_with(|| {
+            let mut fields = attributes::of(file.content.as_ref(), &file.path, &self.config);
+            fields.extend(file.header.iter().flat_map(|said| said.attributes.clone()));
+            fields
+        });
+        gathered.bytes += file.header.as_ref().map_or(0, |said| said.bytes);
         let mut entry = Entry {
             observed: gathered.now.timestamp_nanos_opt().unwrap_or_default(),
             body: self.config.encoding.body(&rest[from..to]),
@@ -399,7 +438,8 @@ fn is_due(file: &Tracked, period: std::time::Duration, now: DateTime<Utc>) -> bo
                 .to_std()
                 .is_ok_and(|waited| waited >= period)
     };
-    (file.content.is_some() || file.matched) && (file.pending || file.partial.as_ref().is_some_and(overdue))
+    let waits = file.partial.as_ref().filter(|_| !file.is_in_header());
+    (file.content.is_some() || file.matched) && (file.pending || waits.is_some_and(overdue))
 }
 
 fn wait_for_more(file: &mut Tracked, bytes: usize, now: DateTime<Utc>) {

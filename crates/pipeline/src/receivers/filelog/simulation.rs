@@ -96,15 +96,27 @@ impl Simulation {
         self.directory.path().join("logs").join(name)
     }
 
+    /// Whether the header is read as one.
+    fn reads_headers(&self) -> bool {
+        self.headers && self.seed.is_multiple_of(2)
+    }
+
     fn config(&self) -> FilelogConfig {
         let pattern = if self.wide { "app.log*" } else { "app.log" };
         let include = self.directory.path().join("logs").join(pattern);
-        settings(serde_json::json!({
+        let mut config = serde_json::json!({
             "include": [include],
             "start_at": "beginning",
             "force_flush_period": "0s",
             "fingerprint_size": if self.seed.is_multiple_of(3) { 100 } else { 1000 },
-        }))
+        });
+        if self.reads_headers() {
+            config["header"] = serde_json::json!({
+                "pattern": "^# ",
+                "metadata_operators": [{ "type": "regex_parser", "regex": "^# (?P<title>the same header)" }],
+            });
+        }
+        settings(config)
     }
 
     /// For a person who looks for a bug: `FILELOG_SEED=7` tells what happens.
@@ -334,6 +346,9 @@ impl Simulation {
         self.tell(if accepts { "taken" } else { "refused" });
         if accepts && let Some(made) = self.under_way.take() {
             let lines = bodies(&made.batch);
+            if self.reads_headers() {
+                assert_eq!(titles(&made.batch), lines.len(), "seed {}", self.seed);
+            }
             self.arrived.extend(lines.iter().cloned());
             // The process may end right here.
             if self.random.random_ratio(1, 40) && !self.removed {
@@ -413,6 +428,7 @@ impl Simulation {
         let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
         for line in &self.arrived {
             if HEADER.trim() == line {
+                assert!(!self.reads_headers(), "seed {seed}: a header is no record");
                 continue;
             }
             let (stream, number) = self.written.get(line).unwrap_or_else(|| {
@@ -461,6 +477,23 @@ pub(super) fn bodies(batch: &Batch) -> Vec<String> {
                 };
                 found.push(text.to_owned());
             }
+        }
+    }
+    found
+}
+
+/// Records that have what a header said.
+fn titles(batch: &Batch) -> usize {
+    let mut found = 0;
+    for resource in LogsData::new(batch.payload()).resources() {
+        for scope in resource.scopes() {
+            let titled = |mut record: cupola_telemetry::view::LogRecord<'_>| {
+                let said = AnyValue::String("the same header");
+                record
+                    .attributes
+                    .any(|pair| pair.key == "title" && pair.value == said)
+            };
+            found += scope.records().filter(|record| titled(*record)).count();
         }
     }
     found

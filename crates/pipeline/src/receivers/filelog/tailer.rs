@@ -17,6 +17,7 @@ use super::config::FilelogConfig;
 use super::content::{Content, Inode};
 use super::failures::Failures;
 use super::finder::{Finder, Found};
+use super::header::{Header, Said};
 use super::newcomers::{Beside, Waiting};
 use super::stats::FileStats;
 use super::tracked::{Look, Tracked};
@@ -36,6 +37,7 @@ const DORMANT_MAX: usize = 10_000;
 pub(super) struct Tailer {
     pub(super) config: FilelogConfig,
     pub(super) split: Split,
+    pub(super) header: Option<Header>,
     pub(super) operators: Operators,
     pub(super) attributes: Templates,
     pub(super) resource: Templates,
@@ -70,6 +72,7 @@ pub(super) struct Tailer {
 pub(super) struct Parts {
     pub(super) finder: Finder,
     pub(super) split: Split,
+    pub(super) header: Option<Header>,
     pub(super) operators: Operators,
     pub(super) attributes: Templates,
     pub(super) resource: Templates,
@@ -84,10 +87,18 @@ impl Tailer {
         let (checkpoints, records) = parts
             .checkpoints
             .map_or((None, Vec::new()), |(open, records)| (Some(open), records));
-        let files: BTreeMap<u64, Tracked> = records
+        let mut files: BTreeMap<u64, Tracked> = records
             .iter()
             .map(|record| (record.id, Tracked::remembered(record, now)))
             .collect();
+        for file in files.values_mut() {
+            match parts.header {
+                None => file.header = None,
+                // One that was begun without goes on without: its header has been read as records.
+                Some(_) if file.read_to == 0 => drop(file.header.get_or_insert_default()),
+                Some(_) => {}
+            }
+        }
         let by_inode = files
             .values()
             .filter_map(|file| Some((file.inode?, file.id)))
@@ -100,6 +111,7 @@ impl Tailer {
             open_max: parts.open_max.min(config.max_concurrent_files).max(1),
             finder: parts.finder,
             split: parts.split,
+            header: parts.header,
             operators: parts.operators,
             attributes: parts.attributes,
             resource: parts.resource,
@@ -266,6 +278,7 @@ impl Tailer {
     pub(super) fn track(&mut self, mut file: Tracked, now: DateTime<Utc>) {
         file.id = self.next_id;
         self.next_id += 1;
+        file.header = self.header.as_ref().map(|_| Said::default());
         // What it is recognised by from now on: the next poll would do it too late for the first batch.
         if let Err(error) = file.look(None, self.config.fingerprint_size.0 as usize, now) {
             self.failed("cannot read a file", &file.path, &error, now);

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::checkpoint::Checkpoints;
 use super::config::FilelogConfig;
 use super::finder::Finder;
+use super::header::Header;
 use super::reading::Read;
 use super::simulation::bodies;
 use super::tailer::{Parts, Tailer};
@@ -35,6 +36,7 @@ pub(super) fn open_tailer(
     let parts = Parts {
         finder: Finder::new(&config).unwrap(),
         split: config.split().unwrap(),
+        header: Header::new(&config, &nothing, &Arc::default()).unwrap(),
         operators: operators::compile("operators", &config.operators, &nothing, &Arc::default()).unwrap(),
         attributes: Templates::compile("attributes", &config.attributes, &nothing, &mut problems),
         resource: Templates::compile("resource", &config.resource, &nothing, &mut problems),

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::checkpoint::Record;
 use super::content::{Content, Inode, Mark, Stat, TAIL_BYTES_MAX};
+use super::header::Said;
 use crate::operators::Fields;
 
 /// What was changed this short a time ago may have been changed again without its time telling.
@@ -55,6 +56,8 @@ pub(super) struct Tracked {
     /// Bytes of NUL were passed over right before `read_to`.
     pub(super) hole: bool,
     pub(super) attributes: Option<Fields>,
+    /// `None`: it has no header, or was begun when none was looked for.
+    pub(super) header: Option<Said>,
     /// Its newest checkpoint, for when there can be no newer one.
     pub(super) recorded: Option<Record>,
 }
@@ -109,6 +112,7 @@ impl Tracked {
             partial: None,
             hole: false,
             attributes: None,
+            header: None,
             recorded: None,
         })
     }
@@ -139,6 +143,7 @@ impl Tracked {
             partial: None,
             hole: false,
             attributes: None,
+            header: record.header.clone(),
             recorded: Some(record.clone()),
         }
     }
@@ -159,6 +164,7 @@ impl Tracked {
             tail: (tail.bytes, tail.hash),
             seen_to: self.seen_to,
             seen: (self.seen.bytes, self.seen.hash),
+            header: self.header.as_ref().map(|said| said.until(self.done_to)),
             gone: false,
             id: self.id,
         }
@@ -186,6 +192,11 @@ impl Tracked {
     /// Everything that was written has been read and taken.
     pub(super) fn is_done(&self) -> bool {
         !self.pending && self.partial.is_none() && self.done_to == self.read_to
+    }
+
+    /// What comes next may be a line of its header.
+    pub(super) fn is_in_header(&self) -> bool {
+        self.header.as_ref().is_some_and(|said| said.ends_at.is_none())
     }
 
     /// Opens it again if it was closed; whether what is at its place is still the file.

@@ -85,6 +85,8 @@ pub struct ScraperConfigs {
     #[serde(deserialize_with = "present")]
     pub network: Option<NetworkConfig>,
     #[serde(deserialize_with = "present")]
+    pub nfs: Option<PlainConfig>,
+    #[serde(deserialize_with = "present")]
     pub paging: Option<PlainConfig>,
     #[serde(deserialize_with = "present")]
     pub processes: Option<PlainConfig>,

@@ -22,6 +22,8 @@ pub(super) struct Metric {
     pub(super) attributes: &'static [&'static str],
     /// Of the attributes, those that points do not have unless the settings ask for them.
     pub(super) on_demand: &'static [&'static str],
+    /// Of the attributes, those whose values are whole numbers.
+    pub(super) numbers: &'static [&'static str],
 }
 
 impl Metric {
@@ -40,6 +42,7 @@ impl Metric {
             usual: true,
             attributes,
             on_demand: &[],
+            numbers: &[],
         }
     }
 
@@ -73,6 +76,11 @@ impl Metric {
     /// Measured only if the settings say so.
     pub(super) const fn off(self) -> Metric {
         Metric { usual: false, ..self }
+    }
+
+    /// Values of these attributes are whole numbers.
+    pub(super) const fn numbers(self, numbers: &'static [&'static str]) -> Metric {
+        Metric { numbers, ..self }
     }
 
     /// Points have these attributes only if the settings name them.

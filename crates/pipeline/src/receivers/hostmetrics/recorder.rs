@@ -215,7 +215,11 @@ impl Wanted {
         };
         out.value(value);
         for (at, value) in self.attributes.iter().zip(values) {
-            out.attribute(self.metric.attributes[*at], &**value);
+            let name = self.metric.attributes[*at];
+            match value.parse::<i64>() {
+                Ok(number) if self.metric.numbers.contains(&name) => out.attribute(name, number),
+                _ => out.attribute(name, &**value),
+            };
         }
     }
 }

@@ -8,6 +8,7 @@ mod filesystem;
 mod load;
 mod memory;
 mod network;
+mod nfs;
 mod paging;
 mod process;
 mod processes;
@@ -57,6 +58,9 @@ pub(super) fn all(configs: &ScraperConfigs) -> Result<Vec<Box<dyn Scrape>>, Conf
     }
     if let Some(config) = &configs.network {
         all.push(Box::new(network::Network::new(config)?));
+    }
+    if let Some(config) = &configs.nfs {
+        all.push(Box::new(nfs::Nfs::new(config)?));
     }
     if let Some(config) = &configs.paging {
         all.push(Box::new(paging::Paging::new(config)?));

@@ -107,10 +107,12 @@ pub(crate) async fn serve_connection<F>(
 ) where
     F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    // Whoever connects and says nothing is let go like whoever falls silent later.
+    // Whoever connects and says nothing is let go like whoever falls silent later. `readable` would not do: tokio takes what
+    // was accepted just now for readable.
+    let mut first = [0];
     tokio::select! {
-        spoke = tokio::time::timeout(IDLE_TIMEOUT, stream.readable()) => {
-            if !matches!(spoke, Ok(Ok(()))) { return }
+        spoke = tokio::time::timeout(IDLE_TIMEOUT, stream.peek(&mut first)) => {
+            if !matches!(spoke, Ok(Ok(1..))) { return }
         }
         () = stop.cancelled() => return,
     }

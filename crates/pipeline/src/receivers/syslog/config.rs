@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_config::{ComponentId, Endpoint};
+use cupola_export::tls::ServerTlsSettings;
 use serde::Deserialize;
 
 use super::work::record_memory;
@@ -45,6 +46,8 @@ pub struct SyslogReceiverConfig {
 #[serde(deny_unknown_fields)]
 pub struct TcpConfig {
     pub listen_address: Endpoint,
+    #[serde(default)]
+    pub tls: Option<ServerTlsSettings>,
     #[serde(default = "log_bytes")]
     pub max_log_size: ByteSize,
     #[serde(default)]
@@ -141,6 +144,9 @@ impl SyslogReceiverConfig {
                 add("tcp.max_log_size", "must be between 64 KiB and 64 MiB");
             } else if let Err((key, problem)) = tcp.split() {
                 add(&format!("tcp.{key}"), &problem);
+            }
+            if let Some(Err(error)) = tcp.tls.as_ref().map(ServerTlsSettings::validate) {
+                add(&format!("tcp.tls.{}", error.key), &error.problem);
             }
         }
         if let Some(Err((key, problem))) = self.udp.as_ref().map(UdpConfig::split) {

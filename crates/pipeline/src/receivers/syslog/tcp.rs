@@ -1,12 +1,14 @@
 //! Syslog over TCP: connections, each read as fast as the sink takes what it sends. A sender that is not read from waits;
-//! the protocol has no answer that could tell it more.
+//! the protocol has no answer that could tell it more. A handshake, where there is TLS, is the connection's own matter and
+//! bounded by [`ServerTls`]: accepting never waits for one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use cupola_export::tls::{ServerTls, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::config::{SyslogReceiverConfig, TcpConfig};
@@ -29,6 +31,7 @@ pub(super) async fn accept(
     listener: TcpListener,
     config: Arc<SyslogReceiverConfig>,
     tcp: Arc<TcpConfig>,
+    tls: Option<Arc<ServerTls>>,
     work: Work,
 ) {
     let most = if tcp.max_connections == 0 {
@@ -56,12 +59,26 @@ pub(super) async fn accept(
             () = work.stop.cancelled() => return,
         };
         let local = stream.local_addr().ok();
-        let (config, tcp, work) = (config.clone(), tcp.clone(), work.clone());
+        let (config, tcp, tls, work) = (config.clone(), tcp.clone(), tls.clone(), work.clone());
         work.tasks.clone().spawn(async move {
             count(&work.stats.connections, 1);
-            serve(stream, Peer { address: peer, local }, &config, &tcp, &work).await;
+            let peer = Peer { address: peer, local };
+            if let Some(stream) = open(stream, &peer, tls.as_deref(), &work).await {
+                serve(stream, peer, &config, &tcp, &work).await;
+            }
             drop(place);
         });
+    }
+}
+
+/// The connection as it is read; `None` if there is none for want of a handshake.
+async fn open(stream: TcpStream, peer: &Peer, tls: Option<&ServerTls>, work: &Work) -> Option<Stream> {
+    let Some(tls) = tls else {
+        return Some(Stream::Plain(stream));
+    };
+    tokio::select! {
+        stream = tls.accept(stream, peer.address) => stream,
+        () = work.stop.cancelled() => None,
     }
 }
 

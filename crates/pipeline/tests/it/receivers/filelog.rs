@@ -261,6 +261,23 @@ fn corpus() -> Vec<(&'static str, String, Value)> {
             json!({ "operators": [{ "type": "syslog_parser", "protocol": "rfc3164", "location": "Europe/Berlin" }] })),
         ("rfc5424", "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog 111 ID47 [exampleSDID@32473 iut=\"3\" eventSource=\"App\\\"lic\\]ation\" eventID=\"1011\"][ex@1 p=\"h\"] BOMAn application event\n<34>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time\n<0>1 2003-08-24T05:14:15Z - - - - [e]\n<1>0 2003-08-24T05:14:15Z h a p m - x\n<1>1 2003-08-24 h a p m - x\n<14>1 2003-08-24T05:14:15.1234567Z h a p m - x\n<14>1 2003-08-24T05:14:15Z h a p m [a b=\"1\"][a c=\"2\"] x\n<14>1 2003-08-24T05:14:15Z h a p m -\n".to_owned(),
             json!({ "operators": [{ "type": "syslog_parser", "protocol": "rfc5424" }] })),
+        ("a header", "#Software: Cupola\r\n#Version: 1.0\n# Version: 2\n#Fields: a b\r\n1 2\n#Version: 3\n3 4\n".to_owned(),
+            json!({ "header": { "pattern": "^#", "metadata_operators": [{ "type": "regex_parser", "regex": "^# ?(?P<key>\\w+): (?P<value>.*)$" }, { "type": "move", "from": "attributes.value", "to": "attributes.last" }] },
+                "include_file_record_number": true, "include_file_record_offset": true, "multiline": { "line_end_pattern": "\n" } })),
+        ("headers of several kinds", "json {\"app\":\"cart\",\"n\":1.5,\"l\":[1,{\"a\":null}]}\nnothing to see: json\njson {\"n\":7}\nbody\n".to_owned(),
+            json!({ "header": { "pattern": "json", "metadata_operators": [
+                { "type": "regex_parser", "regex": "^json (?P<json>.*)$", "parse_to": "body" }, { "type": "json_parser", "parse_from": "body.json" }] } })),
+        ("a header of IIS", "#Software: Microsoft Internet Information Services 10.0\n#Fields: date time cs-method sc-status\n2024-05-06 07:08:09 GET 200\n2024-05-06 07:08:10 \"POST\" 500\n".to_owned(),
+            json!({ "header": { "pattern": "^#", "metadata_operators": [
+                { "type": "regex_parser", "regex": "^#(?P<key>\\w+): (?P<value>.*)$" },
+                { "type": "move", "if": "attributes.key == \"Fields\"", "from": "attributes.value", "to": "attributes.columns" },
+                { "type": "retain", "fields": ["attributes.columns"] } ] },
+                "operators": [{ "type": "csv_parser", "header_attribute": "columns", "delimiter": " ", "lazy_quotes": true }, { "type": "remove", "field": "attributes.columns" }] })),
+        ("no header", "one\n# two\n".to_owned(), json!({ "header": { "pattern": "^#", "metadata_operators": [{ "type": "noop" }] } })),
+        ("rows of json", "[1,\"a\\u00e9\",true,null,-3]\n[{\"b\": [1, {\"c\" : \"d \\\" e\"}], \"n\":1.50}]\n[]\n[1,[2]]\n[1] x\nno json\n".to_owned(),
+            json!({ "operators": [{ "type": "json_array_parser", "parse_to": "body" }] })),
+        ("rows of json with a header", "[1,\"warn\",\"m\"]\n[1,2]\n".to_owned(),
+            json!({ "operators": [{ "type": "json_array_parser", "header": "n,level, text", "severity": { "parse_from": "attributes.level" } }] })),
         ("any syslog", "<14>what ever\nno priority\n<999>x\n".to_owned(), json!({ "operators": [{ "type": "syslog_parser", "protocol": "none" }] })),
     ]
 }

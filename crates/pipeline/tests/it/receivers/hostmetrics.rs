@@ -2,6 +2,7 @@
 //! sinks that refuse.
 
 mod against_collector;
+mod nfs;
 mod tree;
 mod trouble;
 

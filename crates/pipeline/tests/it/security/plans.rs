@@ -83,6 +83,36 @@ extensions:
 }
 
 #[test]
+fn tls_of_syslog_is_checked_and_is_for_tcp_alone() {
+    let with = |settings: &str| {
+        problems(&format!(
+            "receivers: {{syslog: {{protocol: rfc5424, {settings}}}}}\nexporters: {{keep: }}\n\
+             service: {{pipelines: {{logs: {{receivers: [syslog], exporters: [keep]}}}}}}\n"
+        ))
+    };
+    let tcp = |tls: &str| with(&format!("tcp: {{listen_address: '127.0.0.1:0', tls: {tls}}}"));
+    assert_eq!(
+        tcp("{cert_file: a, key_file: b, client_ca_file: c, min_version: '1.3', reload_interval: 1h}"),
+        [""; 0]
+    );
+    for (tls, key) in [
+        ("{}", "cert_file"),
+        ("{cert_file: a}", "key_file"),
+        ("{cert_file: a, key_file: b, max_version: '1.1'}", "max_version"),
+        ("{cert_file: a, key_file: b, cypher_suites: []}", "cypher_suites"),
+    ] {
+        let told = tcp(tls);
+        let start = format!("1: receivers.syslog.tcp.tls.{key}: ");
+        assert!(told.len() == 1 && told[0].starts_with(&start), "{told:?}");
+    }
+    let udp = with("udp: {listen_address: '127.0.0.1:0', tls: {cert_file: a, key_file: b}}");
+    assert!(
+        udp[0].starts_with("1: receivers.syslog.udp.tls: unknown key"),
+        "{udp:?}"
+    );
+}
+
+#[test]
 fn the_side_of_an_authenticator_is_what_its_settings_make_it() {
     let with = |server: &str, settings: &str| {
         problems(&format!(
