@@ -163,11 +163,13 @@ fn a_start_at_any_place_of_a_header_and_behind_it_goes_on() {
             let mut logs = Directory::new(json!({ "force_flush_period": "0s" }));
             logs.append("a.log", &text[..bytes]);
             let mut tailer = logs.start();
-            let mut found = Vec::new();
+            let (mut found, mut name) = (Vec::new(), "a.log");
             logs.poll(&mut tailer);
             while let Some(made) = logs.next(&mut tailer) {
                 if refused {
-                    // The process ends before it is taken, with what a later poll writes down.
+                    // The process ends before it is taken, and has written down what happened meanwhile.
+                    name = "b.log";
+                    fs::rename(logs.path("a.log"), logs.path(name)).unwrap();
                     logs.poll(&mut tailer);
                     tailer.close();
                     break;
@@ -176,7 +178,7 @@ fn a_start_at_any_place_of_a_header_and_behind_it_goes_on() {
                 tailer.commit();
             }
             drop(tailer);
-            logs.append("a.log", &text[bytes..]);
+            logs.append(name, &text[bytes..]);
             let mut tailer = logs.start();
             found.extend(logs.titled(&mut tailer));
             assert_eq!(found, whole, "{bytes} bytes, refused: {refused}");
