@@ -151,9 +151,7 @@ impl Tailer {
 
     fn read_file(&mut self, id: u64, gathered: &mut Gathered) {
         let was_closed = self.files.get(&id).is_some_and(|file| file.content.is_none());
-        if was_closed {
-            self.make_room();
-        }
+        let stays_open = !was_closed || self.make_room();
         let Some(mut file) = self.files.remove(&id) else {
             return;
         };
@@ -164,6 +162,10 @@ impl Tailer {
         if was_closed && matches!(still_it, Ok(false)) {
             // What it is now, the next poll tells: another file may have its place or its inode.
             file.close_unknown();
+        }
+        if !stays_open && file.is_at_its_place() {
+            // The others cannot be closed.
+            file.content = None;
         }
         let path = file.path.clone();
         self.files.insert(id, file);
@@ -406,6 +408,7 @@ impl Tailer {
 
     /// Removes files of which everything has been taken. What is open stays open: what is written to it now is read, too.
     fn delete_read(&mut self) {
+        let mut gone = Vec::new();
         for file in self
             .files
             .values_mut()
@@ -422,12 +425,20 @@ impl Tailer {
                 continue;
             }
             match std::fs::remove_file(&file.location) {
-                Ok(()) => file.matched = false,
+                Ok(()) => {
+                    file.matched = false;
+                    // Nothing more can be read of it. One with the same bytes is another one.
+                    if file.content.is_none() {
+                        gone.push(file.id);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(path = %file.location.display(), %error, "cannot delete a file that is read")
                 }
             }
         }
+        gone.iter().for_each(|id| self.forget(*id));
+        self.gone.extend(gone);
     }
 }
 

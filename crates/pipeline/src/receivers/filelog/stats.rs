@@ -62,7 +62,7 @@ impl FileStats {
             ),
             (
                 "cupola_receiver_file_lost_bytes_total",
-                "Bytes that were truncated away before they were read, and that no copy has.",
+                "Bytes that were truncated away or removed before they were read, and that no copy has.",
                 &self.lost_bytes,
             ),
             (

@@ -142,7 +142,12 @@ impl Tailer {
                 order.push(inode);
             }
         }
-        for id in self.files.keys().copied().collect::<Vec<_>>() {
+        // What is open first: looking at what is not may close others, and of those nothing would show any more what has
+        // been written to them and taken away since.
+        let is_closed = |id: &u64| self.files.get(id).is_some_and(|file| file.content.is_none());
+        let mut ids: Vec<u64> = self.files.keys().copied().collect();
+        ids.sort_by_key(is_closed);
+        for id in ids {
             self.look(id, &mut found, now);
         }
         let is_empty = |found: &Found| found.metadata.len() == 0;
@@ -293,13 +298,13 @@ impl Tailer {
     /// What was truncated away, or removed while it was closed, before it was read, and is in no copy.
     fn tell_lost(&mut self, orphans: &[u64]) {
         for id in orphans {
-            let Some(file) = self.files.get_mut(id).filter(|file| file.content.is_none()) else {
+            let Some(file) = self.files.get_mut(id).filter(|file| file.is_dormant()) else {
                 continue;
             };
-            let left = std::mem::take(&mut file.pending);
+            file.pending = false;
             // After a start there is only what was seen before it.
             let lost = file.stat.size.max(file.seen_to).saturating_sub(file.read_to);
-            if (file.inode.is_none() || left) && !file.gzip && lost > 0 {
+            if !file.gzip && lost > 0 {
                 count(&self.stats.lost_bytes, lost);
                 tracing::error!(path = %file.path.display(), lost, "bytes were truncated away or removed before they were read, and no copy has them");
             }
@@ -334,11 +339,16 @@ impl Tailer {
             self.gone.extend(dormant.iter().take(more).map(|(_, id)| *id));
         }
         for id in self.gone.clone() {
-            if let Some(inode) = self.files.remove(&id).and_then(|file| file.inode)
-                && self.by_inode.get(&inode) == Some(&id)
-            {
-                self.by_inode.remove(&inode);
-            }
+            self.forget(id);
+        }
+    }
+
+    /// It will not come back.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(inode) = self.files.remove(&id).and_then(|file| file.inode)
+            && self.by_inode.get(&inode) == Some(&id)
+        {
+            self.by_inode.remove(&inode);
         }
     }
 
@@ -354,30 +364,37 @@ impl Tailer {
     }
 
     /// Closes files until `spare` more can be opened: those that have been quiet longest, then empty ones, then those that
-    /// have something to be read. All of them are opened again when they have, and when their turn has come.
+    /// have something to be read. All of them are opened again when they have, and when their turn has come. What has left its
+    /// place cannot be opened again: it stays open, and does not count.
     fn close_some(&mut self, spare: usize) {
-        let open = self.files.values().filter(|file| file.content.is_some()).count() + self.waiting.len();
-        let mut over = (open + spare).saturating_sub(self.open_max);
-        self.room = self.open_max.saturating_sub(open.saturating_sub(over));
+        let is_open = |file: &&Tracked| file.content.is_some() && file.matched;
+        let count = self.files.values().filter(is_open).count() + self.waiting.len();
+        self.room = self.open_max.saturating_sub(count);
+        let mut over = (count + spare).saturating_sub(self.open_max);
         if over == 0 {
             return;
         }
         let mut open: Vec<(bool, DateTime<Utc>, u64)> = self
             .files
             .values()
-            .filter(|file| file.content.is_some() && file.matched)
+            .filter(|file| is_open(file) && file.is_at_its_place())
             .map(|file| (!file.is_done(), file.active, file.id))
             .collect();
         open.sort_unstable();
-        let quiet = open.partition_point(|(has_more, ..)| !has_more);
-        let (quiet, others) = open.split_at(quiet.min(over));
+        let first_busy = open.partition_point(|(has_more, ..)| !has_more);
+        let (quiet, busy) = open.split_at(first_busy.min(over));
+        let mut closed = quiet.len();
         over -= quiet.len();
-        over -= self.close_empty(over);
-        for (_, _, id) in quiet.iter().chain(others.iter().take(over)) {
+        let empty = self.close_empty(over);
+        (over, closed) = (over - empty, closed + empty);
+        let busy = &busy[..busy.len().min(over)];
+        for (_, _, id) in quiet.iter().chain(busy) {
             if let Some(file) = self.files.get_mut(id) {
                 file.content = None;
             }
         }
+        closed += busy.len();
+        self.room = self.open_max.saturating_sub(count - closed);
     }
 
     /// Counts that something could not be done with a file, and says so: not at every poll, of which there are many.

@@ -63,11 +63,12 @@ fn lines(tailer: &mut Tailer, now: DateTime<Utc>) -> (Vec<String>, usize) {
     }
 }
 
+/// But for those that have left their place, which are held beside the others.
 fn open_files(tailer: &Tailer) -> usize {
     let open = tailer
         .files
         .values()
-        .filter(|file| file.content.is_some())
+        .filter(|file| file.content.is_some() && file.matched)
         .count();
     open + tailer.waiting.len()
 }
@@ -207,4 +208,129 @@ fn a_new_generation_of_checkpoints_knows_files_that_are_held_and_truncated() {
     let (_, records) = Checkpoints::open(Arc::new(Disk), &storage).unwrap();
     assert_eq!((known, records.len()), (1, 1));
     assert_eq!(records[0].offset, 9);
+}
+
+/// More files than may be open, read to their end, with their names; and when.
+fn many_files(
+    directory: &std::path::Path,
+    settings_of: serde_json::Value,
+) -> (Tailer, Vec<PathBuf>, DateTime<Utc>) {
+    let paths: Vec<PathBuf> = (0..14)
+        .map(|number| directory.join(format!("{number:02}.log")))
+        .collect();
+    for (number, path) in paths.iter().enumerate() {
+        // Longer than what files are recognised by.
+        fs::write(path, format!("{number} {}\n", "x".repeat(2000))).unwrap();
+    }
+    let mut merged = json!({
+        "include": [directory.join("*.log")], "start_at": "beginning", "max_concurrent_files": 10,
+    });
+    merged
+        .as_object_mut()
+        .unwrap()
+        .extend(settings_of.as_object().unwrap().clone());
+    let now = Utc::now();
+    (open_tailer(settings(merged), None, now), paths, now)
+}
+
+fn append(path: &std::path::Path, text: &str) {
+    let file = OpenOptions::new().append(true).open(path);
+    file.unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn what_is_written_to_an_open_file_before_it_is_removed_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tailer, paths, now) = many_files(directory.path(), json!({}));
+    tailer.poll(now);
+    assert_eq!(lines(&mut tailer, now).0.len(), paths.len());
+    let later = now + TimeDelta::seconds(10);
+    tailer.poll(later);
+    assert!(lines(&mut tailer, later).0.is_empty());
+    let (mut expected, mut closed) = (Vec::new(), 0);
+    for file in tailer.files.values() {
+        let number = file.path.file_stem().unwrap().to_str().unwrap().to_owned();
+        append(&file.path, &format!("{number} last words\n"));
+        expected.push(format!("{number} last words"));
+        match file.content.is_some() {
+            true => fs::remove_file(&file.path).unwrap(),
+            false => closed += 1,
+        }
+    }
+    assert!(closed >= 4, "{closed}");
+    let later = later + TimeDelta::seconds(10);
+    tailer.poll(later);
+    let (mut found, _) = lines(&mut tailer, later);
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn files_that_look_alike_are_not_all_open_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    const FILES: usize = 50;
+    for number in 0..FILES {
+        fs::write(
+            directory.path().join(format!("{number}.log")),
+            "the same header\n",
+        )
+        .unwrap();
+    }
+    let mut now = Utc::now();
+    let config = settings(json!({
+        "include": [directory.path().join("*.log")], "start_at": "beginning", "max_concurrent_files": 10,
+    }));
+    let mut tailer = open_tailer(config, None, now);
+    let mut found = 0;
+    for _ in 0..4 * FILES {
+        tailer.poll(now);
+        found += lines(&mut tailer, now).0.len();
+        assert!(open_files(&tailer) <= 10, "{} are open", open_files(&tailer));
+        now += TimeDelta::seconds(6);
+    }
+    assert_eq!(found, FILES);
+}
+
+#[test]
+fn what_was_seen_of_a_closed_file_that_is_removed_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tailer, paths, now) = many_files(directory.path(), json!({}));
+    tailer.poll(now);
+    let closed: Vec<PathBuf> = tailer
+        .files
+        .values()
+        .filter(|file| file.content.is_none() && file.pending)
+        .map(|file| file.path.clone())
+        .collect();
+    assert_eq!(closed.len(), 4);
+    let bytes = fs::metadata(&closed[0]).unwrap().len();
+    fs::remove_file(&closed[0]).unwrap();
+    assert_eq!(lines(&mut tailer, now).0.len(), paths.len() - 1);
+    tailer.poll(now + TimeDelta::seconds(10));
+    let lost = tailer.stats.lost_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(lost, bytes);
+}
+
+#[test]
+fn a_file_with_the_bytes_of_one_that_was_read_and_deleted_is_read_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut tailer, paths, now) = many_files(directory.path(), json!({ "delete_after_read": true }));
+    let texts: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    tailer.poll(now);
+    assert_eq!(lines(&mut tailer, now).0.len(), paths.len());
+    assert!(paths.iter().all(|path| !path.exists()));
+    // Long enough for the removed ones that are open to be let go.
+    for seconds in [60, 120] {
+        let later = now + TimeDelta::seconds(seconds);
+        tailer.poll(later);
+        assert!(lines(&mut tailer, later).0.is_empty());
+    }
+    let later = now + TimeDelta::seconds(120);
+    for (number, text) in texts.iter().enumerate() {
+        fs::write(directory.path().join(format!("again-{number}.log")), text).unwrap();
+    }
+    let later = later + TimeDelta::seconds(10);
+    tailer.poll(later);
+    assert_eq!(lines(&mut tailer, later).0.len(), paths.len());
 }

@@ -216,6 +216,11 @@ impl Tracked {
         Ok(same)
     }
 
+    /// Whether its name still leads to it, so that it can be opened again.
+    pub(super) fn is_at_its_place(&self) -> bool {
+        std::fs::metadata(&self.location).is_ok_and(|metadata| Some(Inode::of(&metadata)) == self.inode)
+    }
+
     /// Closes what may be another file by now; it is read no further before the next look.
     pub(super) fn close_unknown(&mut self) {
         self.content = None;
