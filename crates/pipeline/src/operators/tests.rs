@@ -362,11 +362,24 @@ fn syslog_is_read_by_its_protocol() {
         (entry.severity, shown(&entry).as_str()),
         (0, "hostname=h appname=app message=x")
     );
-    let entry = parse("rfc3164", json!({}), "<14>Jan  1 00:00:00 h app:x y");
-    assert_eq!(
-        (text(&entry, "appname").as_str(), text(&entry, "message").as_str()),
-        ("app", "app:x y")
-    );
+    // What is not quite a tag is known, and is part of the message.
+    for (message, process) in [
+        ("app:x y", None),
+        ("app[12]:x y", Some("12")),
+        ("app[12] x y", Some("12")),
+        ("app[12]:", Some("12")),
+        ("app[12 x y", None),
+        ("app[1[2]: x", None),
+    ] {
+        let entry = parse("rfc3164", json!({}), &format!("<14>Jan  1 00:00:00 h {message}"));
+        let process = process.map_or(String::new(), |process| format!(" proc_id={process}"));
+        let told = shown(&entry);
+        assert!(
+            told.contains(&format!("appname=app{process} message=")),
+            "{message}: {told}"
+        );
+        assert_eq!(text(&entry, "message"), message);
+    }
     let entry = parse("none", json!({}), "<14>whatever");
     assert_eq!(
         (entry.severity, text(&entry, "message").as_str()),

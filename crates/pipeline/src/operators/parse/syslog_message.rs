@@ -103,7 +103,8 @@ pub(super) fn rfc3164(text: &str) -> Result<Message<'_>, String> {
     Ok(message)
 }
 
-/// `tag: ` or `tag[content]: ` before a message.
+/// `tag: ` or `tag[content]: ` before a message. Without a space behind the colon, or without a colon behind the bracket, the
+/// tag is part of the message as well.
 fn tag(text: &str) -> Option<(&str, Option<&str>, &str)> {
     const TAG_MAX: usize = 48;
     let end = text.find([' ', ':', '['])?;
@@ -113,22 +114,20 @@ fn tag(text: &str) -> Option<(&str, Option<&str>, &str)> {
     }
     let (content, rest) = match rest.strip_prefix('[') {
         Some(inner) => {
-            let (content, rest) = inner.split_once(']')?;
-            if content.contains('[')
-                || content
-                    .bytes()
-                    .any(|byte| byte.is_ascii_control() && byte != b'\t')
-            {
-                return None;
+            let is_content = |content: &str| {
+                let is_odd = |byte: u8| byte == b'[' || (byte.is_ascii_control() && byte != b'\t');
+                !content.bytes().any(is_odd)
+            };
+            match inner.split_once(']').filter(|(content, _)| is_content(content)) {
+                Some((content, rest)) => (Some(content), rest),
+                None => return Some((tag, None, text)),
             }
-            (Some(content), rest)
         }
         None => (None, rest),
     };
     match rest.strip_prefix(": ") {
         Some(message) if !message.is_empty() => Some((tag, content, message)),
-        // As for the Collector: without a space behind the colon, the tag is part of the message as well.
-        _ if content.is_none() && rest.starts_with(':') => Some((tag, None, text)),
+        _ if content.is_some() || rest.starts_with(':') => Some((tag, content, text)),
         _ => None,
     }
 }

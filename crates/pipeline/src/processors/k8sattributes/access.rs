@@ -202,7 +202,10 @@ fn from_file(path: &Path, context: &str) -> Result<Access, String> {
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     // What is written down itself goes before a file.
-    let pem = |data: Option<&str>| data.map(decode).transpose().map_err(wrong);
+    let pem = |data: Option<&str>| {
+        let given = data.filter(|data| !data.is_empty());
+        given.map(decode).transpose().map_err(wrong)
+    };
     let file = |file: &Option<PathBuf>, pem: &Option<String>| match pem {
         Some(_) => None,
         None => file.as_ref().map(|file| folder.join(file)),

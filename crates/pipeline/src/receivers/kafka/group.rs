@@ -332,18 +332,28 @@ fn begin_here<C: ConsumerContext>(
     let left = || QUERY_LIMIT.saturating_sub(asked.elapsed());
     let find = |list: &mut TopicPartitionList, begun: &mut TopicPartitionList| -> KafkaResult<()> {
         let committed = consumer.committed_offsets(read.clone(), left())?;
+        let mut problem = Ok(());
         for of in committed.elements() {
-            // One that could not be had is not one that there is none of.
-            of.error()?;
-            if of.offset() != Offset::Invalid {
-                continue;
+            let place = || {
+                // One that could not be had is not one that there is none of.
+                of.error()?;
+                if of.offset() != Offset::Invalid {
+                    return Ok(None);
+                }
+                let end = consumer.fetch_watermarks(of.topic(), of.partition(), left())?.1;
+                Ok::<_, KafkaError>(Some(Offset::Offset(end)))
+            };
+            match place() {
+                Ok(None) => {}
+                Ok(Some(end)) => {
+                    list.set_partition_offset(of.topic(), of.partition(), end)?;
+                    begun.add_partition_offset(of.topic(), of.partition(), end)?;
+                }
+                // The others are found all the same.
+                Err(error) => problem = Err(error),
             }
-            let (_, end) = consumer.fetch_watermarks(of.topic(), of.partition(), left())?;
-            let end = Offset::Offset(end);
-            list.set_partition_offset(of.topic(), of.partition(), end)?;
-            begun.add_partition_offset(of.topic(), of.partition(), end)?;
         }
-        Ok(())
+        problem
     };
     if let Err(error) = find(list, &mut begun) {
         tracing::warn!(%error, "where partitions end is not known: what is written to them now may be passed over");
