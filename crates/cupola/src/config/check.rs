@@ -86,8 +86,10 @@ fn listeners(settings: &Settings) -> Result<(), Failure> {
             (name, address, PACKETS.contains(&protocol))
         })
     });
+    let metrics = settings.own_metrics.iter();
     let own = own
         .into_iter()
+        .chain(metrics.map(|address| ("the page of own metrics", Some(*address))))
         .filter_map(|(name, address)| Some((name.to_owned(), address?, false)));
     let on: Vec<(String, SocketAddr, bool)> = receivers.chain(own).collect();
     for (index, (name, address, packets)) in on.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::file::LogEncoding;
+use super::telemetry::LogEncoding;
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
 
