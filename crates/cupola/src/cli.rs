@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Check a data directory, and repair it if asked to.
     Doctor(DoctorArguments),
-    /// List what destinations have refused for good, send it again, or drop it.
+    /// List and show what destinations have refused for good, send it again, or drop it.
     Deadletter {
         #[command(subcommand)]
         command: DeadletterCommand,
@@ -81,6 +81,14 @@ pub(crate) enum Command {
 pub(crate) enum DeadletterCommand {
     /// Print the letters: when, which exporter, how many items, and why.
     List(LettersArguments),
+    /// Print letters whole: what was refused as OTLP/JSON, and why.
+    Show {
+        #[command(flatten)]
+        letters: LettersArguments,
+        /// Print each letter as one line of JSON, with what was refused as `batch`.
+        #[arg(long)]
+        json: bool,
+    },
     /// Send letters to the destinations of their exporters again; those that are taken are removed.
     Retry(LettersArguments),
     /// Remove letters for good.
