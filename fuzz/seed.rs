@@ -68,6 +68,9 @@ fn main() -> io::Result<()> {
     for (name, format, body) in RECEIVED {
         write("received", name, &[&[format], body.as_bytes()].concat())?;
     }
+    for (name, packet) in PACKETS {
+        write("received", name, &[&[3], packet].concat())?;
+    }
     for (name, text) in VALUES {
         write("any_value_json", name, text.as_bytes())?;
     }
@@ -149,6 +152,18 @@ const RECEIVED: [(&str, u8, &str); 3] = [
         4,
         "# HELP a Help.\n# TYPE a histogram\na_bucket{le=\"1\"} 1 # {trace_id=\"x\"} 0.5 1.0\na_bucket{le=\"+Inf\"} 2\n\
          a_sum 3\na_count 2\n# TYPE b counter\nb_total{k=\"\\\"\"} NaN 1700000000\n# EOF\n",
+    ),
+];
+
+/// Packets for an agent of Jaeger.
+const PACKETS: [(&str, &[u8]); 2] = [
+    (
+        "jaeger-compact",
+        b"\x82\x81\x01\x09emitBatch\x1c\x1c\x18\x04cart\x00\x19\x1c\x16\x02&\x04(\x03payY\x1c\x18\x01k\x15\x041\x00\x00\x00\x00",
+    ),
+    (
+        "jaeger-binary",
+        b"\x80\x01\x00\x04\x00\x00\x00\x09emitBatch\x00\x00\x00\x01\x0c\x00\x01\x0c\x00\x01\x0b\x00\x01\x00\x00\x00\x04cart\x00\x0f\x00\x02\x0c\x00\x00\x00\x01\x0a\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x0a\x00\x03\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00",
     ),
 ];
 

@@ -13,6 +13,8 @@ mod status;
 mod tail;
 mod traces;
 
+use std::sync::Arc;
+
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -142,6 +144,15 @@ fn metrics_of(own: &OwnMetrics, source: &dyn MetricsSource) -> Response {
         out.finish(),
     )
         .into_response()
+}
+
+/// `/metrics` alone, for a listener of its own.
+pub(crate) fn metrics_router(own: Arc<OwnMetrics>, source: Arc<dyn MetricsSource>) -> Router {
+    let page = move || {
+        let answer = metrics_of(&own, source.as_ref());
+        std::future::ready(answer)
+    };
+    Router::new().route("/metrics", get(page))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {

@@ -17,6 +17,7 @@ use crate::listener::{Listening, StartError, bind, serve_http};
 use crate::metrics::MetricsSource;
 use crate::model::OtlpPorts;
 use crate::own_metrics::OwnMetrics;
+use crate::pages::{PageServer, RunningPages};
 use crate::routes::agent::AgentState;
 use crate::security::HostPolicy;
 use crate::state::{AppState, Shared};
@@ -36,6 +37,8 @@ pub struct RunningApi {
     pub flight_addr: Option<SocketAddr>,
     otlp: Arc<OnceLock<OtlpPorts>>,
     control: Arc<OnceLock<Arc<dyn Control>>>,
+    own: Arc<OwnMetrics>,
+    metrics: Arc<dyn MetricsSource>,
     stop: CancellationToken,
     servers: Vec<Listening>,
 }
@@ -67,6 +70,8 @@ impl ApiServer {
             flight_addr: flight.as_ref().map(|bound| bound.addr),
             otlp: otlp.clone(),
             control: control.clone(),
+            own: own.clone(),
+            metrics: metrics.clone(),
             stop: stop.clone(),
             servers: Vec::new(),
         };
@@ -129,8 +134,8 @@ impl ApiServer {
         own.set_connections(vec![("http", connections.clone())]);
         let control = Arc::new(OnceLock::new());
         let state = AgentState {
-            metrics,
-            own,
+            metrics: metrics.clone(),
+            own: own.clone(),
             control: control.clone(),
         };
         let router = routes::agent::router(state, hosts(&config), config.body_bytes_max);
@@ -140,6 +145,8 @@ impl ApiServer {
             flight_addr: None,
             otlp: Arc::default(),
             control,
+            own,
+            metrics,
             stop: CancellationToken::new(),
             servers: vec![serve_http(api, router, connections)],
         })
@@ -159,6 +166,16 @@ impl RunningApi {
     /// Lets the configuration be read again on request. Counts the first time.
     pub fn set_control(&self, control: Arc<dyn Control>) {
         let _ = self.control.set(control);
+    }
+
+    /// Serves `/metrics` at an address of its own as well, for whoever should reach nothing else.
+    pub async fn serve_metrics(
+        &self,
+        listen: SocketAddr,
+        allowed_hosts: &[String],
+    ) -> Result<RunningPages, StartError> {
+        let router = routes::metrics_router(self.own.clone(), self.metrics.clone());
+        PageServer::start("the page of own metrics", listen, allowed_hosts, router).await
     }
 
     /// Ends tails and statements under way, lets other answers end, and stops listening.

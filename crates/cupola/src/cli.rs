@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cupola_config::Secret;
 use cupola_telemetry::{Signal, TenantId};
 
 use crate::config::{LogFlags, ServeFlags};
@@ -62,7 +63,7 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Check a data directory, and repair it if asked to.
     Doctor(DoctorArguments),
-    /// List what destinations have refused for good, send it again, or drop it.
+    /// List and show what destinations have refused for good, send it again, or drop it.
     Deadletter {
         #[command(subcommand)]
         command: DeadletterCommand,
@@ -80,6 +81,14 @@ pub(crate) enum Command {
 pub(crate) enum DeadletterCommand {
     /// Print the letters: when, which exporter, how many items, and why.
     List(LettersArguments),
+    /// Print letters whole: what was refused as OTLP/JSON, and why.
+    Show {
+        #[command(flatten)]
+        letters: LettersArguments,
+        /// Print each letter as one line of JSON, with what was refused as `batch`.
+        #[arg(long)]
+        json: bool,
+    },
     /// Send letters to the destinations of their exporters again; those that are taken are removed.
     Retry(LettersArguments),
     /// Remove letters for good.
@@ -272,6 +281,22 @@ pub(crate) struct GenerateArguments {
     /// Send to this OTLP endpoint, such as http://127.0.0.1:4317.
     #[arg(long, value_name = "URL", conflicts_with_all = ["output", "data_dir"])]
     pub(crate) endpoint: Option<String>,
+    /// Sent with every request, such as `Authorization=Bearer TOKEN`; may be given again. Those of
+    /// OTEL_EXPORTER_OTLP_HEADERS are sent too.
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header, requires = "endpoint")]
+    pub(crate) headers: Vec<(String, Secret)>,
+    /// A bearer token to send, in a file.
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Authorities whose certificates are trusted, instead of those that browsers trust.
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The certificate to show to the server, for mutual TLS.
+    #[arg(long, value_name = "FILE", requires_all = ["endpoint", "key_file"])]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long, value_name = "FILE", requires_all = ["endpoint", "cert_file"])]
+    pub(crate) key_file: Option<PathBuf>,
     /// grpc, http/protobuf or http/json.
     #[arg(long, default_value = "grpc")]
     pub(crate) protocol: String,
@@ -341,6 +366,16 @@ pub(crate) enum FileFormat {
     Json,
     /// One item on a line, as a log shipper would write it.
     Ndjson,
+}
+
+fn header(text: &str) -> Result<(String, Secret), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "write NAME=VALUE".to_owned())?;
+    match name.trim() {
+        "" => Err("there is no name before `=`".to_owned()),
+        name => Ok((name.to_owned(), Secret::new(value.trim()))),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

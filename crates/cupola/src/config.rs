@@ -10,6 +10,7 @@ mod pipelines;
 mod query;
 mod retention;
 mod show;
+pub(crate) mod telemetry;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,10 +29,11 @@ use cupola_telemetry::memory::MemoryBudget;
 
 use crate::components;
 use crate::failure::Failure;
-use file::{File, LogEncoding};
+use file::File;
 pub(crate) use flags::{LogFlags, OptionalEndpoint, ServeFlags};
 use memory::MemoryPlan;
 use query::QuerySettings;
+use telemetry::{LogEncoding, OwnResource};
 
 pub(crate) const OTLP_GRPC_PORT: u16 = 4317;
 pub(crate) const OTLP_HTTP_PORT: u16 = 4318;
@@ -72,6 +74,10 @@ pub(crate) struct Settings {
     pub(crate) query: QuerySettings,
     /// Where Cupola's own telemetry is kept, if it is.
     pub(crate) own_tenant: Option<TenantId>,
+    /// What its resource has beside or in place of what it has by itself.
+    pub(crate) own_resource: OwnResource,
+    /// Where `/metrics` is served besides the API.
+    pub(crate) own_metrics: Vec<SocketAddr>,
     /// Whether something is to be kept here: by a pipeline, or because own telemetry was asked for.
     pub(crate) opens_store: bool,
     pub(crate) log: LogSettings,
@@ -158,7 +164,13 @@ impl Settings {
                 .clone()
                 .or(file.store.object_store_url.clone()),
             object_store_options: file.store.object_store_options.clone().into_iter().collect(),
-            store: store_settings(flags, file.store, own_tenant.as_ref())?,
+            store: store_settings(
+                flags,
+                file.store,
+                own_tenant
+                    .as_ref()
+                    .map(|tenant| (tenant, own_service(&file.own_resource))),
+            )?,
             tree,
             plan: Arc::new(plan),
             storage: storage(extensions.file_storage),
@@ -175,6 +187,8 @@ impl Settings {
             memory: MemoryPlan::new(limit),
             query: QuerySettings::resolve(file.query)?,
             own_tenant,
+            own_resource: file.own_resource,
+            own_metrics: telemetry.metrics.listens(),
             opens_store,
             log: LogSettings {
                 filter: log
@@ -261,10 +275,10 @@ fn set<T>(target: &mut T, given: Option<T>) {
 fn store_settings(
     flags: &ServeFlags,
     file: file::StoreSection,
-    own_tenant: Option<&TenantId>,
+    own: Option<(&TenantId, Option<String>)>,
 ) -> Result<StoreSettings, Failure> {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-    let retention = retention::with_own(file.retention, own_tenant);
+    let retention = retention::with_own(file.retention, own);
     Ok(StoreSettings {
         flush_bytes_max: flags.flush_bytes_max.or(file.flush_bytes_max).map(bytes),
         flush_interval: flags.flush_interval.or(file.flush_interval).map(|span| span.0),
@@ -281,6 +295,13 @@ fn store_settings(
         retention_shown: retention,
         retention_interval: file.retention_interval.map(|span| span.0),
     })
+}
+
+/// The `service.name` by which own telemetry can be told from what others send: not one that somebody gave, which a service
+/// of theirs may have too.
+fn own_service(resource: &OwnResource) -> Option<String> {
+    let is_given = resource.iter().any(|(name, _)| name == "service.name");
+    (!is_given).then(|| OWN_SERVICE.to_owned())
 }
 
 /// As the Collector has it, storage without a directory is in one for all.

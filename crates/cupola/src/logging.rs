@@ -7,9 +7,12 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogSettings;
-use crate::config::file::LogEncoding;
+use crate::config::telemetry::LogEncoding;
 use crate::failure::Failure;
 use crate::own::{self, OwnLayer};
+
+/// What the targets of Cupola's own crates begin with.
+const OWN_CRATES: &str = "cupola";
 
 /// Starts logging. With `own`, telemetry about Cupola itself goes there too.
 pub(crate) fn start(settings: &LogSettings, own: Option<OwnLayer>) -> Result<(), Failure> {
@@ -28,7 +31,8 @@ pub(crate) fn start(settings: &LogSettings, own: Option<OwnLayer>) -> Result<(),
     Ok(())
 }
 
-/// Reads a filter. A bare word must be a level: the library takes any other for the name of a module, so that a slip such
+/// Reads a filter. A level alone is about Cupola: what its libraries say below `info` is for whoever names them. A bare
+/// word must be a level: the library takes any other for the name of a module, so that a slip such
 /// as `inof` would silence everything.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     let wrong = || Failure::usage(format!("`{text}` is not a log filter"));
@@ -38,12 +42,31 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     {
         return Err(wrong().cause(format!("`{word}` is not a level")).hint(example));
     }
-    EnvFilter::try_new(text).map_err(|error| wrong().caused_by(&error).hint(example))
+    let of_cupola = match text.trim().parse::<LevelFilter>() {
+        Ok(level) if level > LevelFilter::INFO => Some(format!("info,{OWN_CRATES}={level}")),
+        _ => None,
+    };
+    EnvFilter::try_new(of_cupola.as_deref().unwrap_or(text))
+        .map_err(|error| wrong().caused_by(&error).hint(example))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_alone_is_about_cupola_and_not_about_its_libraries() {
+        for (text, shown) in [
+            ("DEBUG", "cupola=debug,info"),
+            ("trace", "cupola=trace,info"),
+            ("info", "info"),
+            ("error", "error"),
+            ("debug,cupola=debug", "cupola=debug,debug"),
+            ("h2=debug,info", "h2=debug,info"),
+        ] {
+            assert_eq!(filter(text).unwrap().to_string(), shown, "{text}");
+        }
+    }
 
     #[test]
     fn a_filter_is_made_of_levels_and_of_modules_with_levels() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use cupola_api::{ApiServer, HealthServer, OtlpPorts, RunningApi, RunningHealth, StartError};
+use cupola_api::{ApiServer, HealthServer, OtlpPorts, RunningApi, RunningHealth, RunningPages, StartError};
 use cupola_config::Problems;
 use cupola_pipeline::graph::context::MemoryProbe;
 use cupola_pipeline::graph::{Context, Extensions, Pipelines, Plan, StartError as PipelineError};
@@ -31,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) addresses: Addresses,
     kept: Kept,
     api: RunningApi,
+    metrics: Vec<RunningPages>,
     pipelines: Arc<Pipelines>,
     health: Option<RunningHealth>,
     diagnostics: Diagnostics,
@@ -50,6 +51,8 @@ pub(crate) struct Addresses {
     pub(crate) health: Option<SocketAddr>,
     pub(crate) zpages: Option<SocketAddr>,
     pub(crate) pprof: Option<SocketAddr>,
+    /// Pages of own metrics.
+    pub(crate) metrics: Vec<SocketAddr>,
 }
 
 /// Budgets made from the plan.
@@ -95,10 +98,16 @@ impl Server {
             vitals.set_store(store.clone());
         }
         match start_around(settings, store.as_ref(), &budgets, &vitals).await {
-            Ok((api, pipelines)) => {
+            Ok((api, metrics, pipelines)) => {
                 let recorder = match (&store, &settings.own_tenant, own.collected) {
                     (Some(store), Some(tenant), Some(collected)) => {
-                        Some(Recorder::start(store.clone(), tenant.clone(), collected, vitals))
+                        let given = &settings.own_resource;
+                        Some(Recorder::start(
+                            store.clone(),
+                            (tenant.clone(), given),
+                            collected,
+                            vitals,
+                        ))
                     }
                     _ => None,
                 };
@@ -128,11 +137,13 @@ impl Server {
                     health: health.as_ref().map(|health| health.addr),
                     zpages: diagnostics.zpages(),
                     pprof: diagnostics.pprof(),
+                    metrics: metrics.iter().map(|page| page.addr).collect(),
                 };
                 Ok(Server {
                     addresses,
                     kept,
                     api,
+                    metrics,
                     pipelines,
                     health,
                     diagnostics,
@@ -167,6 +178,9 @@ impl Server {
             readiness.end("shutting down").await;
         }
         self.pipelines.shutdown().await;
+        for page in self.metrics {
+            page.shutdown().await;
+        }
         self.api.shutdown().await;
         if let Some(recorder) = self.recorder {
             recorder.shutdown().await;
@@ -211,7 +225,7 @@ async fn start_around(
     store: Option<&Store>,
     budgets: &Budgets,
     vitals: &Arc<Vitals>,
-) -> Result<(RunningApi, Arc<Pipelines>), Failure> {
+) -> Result<(RunningApi, Vec<RunningPages>, Arc<Pipelines>), Failure> {
     let api = match store {
         Some(store) => {
             let engine = QueryEngine::new(store.clone(), query_config(settings), budgets.query.clone())
@@ -222,6 +236,11 @@ async fn start_around(
         None => ApiServer::start_without_store(settings.api.clone(), vitals.clone()).await,
     };
     let api = api.map_err(|error| start_failed(&error, settings))?;
+    let mut metrics = Vec::new();
+    for listen in &settings.own_metrics {
+        let page = api.serve_metrics(*listen, &settings.api.allowed_hosts).await;
+        metrics.push(page.map_err(|error| start_failed(&error, settings))?);
+    }
     let plan = plan(settings, store)?;
     let started = Pipelines::start(plan, context(settings, budgets)).await;
     let pipelines = Arc::new(started.map_err(|error| pipelines_failed(&error, settings))?);
@@ -231,7 +250,7 @@ async fn start_around(
         grpc_port: port("grpc"),
         http_port: port("http"),
     });
-    Ok((api, pipelines))
+    Ok((api, metrics, pipelines))
 }
 
 /// The pipelines of settings, with this store if there is one.
@@ -374,6 +393,14 @@ fn flag_of(address: SocketAddr, settings: &Settings) -> &'static str {
         (
             settings.pprof.as_ref().map(|pprof| pprof.listen),
             "extensions.pprof.endpoint: ",
+        ),
+        (
+            settings
+                .own_metrics
+                .iter()
+                .find(|page| **page == address)
+                .copied(),
+            "service.telemetry.metrics: ",
         ),
     ];
     flags

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cupola_config::units::ByteSize;
 use cupola_telemetry::Batch;
@@ -27,6 +27,11 @@ use crate::fs::{Disk, FileSystem, write_durably};
 use crate::queue::SettingError;
 use crate::spool::blocking;
 use crate::{Accepted, SendError, Sink};
+
+/// How often letters are counted again at the most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looking takes one part in so many of the time.
+const LOOK_SHARE: u32 = 200;
 
 /// `dead_letters` of an exporter.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -104,9 +109,18 @@ struct Shared {
     exporter: String,
     bytes_max: u64,
     file_system: Arc<dyn FileSystem>,
-    /// Of all letters; held while one is written. Others may remove letters: when it is reached it is counted again.
+    /// Of all letters; held while one is written. Others may remove letters: it is counted again when it is reached, and
+    /// now and then when it is asked for.
     bytes: Mutex<u64>,
+    looked: Mutex<Looked>,
     counters: DeadLetterCounters,
+}
+
+/// When letters were last counted for whoever asks, and how long that took.
+#[derive(Debug)]
+struct Looked {
+    at: Instant,
+    took: Duration,
 }
 
 impl DeadLetters {
@@ -129,6 +143,10 @@ impl DeadLetters {
             exporter: exporter.to_owned(),
             file_system,
             bytes: Mutex::new(0),
+            looked: Mutex::new(Looked {
+                at: Instant::now(),
+                took: Duration::ZERO,
+            }),
             counters: DeadLetterCounters::default(),
             directory,
         }));
@@ -151,7 +169,9 @@ impl DeadLetters {
         &self.0.counters
     }
 
+    /// Of all letters, those considered that somebody else has removed a moment ago. May block, seldom and for short.
     pub(crate) fn bytes(&self) -> u64 {
+        self.0.look();
         *self.0.bytes.lock()
     }
 
@@ -204,6 +224,28 @@ impl Shared {
         *bytes += wanted;
         self.counters.written_items.fetch_add(items, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Counts the letters again, if the last time is long enough ago: so long that looking takes little of the time.
+    fn look(&self) {
+        let Some(mut looked) = self.looked.try_lock() else {
+            return;
+        };
+        let pause = LOOK_EVERY.max(looked.took.saturating_mul(LOOK_SHARE));
+        if looked.at.elapsed() < pause {
+            return;
+        }
+        let began = Instant::now();
+        // While one is being written nobody has to wait for that.
+        if let Some(mut bytes) = self.bytes.try_lock()
+            && self.file_system.list(&self.directory).is_ok()
+        {
+            *bytes = self.sizes().iter().map(|(_, bytes)| bytes).sum();
+        }
+        *looked = Looked {
+            at: Instant::now(),
+            took: began.elapsed(),
+        };
     }
 
     fn dropped(&self, items: u64) {
@@ -340,10 +382,7 @@ pub async fn retry(directory: &Path, id: &str, sink: &dyn Sink) -> Result<Accept
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
         read => read.map_err(failed("read", &path))?,
     };
-    let letter = Letter::decode(&data).map_err(|reason| DeadLetterError::Damaged {
-        path: path.clone(),
-        reason,
-    })?;
+    let letter = decode(&path, &data)?;
     let items = letter.batch.items() as u64;
     let accepted = sink
         .send(letter.batch.clone())
@@ -375,6 +414,29 @@ pub async fn retry(directory: &Path, id: &str, sink: &dyn Sink) -> Result<Accept
     }
     remove(&path)?;
     Ok(accepted)
+}
+
+fn decode(path: &Path, data: &[u8]) -> Result<Letter, DeadLetterError> {
+    Letter::decode(data).map_err(|reason| DeadLetterError::Damaged {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// The batch of one letter. Blocks.
+pub fn read(directory: &Path, id: &str) -> Result<Batch, DeadLetterError> {
+    let missing = || DeadLetterError::Missing {
+        id: id.to_owned(),
+        directory: directory.to_owned(),
+    };
+    if !is_letter(id) {
+        return Err(missing());
+    }
+    let path = letter_path(directory, id);
+    match Disk.read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+        read => Ok(decode(&path, &read.map_err(failed("read", &path))?)?.batch),
+    }
 }
 
 /// Removes one letter for good. Blocks.

@@ -230,8 +230,7 @@ impl ElasticsearchSink {
     }
 
     fn told(&self, status: u16, answer: &[u8]) -> String {
-        let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-        reason(status, answer.get("error"))
+        reason(status, bulk::error_of(answer).as_ref())
     }
 
     fn settle(&self, documents: &Documents, request: &[usize], fates: Vec<Fate>, progress: &mut Progress) {

@@ -11,15 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use reqwest::{Client, Response};
 
 use crate::auth::{Credentials, Sender};
-use crate::otlp::http::{read_limited, retry_after};
+use crate::otlp::http::{read_limited, retry_after, said};
 use crate::otlp::{chain, within};
 use crate::tls::{ClientTls, TlsError};
 use crate::{Sample, SendError};
 
 pub use crate::tls::TlsSettings;
-
-/// As much of a refusal's text is passed on.
-const REASON_CHARACTERS_MAX: usize = 300;
 
 /// A client that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +127,7 @@ fn header_map(headers: &BTreeMap<String, Secret>) -> Result<HeaderMap, HttpClien
 
 /// Too many requests and failures of the server are worth another attempt; everything else is about what was sent.
 fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> SendError {
-    let text = String::from_utf8_lossy(body);
-    let text: String = text.trim().chars().take(REASON_CHARACTERS_MAX).collect();
+    let text = said(body);
     let reason = if text.is_empty() {
         status.to_string()
     } else {

@@ -15,6 +15,7 @@ mod protobuf;
 mod series;
 pub mod syslog;
 mod text;
+mod udp;
 pub mod zipkin;
 
 pub use http::config::HttpServerConfig;

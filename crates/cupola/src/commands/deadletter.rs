@@ -1,4 +1,4 @@
-//! `cupola deadletter list|retry|drop`: what destinations have refused for good. Works on the data directory, beside a
+//! `cupola deadletter list|show|retry|drop`: what destinations have refused for good. Works on the data directory, beside a
 //! server that runs on it or not.
 
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     match command {
         DeadletterCommand::List(arguments) => list(arguments, config),
+        DeadletterCommand::Show { letters, json } => show(letters, *json, config),
         DeadletterCommand::Drop(arguments) => drop_letters(arguments, config),
         DeadletterCommand::Retry(arguments) => retry(arguments, log, config).await,
     }
@@ -34,7 +35,8 @@ struct Found {
 fn list(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(), Failure> {
     let mut text = String::new();
     let (letters, unreadable) = letters(arguments, config)?;
-    for Found { entry, .. } in &letters {
+    let named = |id: &String| arguments.ids.is_empty() || arguments.ids.contains(id);
+    for Found { entry, .. } in letters.iter().filter(|found| named(&found.entry.id)) {
         let time = to_rfc3339(u64::try_from(entry.unix_nano).unwrap_or(0));
         let reason = entry.reason.replace('\n', " ");
         text.push_str(&format!(
@@ -49,6 +51,41 @@ fn list(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(), Failure>
         text.push_str("there are no dead letters\n");
     }
     output::print(&text)
+}
+
+/// Letter by letter, since all of them may be more than memory takes.
+fn show(arguments: &LettersArguments, as_json: bool, config: &[PathBuf]) -> Result<(), Failure> {
+    for Found { directory, entry } in chosen(arguments, config)? {
+        let batch = dead_letter::read(&directory, &entry.id).map_err(|error| Failure::from_error(&error))?;
+        let time = to_rfc3339(u64::try_from(entry.unix_nano).unwrap_or(0));
+        let head = serde_json::json!({
+            "id": entry.id, "time": time, "exporter": entry.exporter, "signal": entry.signal.as_str(),
+            "tenant": entry.tenant.as_str(), "items": entry.items, "attempts": entry.attempts, "reason": entry.reason,
+        });
+        let text = match as_json {
+            // What was refused goes in as it is: to be read into values, it would take several times its size.
+            true => format!(
+                "{},\"batch\":{}}}\n",
+                head.to_string().trim_end_matches('}'),
+                batch.to_json()
+            ),
+            false => format!(
+                "letter    {}\ntime      {time}\nexporter  {}\ntenant    {}\nholds     {} {}\nattempts  {}\nreason    {}\n\n{}\n\n",
+                entry.id,
+                entry.exporter,
+                entry.tenant,
+                entry.items,
+                entry.signal,
+                entry.attempts,
+                entry.reason.replace('\n', " "),
+                batch.to_json()
+            ),
+        };
+        if !output::write(text.as_bytes())? {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 fn drop_letters(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! `cupola generate`: seeded telemetry to an OTLP endpoint, to files, or straight into a data directory.
 
 mod destination;
+mod refused;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -63,6 +63,11 @@ fn announce(addresses: &Addresses, settings: &Settings) {
         true => format!("http://{}/", addresses.api),
         false => "off".to_owned(),
     };
+    let pages: Vec<String> = addresses.metrics.iter().map(ToString::to_string).collect();
+    let pages = match pages.is_empty() {
+        true => "off".to_owned(),
+        false => pages.join(", "),
+    };
     tracing::info!(
         page,
         api = %addresses.api,
@@ -73,6 +78,7 @@ fn announce(addresses: &Addresses, settings: &Settings) {
         health = shown(addresses.health),
         zpages = shown(addresses.zpages),
         pprof = shown(addresses.pprof),
+        metrics = pages,
         data = %settings.directory.display(),
         memory_limit_bytes = settings.memory.limit,
         version = env!("CARGO_PKG_VERSION"),

@@ -81,16 +81,20 @@ fn listeners(settings: &Settings) -> Result<(), Failure> {
     ];
     let receivers = settings.plan.receivers.iter().flat_map(|(id, receiver)| {
         let listens = receiver.settings.listens();
-        listens
-            .into_iter()
-            .map(move |(protocol, address)| (format!("the receiver {id} ({protocol})"), address))
+        listens.into_iter().map(move |(protocol, address)| {
+            let name = format!("the receiver {id} ({protocol})");
+            (name, address, PACKETS.contains(&protocol))
+        })
     });
+    let metrics = settings.own_metrics.iter();
     let own = own
         .into_iter()
-        .filter_map(|(name, address)| Some((name.to_owned(), address?)));
-    let on: Vec<(String, SocketAddr)> = receivers.chain(own).collect();
-    for (index, (name, address)) in on.iter().enumerate() {
-        if let Some((other, _)) = on[..index].iter().find(|(_, taken)| collide(*taken, *address)) {
+        .chain(metrics.map(|address| ("the page of own metrics", Some(*address))))
+        .filter_map(|(name, address)| Some((name.to_owned(), address?, false)));
+    let on: Vec<(String, SocketAddr, bool)> = receivers.chain(own).collect();
+    for (index, (name, address, packets)) in on.iter().enumerate() {
+        let taken = |other: &&(String, SocketAddr, bool)| other.2 == *packets && collide(other.1, *address);
+        if let Some((other, ..)) = on[..index].iter().find(taken) {
             return Err(Failure::usage(format!(
                 "{other} and {name} are to listen on the same address, {address}"
             ))
@@ -99,6 +103,9 @@ fn listeners(settings: &Settings) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Protocols over UDP, whose ports are others than those of TCP.
+const PACKETS: [&str; 3] = ["udp", "thrift_compact", "thrift_binary"];
 
 /// Port 0 is any free one; an unspecified address takes the port on all of them.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {

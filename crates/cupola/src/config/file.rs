@@ -9,6 +9,7 @@ use cupola_config::{ComponentId, Endpoint, Entry, Node, Passed, Place, Problem, 
 use serde::Deserialize;
 
 use super::load::Document;
+use super::telemetry::{self, OwnResource, Telemetry};
 use crate::components;
 use crate::failure::Failure;
 
@@ -25,6 +26,8 @@ pub(crate) struct File {
     pub(crate) memory: MemorySection,
     pub(crate) query: QuerySection,
     pub(crate) service: ServiceSection,
+    /// `service.telemetry.resource`.
+    pub(crate) own_resource: OwnResource,
 }
 
 /// All sections that there are.
@@ -57,6 +60,8 @@ impl File {
             false => cupola_config::read(&own, &mut problems).unwrap_or_default(),
         };
         let extensions = Extensions::read(root, &mut problems);
+        let own_resource = telemetry::resource(root, &mut problems);
+        telemetry::remark(root, &mut problems);
         document.settle(problems)?;
         Ok(File {
             document,
@@ -66,6 +71,7 @@ impl File {
             memory: sections.memory,
             query: sections.query,
             service: sections.service,
+            own_resource,
         })
     }
 
@@ -194,7 +200,11 @@ fn unknown_extension(kind: &str, at: &str, place: &Place) -> Problem {
 }
 
 /// Reads a part of the tree; the keys of its problems begin at the root.
-fn below<T: serde::de::DeserializeOwned>(at: &str, node: &Node, problems: &mut Problems) -> Option<T> {
+pub(super) fn below<T: serde::de::DeserializeOwned>(
+    at: &str,
+    node: &Node,
+    problems: &mut Problems,
+) -> Option<T> {
     let mut found = Problems::new();
     let read = cupola_config::read(node, &mut found);
     problems.extend(found.into_sorted().into_iter().map(|problem| Problem {
@@ -423,46 +433,6 @@ pub(crate) struct ServiceSection {
     /// Read with the extensions.
     pub(crate) extensions: Vec<String>,
     pub(crate) pipelines: Passed,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Telemetry {
-    pub(crate) logs: TelemetryLogs,
-    /// Tenant that keeps Cupola's own telemetry.
-    pub(crate) tenant: Option<String>,
-    /// Whether Cupola's own telemetry is kept at all.
-    pub(crate) enabled: Option<bool>,
-    /// Of the Collector's own metrics and traces: Cupola keeps its own in its store and shows metrics at `/metrics`.
-    pub(crate) metrics: Passed,
-    pub(crate) traces: Passed,
-    pub(crate) resource: Passed,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct TelemetryLogs {
-    pub(crate) level: Option<String>,
-    pub(crate) encoding: Option<LogEncoding>,
-    /// Of the Collector's logger, which Cupola's is not: it writes to standard error.
-    pub(crate) development: Option<bool>,
-    pub(crate) sampling: Passed,
-    pub(crate) output_paths: Vec<String>,
-    pub(crate) error_output_paths: Vec<String>,
-    pub(crate) disable_caller: Option<bool>,
-    pub(crate) disable_stacktrace: Option<bool>,
-    pub(crate) initial_fields: Passed,
-    pub(crate) processors: Passed,
-}
-
-/// How log lines look on stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogEncoding {
-    #[value(name = "text", alias = "console")]
-    #[serde(alias = "text")]
-    Console,
-    Json,
 }
 
 #[cfg(test)]

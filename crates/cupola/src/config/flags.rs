@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::file::LogEncoding;
+use super::telemetry::LogEncoding;
 use cupola_config::Endpoint;
 use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
 
@@ -39,10 +39,10 @@ pub(crate) struct ServeFlags {
     /// Ceiling on memory: a size, or a share of the machine or its control group [default: 25%].
     #[arg(long, env = "CUPOLA_MEMORY_LIMIT", value_name = "LIMIT")]
     pub(crate) memory_limit: Option<MemoryLimit>,
-    /// Data is written to segments when it is this old.
+    /// Data is written to segments when it is this old [default: 30s].
     #[arg(long, env = "CUPOLA_FLUSH_INTERVAL", value_name = "DURATION")]
     pub(crate) flush_interval: Option<TimeSpan>,
-    /// Data is written to segments when there is this much of it.
+    /// Data is written to segments when there is this much of it [default: 128MiB, less under a small memory limit].
     #[arg(long, env = "CUPOLA_FLUSH_BYTES_MAX", value_name = "SIZE")]
     pub(crate) flush_bytes_max: Option<ByteSize>,
     /// Tenant that keeps Cupola's own telemetry, or `off` [default: cupola].

@@ -8,8 +8,8 @@ use cupola_store::segment::{Comparison, Literal, RowFilter};
 use cupola_store::{RetainedSignal, RetentionRule};
 use cupola_telemetry::TenantId;
 
+use super::OWN_TENANT;
 use super::file::{Retention, Scalar, Severity, SignalName};
-use super::{OWN_SERVICE, OWN_TENANT};
 use crate::failure::Failure;
 use cupola_config::units::TimeSpan;
 
@@ -17,16 +17,25 @@ use cupola_config::units::TimeSpan;
 const OWN_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 /// The rules of the file, and after them the one for Cupola's own telemetry, unless one of them names all of that.
-pub(super) fn with_own(mut rules: Vec<Retention>, own_tenant: Option<&TenantId>) -> Vec<Retention> {
-    let Some(tenant) = own_tenant else {
+/// That is of a tenant, and of a service where that alone is Cupola's.
+pub(super) fn with_own(
+    mut rules: Vec<Retention>,
+    own: Option<(&TenantId, Option<String>)>,
+) -> Vec<Retention> {
+    let Some((tenant, service)) = own else {
         return rules;
     };
+    let alone = tenant.as_str() == OWN_TENANT;
+    // Without a name, nothing tells it from what others have sent.
+    if !alone && service.is_none() {
+        return rules;
+    }
     let own = Retention {
         keep: TimeSpan(OWN_KEEP),
         signal: None,
         tenant: Some(tenant.as_str().to_owned()),
         // A tenant that somebody chose may have telemetry of theirs, which is not ours to remove.
-        service: (tenant.as_str() != OWN_TENANT).then(|| OWN_SERVICE.to_owned()),
+        service: service.filter(|_| !alone),
         severity_min: None,
         severity_max: None,
         attributes: BTreeMap::new(),
@@ -137,6 +146,14 @@ mod tests {
         assert_eq!(resolve(&shown).show(), shown, "what is shown means the same");
         let rules = shown.split_once("  retention:\n").map_or("", |(_, rest)| rest);
         rules.split_once("api:").map_or("", |(rules, _)| rules).to_owned()
+    }
+
+    #[test]
+    fn a_service_that_somebody_named_is_not_removed_among_theirs() {
+        let named = "service: {telemetry: {resource: {service.name: shop}}}";
+        assert_eq!(rules(named, "acme"), "");
+        assert!(rules("", "acme").contains("service: \"cupola\""));
+        assert!(rules(named, "cupola").contains("tenant: \"cupola\""));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::Settings;
-use super::file::{LogEncoding, Retention, Scalar, Severity, SignalName};
+use super::file::{Retention, Scalar, Severity, SignalName};
+use super::telemetry::LogEncoding;
 use crate::components;
 use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_config::{Entry, Masking, Node};
@@ -195,18 +196,22 @@ fn compared(text: &mut String, set: &str, values: &BTreeMap<String, Scalar>) {
     }
     let _ = writeln!(text, "      {set}:");
     for (key, value) in values {
-        let value = match value {
-            Scalar::Bool(flag) => flag.to_string(),
-            Scalar::Int(number) => number.to_string(),
-            Scalar::Double(number) if number.is_nan() => ".nan".to_owned(),
-            Scalar::Double(number) if number.is_infinite() => {
-                if *number > 0.0 { ".inf" } else { "-.inf" }.to_owned()
-            }
-            // With a point or an exponent, so that it is read as a double again.
-            Scalar::Double(number) => format!("{number:?}"),
-            Scalar::Text(text) => quoted(text),
-        };
+        let value = scalar(value);
         let _ = writeln!(text, "        {}: {value}", quoted(key));
+    }
+}
+
+fn scalar(value: &Scalar) -> String {
+    match value {
+        Scalar::Bool(flag) => flag.to_string(),
+        Scalar::Int(number) => number.to_string(),
+        Scalar::Double(number) if number.is_nan() => ".nan".to_owned(),
+        Scalar::Double(number) if number.is_infinite() => {
+            if *number > 0.0 { ".inf" } else { "-.inf" }.to_owned()
+        }
+        // With a point or an exponent, so that it is read as a double again.
+        Scalar::Double(number) => format!("{number:?}"),
+        Scalar::Text(text) => quoted(text),
     }
 }
 
@@ -247,6 +252,23 @@ fn service(text: &mut String, settings: &Settings) {
             let _ = writeln!(text, "    tenant: {}", quoted(tenant.as_str()));
         }
         None => text.push_str("    enabled: false\n"),
+    }
+    if !settings.own_metrics.is_empty() {
+        text.push_str("    metrics:\n      readers:\n");
+        for address in &settings.own_metrics {
+            let (host, port) = (quoted(&address.ip().to_string()), address.port());
+            let _ = writeln!(
+                text,
+                "        - pull: {{exporter: {{prometheus: {{host: {host}, port: {port}}}}}}}"
+            );
+        }
+    }
+    if !settings.own_resource.is_empty() {
+        text.push_str("    resource:\n");
+        for (name, value) in &settings.own_resource {
+            let value = value.as_ref().map_or_else(|| "null".to_owned(), scalar);
+            let _ = writeln!(text, "      {}: {value}", quoted(name));
+        }
     }
     let encoding = match settings.log.encoding {
         LogEncoding::Console => "console",

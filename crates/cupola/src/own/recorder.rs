@@ -17,6 +17,8 @@ use super::layer::Counts;
 use super::metrics::{Kind, Vitals};
 use super::{Item, OwnLog, OwnSpan, STORING, Value, now_unix_nano};
 use crate::config::OWN_SERVICE;
+use crate::config::file::Scalar;
+use crate::config::telemetry::OwnResource;
 
 const STORE_EVERY: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -38,14 +40,20 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn start(store: Store, tenant: TenantId, collected: Collected, vitals: Arc<Vitals>) -> Self {
+    /// Stores for a tenant; what is given of the resource goes before what it has by itself.
+    pub(crate) fn start(
+        store: Store,
+        (tenant, given): (TenantId, &OwnResource),
+        collected: Collected,
+        vitals: Arc<Vitals>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let work = Work {
             store,
             tenant,
             collected,
             vitals,
-            resource: Resource::new(),
+            resource: Resource::new(given),
             pending: Vec::new(),
         };
         Recorder {
@@ -71,10 +79,7 @@ struct Work {
     pending: Vec<Item>,
 }
 
-struct Resource {
-    instance: String,
-    host: String,
-}
+struct Resource(Vec<(String, Value)>);
 
 impl Work {
     async fn run(mut self, stop: CancellationToken) {
@@ -259,21 +264,43 @@ impl Work {
 }
 
 impl Resource {
-    fn new() -> Self {
+    fn new(given: &OwnResource) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Resource {
-            instance: uuid::Uuid::new_v4().to_string(),
-            host: host.trim().to_owned(),
+        let mut attributes = vec![
+            ("service.name".to_owned(), Value::Text(OWN_SERVICE.to_owned())),
+            (
+                "service.version".to_owned(),
+                Value::Text(env!("CARGO_PKG_VERSION").to_owned()),
+            ),
+            (
+                "service.instance.id".to_owned(),
+                Value::Text(uuid::Uuid::new_v4().to_string()),
+            ),
+            (
+                "process.pid".to_owned(),
+                Value::Int(i64::from(std::process::id())),
+            ),
+        ];
+        if !host.trim().is_empty() {
+            attributes.push(("host.name".to_owned(), Value::Text(host.trim().to_owned())));
         }
+        for (name, value) in given {
+            attributes.retain(|(known, _)| known != name);
+            let value = match value {
+                None => continue,
+                Some(Scalar::Bool(flag)) => Value::Bool(*flag),
+                Some(Scalar::Int(number)) => Value::Int(*number),
+                Some(Scalar::Double(number)) => Value::Double(*number),
+                Some(Scalar::Text(text)) => Value::Text(text.clone()),
+            };
+            attributes.push((name.clone(), value));
+        }
+        Resource(attributes)
     }
 
     fn write(&self, resource: &mut cupola_telemetry::encode::Resource<'_>) {
-        resource.attribute("service.name", OWN_SERVICE);
-        resource.attribute("service.version", env!("CARGO_PKG_VERSION"));
-        resource.attribute("service.instance.id", self.instance.as_str());
-        resource.attribute("process.pid", i64::from(std::process::id()));
-        if !self.host.is_empty() {
-            resource.attribute("host.name", self.host.as_str());
+        for (name, value) in &self.0 {
+            resource.attribute(name, any(value));
         }
     }
 }
@@ -352,7 +379,7 @@ mod tests {
         let budgets = vec![("store", MemoryBudget::unlimited())];
         let vitals = Arc::new(Vitals::new(1 << 30, memory, budgets, Some(counts.clone())));
         let tenant = TenantId::parse("cupola").unwrap();
-        Recorder::start(store.clone(), tenant, collected, vitals)
+        Recorder::start(store.clone(), (tenant, &OwnResource::new()), collected, vitals)
             .shutdown()
             .await;
         counts.dropped.load(Ordering::Relaxed)

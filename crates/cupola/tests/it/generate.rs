@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cupola_peers::certificates::Authority;
 use cupola_telemetry::{Batch, Signal, TenantId};
 
-use crate::support::{Server, succeed};
+use crate::support::{Server, run, succeed};
 
 const COMMON: [&str; 8] = [
     "-n",
@@ -48,6 +49,78 @@ async fn everything_arrives_over_every_protocol_and_compression() {
         let found = server.count(&tenant, "SELECT count(*) FROM logs").await;
         assert_eq!(found, 600, "{protocol} {compression}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secured_receiver_is_tried_and_what_is_missing_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let authority = Authority::new("ours");
+    authority.issue(&["localhost"]).write(directory.path(), "server");
+    let (certificate, key) = authority.issue(&["client"]).write(directory.path(), "client");
+    cupola_peers::certificates::write(&directory.path().join("ca.pem"), authority.pem());
+    std::fs::write(path("token"), "letmein\n").unwrap();
+    let tls = format!(
+        "{{cert_file: '{}', key_file: '{}', client_ca_file: '{}'}}",
+        path("server.pem"),
+        path("server.key"),
+        path("ca.pem")
+    );
+    let listener =
+        format!("{{endpoint: '127.0.0.1:0', tls: {tls}, auth: {{authenticator: bearertokenauth}}}}");
+    let config = format!(
+        "extensions: {{bearertokenauth: {{token: letmein}}}}\nreceivers: {{otlp: {{protocols: {{grpc: {listener}, http: {listener}}}}}}}\n\
+         exporters: {{store: }}\nservice: {{extensions: [bearertokenauth], pipelines: {{logs: {{receivers: [otlp], exporters: [store]}}}}}}\n"
+    );
+    let file = path("cupola.yaml");
+    std::fs::write(&file, config).unwrap();
+    let server = Server::start_with(&directory.path().join("data"), &["--config", &file]).await;
+    let (ca, cert, key) = (
+        path("ca.pem"),
+        certificate.to_str().unwrap().to_owned(),
+        key.to_str().unwrap().to_owned(),
+    );
+    for (protocol, url) in [("grpc", &server.otlp_grpc), ("http/protobuf", &server.otlp_http)] {
+        let port = url.rsplit_once(':').unwrap().1;
+        let (secure, by_address) = (
+            format!("https://localhost:{port}"),
+            format!("https://127.0.0.1:{port}"),
+        );
+        let send = async |endpoint: &str, more: &[&str]| {
+            let how = ["generate", "--endpoint", endpoint, "--protocol", protocol];
+            run(&[&how[..], &COMMON, more].concat()).await
+        };
+        let trusted = ["--ca-file", &ca];
+        let known = [&trusted[..], &["--cert-file", &cert, "--key-file", &key]].concat();
+        let wrong = [&known[..], &["--header", "authorization=Bearer wrong"]].concat();
+        for (endpoint, more, hint) in [
+            (&secure, &[][..], "--ca-file"),
+            (&by_address, &trusted[..], "another name"),
+            (&secure, &trusted[..], "--cert-file"),
+            (&secure, &known[..], "--token-file"),
+            (&secure, &wrong[..], "--header"),
+        ] {
+            let output = send(endpoint, more).await;
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{protocol} {more:?}: {told}");
+            assert!(told.contains(hint), "{protocol} {more:?}: {told}");
+        }
+        for right in [
+            ["--header", "Authorization=Bearer letmein"],
+            ["--token-file", &path("token")],
+        ] {
+            let output = send(&secure, &[&known[..], &right].concat()).await;
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+    assert_eq!(
+        server.count("default", "SELECT count(*) FROM logs").await,
+        4 * 600
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

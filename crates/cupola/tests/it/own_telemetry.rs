@@ -179,3 +179,54 @@ async fn it_can_be_switched_off() {
     assert_eq!(server.count("cupola", "SELECT count(*) FROM logs").await, 0);
     assert_eq!(server.count("cupola", "SELECT count(*) FROM metrics").await, 0);
 }
+
+/// As the Helm chart of the Collector has it: the pipeline scrapes the page that the reader opens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_open_a_page_of_metrics_and_the_resource_is_what_was_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("cupola.yaml");
+    let config = "receivers: {otlp: {protocols: {http: }}}\nexporters: {store: }\nservice:\n  pipelines: {logs: {receivers: [otlp], exporters: [store]}}\n  \
+                  telemetry:\n    resource: {service.name: gateway, host.name: null, zone: north}\n    \
+                  metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: 0, without_units: true}}}}]}\n";
+    std::fs::write(&file, config).unwrap();
+    let arguments = ["--config", file.to_str().unwrap()];
+    let server = Server::start_with(&directory.path().join("data"), &arguments).await;
+    let (status, page) = server.page("metrics", "/metrics").await;
+    assert_eq!(status, 200);
+    let (_, of_api) = server.page("api", "/metrics").await;
+    let families = |page: &str| -> Vec<String> {
+        page.lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert!(families(&page).len() > 20, "{page}");
+    assert_eq!(families(&page), families(&of_api));
+    assert_eq!(
+        server.page("metrics", "/api/v1/status").await.0,
+        404,
+        "nothing else is there"
+    );
+    eventually("own logs with that resource", || async {
+        let sql = "SELECT count(*) FROM logs WHERE service_name = 'gateway' AND resource_attributes['zone'] = 'north' \
+                   AND resource_attributes['host.name'] IS NULL AND resource_attributes['process.pid'] IS NOT NULL";
+        server.count("cupola", sql).await > 0
+    })
+    .await;
+    let taken = server.ready["metrics"].as_str().unwrap().to_owned();
+    let port = taken.rsplit_once(':').unwrap().1.to_owned();
+    std::fs::write(&file, config.replace("port: 0", &format!("port: {port}"))).unwrap();
+    let Err(log) = Server::try_start(&directory.path().join("other"), &arguments).await else {
+        panic!("the port is taken");
+    };
+    assert!(
+        log.contains("the page of own metrics") && log.contains(&taken),
+        "{log}"
+    );
+    eventually("a change is told to hold later", || async {
+        server.log().contains("they hold after a restart")
+    })
+    .await;
+    let (status, log) = server.stop().await;
+    assert!(status.success(), "{log}");
+}

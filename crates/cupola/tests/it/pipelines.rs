@@ -197,6 +197,29 @@ async fn what_is_refused_for_good_becomes_a_dead_letter_and_can_be_sent_again() 
         "{letters}"
     );
     let id = letters.split_whitespace().next().unwrap().to_owned();
+    let shown = succeed(&["deadletter", "show", &id, "--config", &file]).await;
+    for part in [
+        &id,
+        "otlphttp/far",
+        "acme",
+        "\nreason    40",
+        "{\"resourceLogs\":",
+    ] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    let shown = succeed(&["deadletter", "show", "--all", "--json", "--config", &file]).await;
+    let letter: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&letter["tenant"], &letter["items"]), (&"acme".into(), &2.into()));
+    assert!(letter["batch"]["resourceLogs"].is_array(), "{shown}");
+    let bytes = async || {
+        let (_, page) = agent.page("api", "/metrics").await;
+        let mut lines = page.lines();
+        let line = lines
+            .find(|line| line.starts_with("cupola_exporter_dead_letter_bytes{"))
+            .unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    assert!(bytes().await > 0.0);
     let retry = run(&["deadletter", "retry", &id, "--config", &file]).await;
     assert_eq!(retry.status.code(), Some(1), "it is refused again");
     let file = write(directory.path(), &text(&server.otlp_http));
@@ -204,6 +227,10 @@ async fn what_is_refused_for_good_becomes_a_dead_letter_and_can_be_sent_again() 
     assert_eq!(retried, "1 letters were taken\n");
     assert_eq!(server.count("acme", "SELECT count(*) FROM logs").await, 2);
     assert_eq!(succeed(&list).await, "there are no dead letters\n");
+    eventually("the server that runs has seen it", || async {
+        bytes().await == 0.0
+    })
+    .await;
     let nothing = run(&["deadletter", "drop", "--config", &file]).await;
     assert_eq!(
         nothing.status.code(),

@@ -198,3 +198,46 @@ fn a_letter_that_was_written_survives_a_crash_at_any_operation() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_somebody_else_removes_is_no_longer_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let letters = open(directory.path(), 1 << 20, Arc::new(Disk));
+    for number in 0..3 {
+        letters.put(batch(number), "no", 1).await.unwrap();
+    }
+    let all = letters.bytes();
+    let listed = list(directory.path()).unwrap().letters;
+    discard(directory.path(), &listed[0].id).unwrap();
+    let until = async |wanted: &dyn Fn(u64) -> bool| {
+        let waited = async {
+            while !wanted(letters.bytes()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), waited).await;
+        waited.expect("the letters are counted again");
+    };
+    until(&|bytes| 0 < bytes && bytes < all).await;
+    retry(directory.path(), &listed[1].id, &answer(Ok(Accepted::all())))
+        .await
+        .unwrap();
+    discard(directory.path(), &listed[2].id).unwrap();
+    until(&|bytes| bytes == 0).await;
+    letters.put(batch(1), "no", 1).await.unwrap();
+    assert!(letters.bytes() > 0);
+}
+
+#[tokio::test]
+async fn a_letter_can_be_read_without_taking_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let letters = open(directory.path(), 1 << 20, Arc::new(Disk));
+    letters.put(batch(1), "no", 1).await.unwrap();
+    let listed = list(directory.path()).unwrap().letters;
+    assert_eq!(read(directory.path(), &listed[0].id).unwrap(), batch(1));
+    assert_eq!(list(directory.path()).unwrap().letters, listed);
+    for id in ["../x", "00000000000000000000-00000000"] {
+        let missing = read(directory.path(), id);
+        assert!(matches!(missing, Err(DeadLetterError::Missing { .. })), "{id}");
+    }
+}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::document::Documents;
+use crate::otlp::http::said;
 
 /// Longest reason that is told.
 const REASON_BYTES_MAX: usize = 500;
@@ -57,8 +58,15 @@ pub(super) fn fates(answer: &[u8], documents: usize, also_retryable: &[u16]) -> 
 
 /// The fate of a document whose request was refused as a whole.
 pub(super) fn alone(status: u16, answer: &[u8]) -> Fate {
-    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    judge(status, answer.get("error"))
+    judge(status, error_of(answer).as_ref())
+}
+
+/// The error that an answer names; whatever stands before a server answers in its own words.
+pub(super) fn error_of(answer: &[u8]) -> Option<serde_json::Value> {
+    match serde_json::from_slice::<serde_json::Value>(answer) {
+        Ok(answer) => answer.get("error").cloned(),
+        Err(_) => Some(said(answer)).filter(|text| !text.is_empty()).map(Into::into),
+    }
 }
 
 /// A document is refused for what it holds. That an index is missing, closed, read-only for want of disk, or not ours to
@@ -134,6 +142,15 @@ pub(super) fn body(documents: &Documents, request: &[usize]) -> Bytes {
 mod tests {
     use super::super::document::Document;
     use super::*;
+
+    #[test]
+    fn a_refusal_in_plain_text_is_passed_on() {
+        let refused = Fate::Refused("status 400: too many fields".to_owned());
+        assert_eq!(alone(400, b"too many\nfields\n"), refused);
+        let known = br#"{"error": {"reason": "too many fields"}}"#;
+        assert_eq!(alone(400, known), refused);
+        assert_eq!(alone(400, b""), Fate::Refused("status 400".to_owned()));
+    }
 
     #[test]
     fn an_answer_is_read_document_by_document() {

@@ -22,6 +22,8 @@ use crate::{Accepted, SendError};
 
 /// Answers beyond this are not read: they are a few bytes.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// As much of a refusal's text is passed on.
+const SAID_CHARACTERS_MAX: usize = 300;
 
 #[derive(Debug)]
 pub(in crate::otlp) struct HttpTransport {
@@ -85,17 +87,18 @@ impl HttpTransport {
         let answer = within(self.timeout, self.answer(batch)).await?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers(), SystemTime::now());
-        let json = is_json(answer.headers());
+        let form = Form::of(answer.headers());
         let body = read_limited(answer).await;
         if status.is_success() {
             // The request was taken; a malformed or missing answer changes nothing about that.
-            let accepted = match json {
-                true => response::from_json(batch.signal(), &body),
-                false => response::decode(&body),
+            let accepted = match form {
+                Form::Json => response::from_json(batch.signal(), &body),
+                Form::Protobuf => response::decode(&body),
+                Form::Text => Ok(Accepted::all()),
             };
             return Ok(accepted.unwrap_or_default());
         }
-        Err(judge(status, retry_after, json, &body))
+        Err(judge(status, retry_after, form, &body))
     }
 
     async fn answer(&self, batch: &Batch) -> Result<Response, SendError> {
@@ -177,16 +180,21 @@ fn client(config: &OtlpConfig, tls: &ClientTls) -> Result<Client, OtlpConfigErro
 
 /// Whether a failed request is worth repeating.
 /// <https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes>
-fn judge(status: StatusCode, retry_after: Option<Duration>, json: bool, body: &[u8]) -> SendError {
-    let details = if json {
-        RpcStatus::from_json(body)
-    } else {
-        RpcStatus::decode(body)
+fn judge(status: StatusCode, retry_after: Option<Duration>, form: Form, body: &[u8]) -> SendError {
+    let details = match form {
+        Form::Json => RpcStatus::from_json(body),
+        Form::Protobuf => RpcStatus::decode(body),
+        Form::Text => None,
     };
     let details = details.unwrap_or_default();
-    let reason = match details.message.is_empty() {
+    // Whatever stands before a receiver answers in its own way.
+    let text = match details.message.is_empty() {
+        true => said(body),
+        false => said(details.message.as_bytes()),
+    };
+    let reason = match text.is_empty() {
         true => status.to_string(),
-        false => format!("{status}: {}", details.message),
+        false => format!("{status}: {text}"),
     };
     match status.as_u16() {
         429 | 502 | 503 | 504 => {
@@ -213,14 +221,42 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(moment.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    text.split(';')
-        .next()
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+/// How an answer says what it has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+    Text,
+}
+
+impl Form {
+    /// By what the answer says of itself; without a word it is taken for protobuf.
+    fn of(headers: &HeaderMap) -> Form {
+        let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default();
+        match kind.trim().to_ascii_lowercase().as_str() {
+            "application/json" => Form::Json,
+            "text/plain" | "text/html" => Form::Text,
+            _ => Form::Protobuf,
+        }
+    }
+}
+
+/// What a body of text says, on one line and no longer than is worth telling; nothing where it is no text.
+pub(crate) fn said(body: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return String::new();
+    };
+    let is_binary = |letter: char| letter.is_control() && !letter.is_whitespace();
+    if text.contains(is_binary) {
+        return String::new();
+    }
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(SAID_CHARACTERS_MAX) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 /// The body as far as it is worth reading. A broken one is empty: the status line has been answered.
@@ -238,6 +274,46 @@ pub(crate) async fn read_limited(mut answer: Response) -> BytesMut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_passes_on_what_the_destination_says() {
+        let reason = |kind: &str, body: &[u8]| {
+            let mut headers = HeaderMap::new();
+            if !kind.is_empty() {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap());
+            }
+            let error = judge(StatusCode::BAD_REQUEST, None, Form::of(&headers), body);
+            error.reason().to_owned()
+        };
+        for kind in ["text/plain; charset=utf-8", "", "application/octet-stream"] {
+            let told = reason(kind, "tenant limits:\n  too many labels (größer)\n".as_bytes());
+            assert_eq!(
+                told, "400 Bad Request: tenant limits: too many labels (größer)",
+                "{kind}"
+            );
+        }
+        let json = "application/json";
+        assert_eq!(
+            reason(json, br#"{"code": 3, "message": "bad\nbody"}"#),
+            "400 Bad Request: bad body"
+        );
+        assert_eq!(
+            reason(json, br#"{"error": "no"}"#),
+            r#"400 Bad Request: {"error": "no"}"#
+        );
+        assert_eq!(
+            reason("application/x-protobuf", &[0x12, 2, b'n', b'o']),
+            "400 Bad Request: no"
+        );
+        for nothing in [&b""[..], b" \n", &[0xff, 0xfe], b"a\0b"] {
+            assert_eq!(reason("text/plain", nothing), "400 Bad Request");
+        }
+        let long = reason("text/plain", "ü".repeat(5000).as_bytes());
+        assert_eq!(
+            long,
+            format!("400 Bad Request: {}…", "ü".repeat(SAID_CHARACTERS_MAX))
+        );
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

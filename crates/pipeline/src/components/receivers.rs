@@ -185,13 +185,15 @@ running!(RunningHostMetrics);
 running!(RunningJaeger, |running| given([
     ("grpc", running.grpc_addr),
     ("thrift_http", running.thrift_http_addr),
+    ("thrift_compact", running.thrift_compact_addr),
+    ("thrift_binary", running.thrift_binary_addr),
 ]));
 running!(RunningZipkin, |running| vec![("http", running.addr)]);
 running!(RunningFilelog);
 running!(RunningSyslog, |running| vec![running.listens()]);
 
 /// The addresses that there are.
-fn given(addresses: [(&'static str, Option<SocketAddr>); 2]) -> Addresses {
+fn given<const N: usize>(addresses: [(&'static str, Option<SocketAddr>); N]) -> Addresses {
     let each = addresses.into_iter();
     each.filter_map(|(protocol, address)| Some((protocol, address?)))
         .collect()

@@ -1,7 +1,9 @@
-//! The Jaeger receiver: gRPC (`jaeger.api_v2.CollectorService/PostSpans`) and Thrift over HTTP (`POST /api/traces`).
+//! The Jaeger receiver: gRPC (`jaeger.api_v2.CollectorService/PostSpans`), Thrift over HTTP (`POST /api/traces`), and
+//! Thrift over UDP (`agent.emitBatch`), in the compact and in the binary protocol, as agents took it.
 //!
 //! A protocol is served if it is named under `protocols`. Answers after the sink has taken every span; what may be
-//! taken later is refused with 503 and `Retry-After`, and over gRPC with UNAVAILABLE and RetryInfo.
+//! taken later is refused with 503 and `Retry-After`, and over gRPC with UNAVAILABLE and RetryInfo. Nobody is answered over
+//! UDP: what cannot be taken is lost there, and counted.
 //!
 //! How spans become spans of OTLP, after the Collector and the other direction in the specification:
 //! - the process is the resource: its service `service.name`, its tags attributes (`hostname` is `host.name`).
@@ -13,14 +15,15 @@
 //! - logs are events, named by their field `event`, or `message`.
 //! - warnings are the attribute `jaeger.warnings`, one a line; the sampled bit of the flags stays one.
 //!
-//! Refuses the ports of agents (UDP), which Jaeger has given up, and spans without ids: those with an error after the
-//! others have been taken.
+//! Refuses the sampling strategies that agents gave out, and spans without ids: those with an error after the others have
+//! been taken.
 
 mod convert;
 mod grpc;
 mod http;
 mod proto;
 mod thrift;
+mod udp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,9 +44,16 @@ use crate::auth::Authenticators;
 use crate::processors::ConfigError;
 use grpc::Calls;
 use http::Batches;
+use thrift::Protocol;
+use udp::Agent;
+pub use udp::JaegerUdpConfig;
 
 const GRPC_PORT: u16 = 14250;
 const THRIFT_HTTP_PORT: u16 = 14268;
+const THRIFT_COMPACT_PORT: u16 = 6831;
+const THRIFT_BINARY_PORT: u16 = 6832;
+const THRIFT_COMPACT: &str = "thrift_compact";
+const THRIFT_BINARY: &str = "thrift_binary";
 
 /// Settings of the receiver `jaeger`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -60,6 +70,31 @@ pub struct JaegerProtocols {
     pub grpc: Option<JaegerGrpcConfig>,
     #[serde(deserialize_with = "named")]
     pub thrift_http: Option<HttpServerConfig>,
+    #[serde(deserialize_with = "named")]
+    pub thrift_compact: Option<JaegerUdpConfig>,
+    #[serde(deserialize_with = "named")]
+    pub thrift_binary: Option<JaegerUdpConfig>,
+}
+
+impl JaegerProtocols {
+    /// Those over UDP: name, usual port, how packets are read, and settings.
+    fn of_packets(&self) -> impl Iterator<Item = (&'static str, u16, Protocol, &JaegerUdpConfig)> {
+        let compact = (
+            THRIFT_COMPACT,
+            THRIFT_COMPACT_PORT,
+            Protocol::Compact,
+            &self.thrift_compact,
+        );
+        let binary = (
+            THRIFT_BINARY,
+            THRIFT_BINARY_PORT,
+            Protocol::Binary,
+            &self.thrift_binary,
+        );
+        [compact, binary]
+            .into_iter()
+            .filter_map(|(name, port, protocol, config)| Some((name, port, protocol, config.as_ref()?)))
+    }
 }
 
 /// Where gRPC is served.
@@ -102,16 +137,21 @@ impl JaegerReceiverConfig {
             .thrift_http
             .as_ref()
             .map(|http| ("thrift_http", http.endpoint(THRIFT_HTTP_PORT).0));
-        grpc.into_iter().chain(thrift).collect()
+        let packets = self.protocols.of_packets();
+        let packets = packets.map(|(name, port, _, config)| (name, config.endpoint(port).0));
+        grpc.into_iter().chain(thrift).chain(packets).collect()
     }
 
     pub fn validate(&self) -> Result<(), ConfigError> {
         let protocols = &self.protocols;
-        if protocols.grpc.is_none() && protocols.thrift_http.is_none() {
+        if *protocols == JaegerProtocols::default() {
             return Err(ConfigError::setting(
                 "protocols",
-                "name at least one of grpc and thrift_http",
+                "name at least one of grpc, thrift_http, thrift_compact and thrift_binary",
             ));
+        }
+        for (name, _, _, config) in protocols.of_packets() {
+            config.validate(name)?;
         }
         if protocols
             .grpc
@@ -158,9 +198,20 @@ impl JaegerReceiver {
         let mut running = RunningJaeger {
             grpc_addr: None,
             thrift_http_addr: None,
+            thrift_compact_addr: None,
+            thrift_binary_addr: None,
             grpc: None,
             thrift_http: None,
+            agents: Vec::new(),
         };
+        for (name, port, protocol, udp) in config.protocols.of_packets() {
+            let agent = Agent::start(udp, (name, port, protocol), sink.clone(), &memory).await?;
+            match protocol {
+                Protocol::Compact => running.thrift_compact_addr = Some(agent.addr),
+                Protocol::Binary => running.thrift_binary_addr = Some(agent.addr),
+            }
+            running.agents.push(agent);
+        }
         let timeout = HttpServerConfig::default().read_timeout.0;
         if let Some(grpc) = &config.protocols.grpc {
             let mib = usize::try_from(grpc.max_recv_msg_size_mib).unwrap_or(usize::MAX);
@@ -199,12 +250,15 @@ pub struct RunningJaeger {
     /// Where it listens, with the port the system chose if it was asked to.
     pub grpc_addr: Option<SocketAddr>,
     pub thrift_http_addr: Option<SocketAddr>,
+    pub thrift_compact_addr: Option<SocketAddr>,
+    pub thrift_binary_addr: Option<SocketAddr>,
     grpc: Option<(Arc<Calls>, HttpServer)>,
     thrift_http: Option<(Arc<Batches>, HttpServer)>,
+    agents: Vec<Agent>,
 }
 
 impl RunningJaeger {
-    /// Finishes requests in flight, for a bounded time.
+    /// Finishes requests in flight and hands over packets that were received, for a bounded time.
     pub async fn shutdown(&self) {
         let grpc = async {
             if let Some((_, server)) = &self.grpc {
@@ -216,7 +270,8 @@ impl RunningJaeger {
                 server.shutdown().await;
             }
         };
-        tokio::join!(grpc, http);
+        let agents = futures::future::join_all(self.agents.iter().map(Agent::shutdown));
+        tokio::join!(grpc, http, agents);
     }
 
     /// Adds what is counted.
@@ -229,6 +284,7 @@ impl RunningJaeger {
             posts.intake.collect(samples);
             server.collect("http", samples);
         }
+        self.agents.iter().for_each(|agent| agent.collect(samples));
     }
 }
 
@@ -255,15 +311,19 @@ pub(crate) fn read_span(
     Ok((Batch::concat(&batches).unwrap_or(empty), left_out))
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(data: &[u8], room: &mut super::http::intake::Room<'_>) {
-    let _ = proto::convert(data, cupola_telemetry::TenantId::default_tenant(), room);
-    let _ = thrift::convert(data, cupola_telemetry::TenantId::default_tenant(), room);
+    let tenant = cupola_telemetry::TenantId::default_tenant;
+    let _ = proto::convert(data, tenant(), room);
+    let _ = thrift::convert(data, tenant(), room);
+    for protocol in [Protocol::Compact, Protocol::Binary] {
+        let _ = thrift::convert_call(data, protocol, tenant(), room);
+        let _ = thrift::convert_arguments(data, protocol, tenant(), room);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use cupola_telemetry::TenantId;
     use proptest::prelude::*;
 
     use super::super::http::intake::Room;
@@ -271,22 +331,47 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_either_format_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), low in prop::collection::vec(0u8..16, 0..200)) {
+        fn no_bytes_make_any_format_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), low in prop::collection::vec(0u8..16, 0..200)) {
             for bytes in [bytes, low] {
                 let mut memory = MemoryBudget::new(1 << 22).reservation();
                 let mut room = Room::new(&mut memory, 1 << 20);
-                let _ = proto::convert(&bytes, TenantId::default_tenant(), &mut room);
-                let _ = thrift::convert(&bytes, TenantId::default_tenant(), &mut room);
+                fuzz(&bytes, &mut room);
             }
         }
     }
 
     #[test]
     fn a_protocol_without_settings_has_its_defaults() {
-        let config: JaegerReceiverConfig =
-            cupola_config::yaml::from_str("protocols:\n  grpc:\n  thrift_http:\n").unwrap();
+        let config: JaegerReceiverConfig = cupola_config::yaml::from_str(
+            "protocols:\n  grpc:\n  thrift_http:\n  thrift_compact:\n  thrift_binary:\n",
+        )
+        .unwrap();
         assert_eq!(config.protocols.grpc, Some(JaegerGrpcConfig::default()));
         assert_eq!(config.protocols.thrift_http, Some(HttpServerConfig::default()));
+        let packets = Some(JaegerUdpConfig::default());
+        assert_eq!(config.protocols.thrift_compact, packets);
+        assert_eq!(config.protocols.thrift_binary, packets);
+        let listens: Vec<_> = config
+            .listens()
+            .into_iter()
+            .map(|(_, at)| at.to_string())
+            .collect();
+        assert_eq!(
+            listens,
+            [
+                "127.0.0.1:14250",
+                "127.0.0.1:14268",
+                "127.0.0.1:6831",
+                "127.0.0.1:6832"
+            ]
+        );
+        for (setting, value) in [("workers", 0), ("queue_size", 0), ("max_packet_size", 0)] {
+            let text = format!("protocols: {{thrift_compact: {{{setting}: {value}}}}}");
+            let config: JaegerReceiverConfig = cupola_config::yaml::from_str(&text).unwrap();
+            let error = config.validate().unwrap_err();
+            let key = format!("protocols.thrift_compact.{setting}");
+            assert!(error.to_string().contains(&key), "{error}");
+        }
         let none: JaegerReceiverConfig = cupola_config::yaml::from_str("protocols: {}").unwrap();
         assert!(none.validate().is_err());
     }

@@ -220,10 +220,10 @@ impl RunningSyslog {
         let dropped = stats.packets_dropped.load(Ordering::Relaxed);
         add(
             "cupola_receiver_packets_dropped_total",
-            "Packets received and lost, for want of memory or at an end.",
+            "Packets received and lost.",
             dropped,
         );
-        if let Some(dropped) = udp::dropped_by_system(self.addr.port()) {
+        if let Some(dropped) = super::udp::dropped_by_system(self.addr.port()) {
             let help = "Packets that the system dropped because nobody took them in time.";
             add("cupola_receiver_packets_dropped_by_system_total", help, dropped);
         }

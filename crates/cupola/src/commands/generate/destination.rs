@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupola_export::Sink;
 use cupola_export::otlp::{OtlpConfig, OtlpSink};
+use cupola_export::{Accepted, SendError, Sink};
 use cupola_generator::ndjson;
 use cupola_store::{Store, StoreError};
 use cupola_telemetry::memory::MemoryBudget;
@@ -16,10 +16,12 @@ use cupola_telemetry::{Batch, Signal, TenantId};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::refused::{Refused, headers_of_environment};
 use crate::cli::{FileFormat, GenerateArguments};
 use crate::config::{LogFlags, ServeFlags, file};
 use crate::failure::Failure;
 use crate::logging;
+use cupola_config::Secret;
 use cupola_config::units::MemoryLimit;
 
 /// Requests under way at one time.
@@ -33,6 +35,8 @@ const STORE_ATTEMPTS_MAX: usize = 600;
 pub(crate) enum Destination {
     Endpoint {
         sink: Arc<OtlpSink>,
+        /// Takes the first batch, without trying again: what waiting does not mend is told at once.
+        first: Option<OtlpSink>,
         requests: JoinSet<Result<(), Failure>>,
     },
     Files(Files),
@@ -61,7 +65,22 @@ impl Destination {
 
     pub(crate) async fn take(&mut self, batch: Batch) -> Result<(), Failure> {
         match self {
-            Destination::Endpoint { sink, requests } => {
+            Destination::Endpoint {
+                sink,
+                first,
+                requests,
+            } => {
+                if let Some(first) = first.take() {
+                    match first.send(batch.clone()).await {
+                        Ok(accepted) => return all_accepted(&accepted),
+                        Err(error) => {
+                            let refused = Refused::of(error.reason());
+                            if !matches!(error, SendError::Retryable { .. }) || refused.is_lasting() {
+                                return Err(refused.failure(error.reason()));
+                            }
+                        }
+                    }
+                }
                 if requests.len() >= REQUESTS_MAX {
                     joined(requests.join_next().await)?;
                 }
@@ -125,14 +144,39 @@ async fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<
         .compression
         .parse()
         .map_err(|error: cupola_export::otlp::OtlpConfigError| usage(&error))?;
+    config.headers = headers(arguments)?;
+    config.tls.ca_file.clone_from(&arguments.ca_file);
+    config.tls.cert_file.clone_from(&arguments.cert_file);
+    config.tls.key_file.clone_from(&arguments.key_file);
     config.retry.max_elapsed_time = RETRY_TIME_MAX;
+    let mut once = config.clone();
+    once.retry.enabled = false;
+    let first = OtlpSink::new(once).map_err(|error| usage(&error))?;
     let sink = OtlpSink::new(config).map_err(|error| usage(&error))?;
     // Asked for once before the sink, which would try again for a while in silence.
     reach(endpoint).await?;
     Ok(Destination::Endpoint {
         sink: Arc::new(sink),
+        first: Some(first),
         requests: JoinSet::new(),
     })
+}
+
+/// Those of the environment, and before them what the command line says.
+fn headers(arguments: &GenerateArguments) -> Result<Vec<(String, Secret)>, Failure> {
+    let mut headers = arguments.headers.clone();
+    if let Some(file) = &arguments.token_file {
+        let token = std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(format!("cannot read {}", file.display())).caused_by(&error))?;
+        let value = format!("Bearer {}", token.trim());
+        headers.push(("authorization".to_owned(), Secret::new(value)));
+    }
+    for (name, value) in headers_of_environment()? {
+        if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(&name)) {
+            headers.push((name, value));
+        }
+    }
+    Ok(headers)
 }
 
 async fn reach(endpoint: &str) -> Result<(), Failure> {
@@ -156,18 +200,18 @@ async fn reach(endpoint: &str) -> Result<(), Failure> {
 }
 
 async fn send(sink: &OtlpSink, batch: Batch) -> Result<(), Failure> {
-    let accepted = sink.send(batch).await.map_err(|error| {
-        Failure::new("the endpoint did not take a batch")
-            .cause(error.reason())
-            .hint("is a server listening there?")
-    })?;
-    if accepted.rejected > 0 {
-        return Err(
-            Failure::new(format!("the endpoint rejected {} items", accepted.rejected))
-                .cause(accepted.message),
-        );
+    let sent = sink.send(batch).await;
+    let accepted = sent.map_err(|error| Refused::of(error.reason()).failure(error.reason()))?;
+    all_accepted(&accepted)
+}
+
+fn all_accepted(accepted: &Accepted) -> Result<(), Failure> {
+    match accepted.rejected {
+        0 => Ok(()),
+        rejected => {
+            Err(Failure::new(format!("the endpoint rejected {rejected} items")).cause(&accepted.message))
+        }
     }
-    Ok(())
 }
 
 fn joined(done: Option<Result<Result<(), Failure>, tokio::task::JoinError>>) -> Result<(), Failure> {

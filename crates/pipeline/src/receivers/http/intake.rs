@@ -159,7 +159,8 @@ impl Intake {
         Ok((accepted, extra))
     }
 
-    async fn convert<T: Send + 'static>(
+    /// What a body comes to, and the memory that holds it.
+    pub(crate) async fn convert<T: Send + 'static>(
         &self,
         body: Bytes,
         tenant: TenantId,
@@ -187,7 +188,8 @@ impl Intake {
         }
     }
 
-    async fn send(&self, batch: Batch) -> Result<Accepted, Refusal> {
+    /// Hands over one batch, and counts.
+    pub(crate) async fn send(&self, batch: Batch) -> Result<Accepted, Refusal> {
         let items = batch.items() as u64;
         if items == 0 {
             return Ok(Accepted::all());

@@ -1,7 +1,7 @@
-//! `jaeger.thrift`'s `Batch` in Thrift's binary protocol. Owns the reader, which refuses what is deeper or longer than
-//! its bytes.
-//!
-//! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-binary-protocol.md>
+//! `jaeger.thrift`'s `Batch`, in either protocol of Thrift: by itself, as it comes over HTTP, and as the argument of
+//! `agent.emitBatch`, as it comes over UDP. Owns what the fields mean; the bytes are read in `wire`.
+
+mod wire;
 
 use cupola_telemetry::TenantId;
 use cupola_telemetry::view::AnyValue;
@@ -10,174 +10,104 @@ use super::Outcome;
 use super::convert::{JaegerSpan, PARTS_MAX, Process, Reference, Tag, finish};
 use crate::receivers::http::intake::{Converted, Room};
 use crate::receivers::http::refusal::Refusal;
+pub(super) use wire::Protocol;
+use wire::{BOOL, DEPTH_MAX, DOUBLE, I32, I64, LIST, Read, Reader, STRUCT, TEXT, ThriftError};
 
-/// Deepest structure that is skipped.
-const DEPTH_MAX: u8 = 16;
+/// The one method of `agent.thrift` that is taken. The other, `emitZipkinBatch`, the Collector does not have either.
+const METHOD: &str = "emitBatch";
 
-const STOP: u8 = 0;
-const BOOL: u8 = 2;
-const BYTE: u8 = 3;
-const DOUBLE: u8 = 4;
-const I16: u8 = 6;
-const I32: u8 = 8;
-const I64: u8 = 10;
-const TEXT: u8 = 11;
-const STRUCT: u8 = 12;
-const MAP: u8 = 13;
-const SET: u8 = 14;
-const LIST: u8 = 15;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ThriftError {
-    #[error("the batch breaks off")]
-    Truncated,
-    #[error("a field does not have the expected type")]
-    Type,
-    #[error("a text is not valid UTF-8")]
-    Utf8,
-    #[error("the batch is nested too deeply")]
-    Depth,
-    #[error("a span has more than {PARTS_MAX} tags, references, logs and fields")]
-    TooMany,
-    /// The refusal that it stands for is kept beside it.
-    #[error("there is no room for the batch")]
-    Room,
-}
-
+/// A batch by itself, in the binary protocol.
 pub(super) fn convert(body: &[u8], tenant: TenantId, room: &mut Room<'_>) -> Converted<Outcome> {
-    let mut reader = Reader {
-        rest: body,
-        parts: PARTS_MAX,
-    };
-    let (mut process, mut spans) = (Process::default(), Vec::new());
-    let (mut held, mut refused) = (0, None);
-    let read = reader.fields(|reader, id, kind| match (id, kind) {
-        (1, STRUCT) => reader.process().map(|read| process = read),
-        (2, LIST) => {
-            for _ in 0..reader.list_length(STRUCT)? {
-                reader.parts = PARTS_MAX;
-                let span = JaegerSpan::thrift(reader)?;
-                held += span.bytes();
-                room.hold(held).map_err(|refusal| {
-                    refused = Some(refusal);
-                    ThriftError::Room
-                })?;
-                spans.push(span);
-            }
-            Ok(())
-        }
-        _ => reader.skip(kind, DEPTH_MAX),
+    let mut reader = Reader::new(body, Protocol::Binary);
+    let mut batch = Incoming::default();
+    let read = batch.read(&mut reader, room);
+    batch.finish(read, "a batch of jaeger.thrift", tenant, room)
+}
+
+/// A packet that calls the agent.
+pub(super) fn convert_call(
+    packet: &[u8],
+    protocol: Protocol,
+    tenant: TenantId,
+    room: &mut Room<'_>,
+) -> Converted<Outcome> {
+    let mut reader = Reader::new(packet, protocol);
+    let called = reader.call(METHOD);
+    arguments(reader, called, tenant, room)
+}
+
+/// The same behind the name of the method, which no fuzzer finds soon.
+#[cfg(any(test, fuzzing))]
+pub(super) fn convert_arguments(
+    packet: &[u8],
+    protocol: Protocol,
+    tenant: TenantId,
+    room: &mut Room<'_>,
+) -> Converted<Outcome> {
+    arguments(Reader::new(packet, protocol), Ok(()), tenant, room)
+}
+
+fn arguments(
+    mut reader: Reader<'_>,
+    called: Read<()>,
+    tenant: TenantId,
+    room: &mut Room<'_>,
+) -> Converted<Outcome> {
+    let mut batch = Incoming::default();
+    let read = called.and_then(|()| {
+        reader.fields(|reader, id, kind| match (id, kind) {
+            (1, STRUCT) => batch.read(reader, room),
+            _ => reader.skip(kind, DEPTH_MAX),
+        })
     });
-    if let Some(refusal) = refused {
-        return Err(refusal);
+    batch.finish(read, "a call of agent.emitBatch", tenant, room)
+}
+
+/// What has been read of a batch.
+#[derive(Default)]
+struct Incoming<'a> {
+    process: Process<'a>,
+    spans: Vec<JaegerSpan<'a>>,
+    /// Bytes of the spans.
+    held: usize,
+    /// What [`ThriftError::Room`] stands for.
+    refused: Option<Refusal>,
+}
+
+impl<'a> Incoming<'a> {
+    fn read(&mut self, reader: &mut Reader<'a>, room: &mut Room<'_>) -> Read<()> {
+        reader.fields(|reader, id, kind| match (id, kind) {
+            (1, STRUCT) => {
+                reader.parts = PARTS_MAX;
+                reader.process().map(|read| self.process = read)
+            }
+            (2, LIST) => {
+                for _ in 0..reader.list_length(STRUCT)? {
+                    reader.parts = PARTS_MAX;
+                    let span = JaegerSpan::thrift(reader)?;
+                    self.held += span.bytes();
+                    room.hold(self.held).map_err(|refusal| {
+                        self.refused = Some(refusal);
+                        ThriftError::Room
+                    })?;
+                    self.spans.push(span);
+                }
+                Ok(())
+            }
+            _ => reader.skip(kind, DEPTH_MAX),
+        })
     }
-    read.map_err(|error| Refusal::invalid("body", format!("not a batch of jaeger.thrift: {error}")))?;
-    finish(&process, spans, tenant, room)
-}
 
-struct Reader<'a> {
-    rest: &'a [u8],
-    /// How many parts a span may still have.
-    parts: usize,
+    fn finish(self, read: Read<()>, what: &str, tenant: TenantId, room: &mut Room<'_>) -> Converted<Outcome> {
+        if let Some(refusal) = self.refused {
+            return Err(refusal);
+        }
+        read.map_err(|error| Refusal::invalid("body", format!("not {what}: {error}")))?;
+        finish(&self.process, self.spans, tenant, room)
+    }
 }
-
-type Read<T> = Result<T, ThriftError>;
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Read<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(ThriftError::Truncated)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        let taken = self.take(N)?;
-        taken.try_into().map_err(|_| ThriftError::Truncated)
-    }
-
-    fn byte(&mut self) -> Read<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn i32(&mut self) -> Read<i32> {
-        self.array().map(i32::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Read<i64> {
-        self.array().map(i64::from_be_bytes)
-    }
-
-    fn length(&mut self) -> Read<usize> {
-        usize::try_from(self.i32()?).map_err(|_| ThriftError::Truncated)
-    }
-
-    fn bytes(&mut self) -> Read<&'a [u8]> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Read<&'a str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| ThriftError::Utf8)
-    }
-
-    /// Gives each field of a structure to `read`, which must consume it.
-    fn fields(&mut self, mut read: impl FnMut(&mut Reader<'a>, i16, u8) -> Read<()>) -> Read<()> {
-        loop {
-            let kind = self.byte()?;
-            if kind == STOP {
-                return Ok(());
-            }
-            let id = i16::from_be_bytes(self.array()?);
-            read(self, id, kind)?;
-        }
-    }
-
-    fn list_length(&mut self, wanted: u8) -> Read<usize> {
-        let (kind, length) = (self.byte()?, self.length()?);
-        match length == 0 || kind == wanted {
-            true => Ok(length),
-            false => Err(ThriftError::Type),
-        }
-    }
-
-    /// The parts of a span.
-    fn list<T>(&mut self, mut read: impl FnMut(&mut Reader<'a>) -> Read<T>) -> Read<Vec<T>> {
-        let mut list = Vec::new();
-        // What is claimed is not believed: each element takes a byte at the least, or the end is reached.
-        for _ in 0..self.list_length(STRUCT)? {
-            self.parts = self.parts.checked_sub(1).ok_or(ThriftError::TooMany)?;
-            list.push(read(self)?);
-        }
-        Ok(list)
-    }
-
-    fn skip(&mut self, kind: u8, depth: u8) -> Read<()> {
-        let deeper = depth.checked_sub(1).ok_or(ThriftError::Depth)?;
-        match kind {
-            BOOL | BYTE => drop(self.take(1)?),
-            I16 => drop(self.take(2)?),
-            I32 => drop(self.take(4)?),
-            DOUBLE | I64 => drop(self.take(8)?),
-            TEXT => drop(self.bytes()?),
-            STRUCT => return self.fields(|reader, _, kind| reader.skip(kind, deeper)),
-            SET | LIST => {
-                let (kind, length) = (self.byte()?, self.length()?);
-                for _ in 0..length {
-                    self.skip(kind, deeper)?;
-                }
-            }
-            MAP => {
-                let (keys, values, length) = (self.byte()?, self.byte()?, self.length()?);
-                for _ in 0..length {
-                    self.skip(keys, deeper)?;
-                    self.skip(values, deeper)?;
-                }
-            }
-            _ => return Err(ThriftError::Type),
-        }
-        Ok(())
-    }
-
     fn process(&mut self) -> Read<Process<'a>> {
         let mut process = Process::default();
         self.fields(|reader, id, kind| match (id, kind) {
@@ -196,8 +126,8 @@ impl<'a> Reader<'a> {
                 (1, TEXT) => key = reader.text()?,
                 (2, I32) => form = reader.i32()?,
                 (3, TEXT) => text = reader.text()?,
-                (4, DOUBLE) => double = f64::from_bits(reader.i64()? as u64),
-                (5, BOOL) => flag = reader.byte()? != 0,
+                (4, DOUBLE) => double = reader.double()?,
+                (5, BOOL) => flag = reader.flag()?,
                 (6, I64) => integer = reader.i64()?,
                 (7, TEXT) => bytes = reader.bytes()?,
                 _ => reader.skip(kind, DEPTH_MAX)?,

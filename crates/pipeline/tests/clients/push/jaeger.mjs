@@ -1,7 +1,10 @@
-// Sends a span with a child through the Jaeger client over HTTP: `node jaeger.mjs URL`.
+// Sends a span with a child through the Jaeger client, over HTTP or to an agent: `node jaeger.mjs URL|PORT`.
 import jaeger from 'jaeger-client';
 
-const [url] = process.argv.slice(2);
+const [to] = process.argv.slice(2);
+const place = to.startsWith('http')
+  ? { collectorEndpoint: `${to}/api/traces` }
+  : { agentHost: '127.0.0.1', agentPort: Number(to) };
 const failed = (error) => {
   console.error('export failed', error);
   process.exit(1);
@@ -10,7 +13,7 @@ const tracer = jaeger.initTracer(
   {
     serviceName: 'cart',
     sampler: { type: 'const', param: 1 },
-    reporter: { collectorEndpoint: `${url}/api/traces`, flushIntervalMs: 50 },
+    reporter: { ...place, flushIntervalMs: 50 },
   },
   { tags: { region: 'north' }, logger: { info: () => {}, error: failed } },
 );

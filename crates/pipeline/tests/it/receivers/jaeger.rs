@@ -1,5 +1,8 @@
 //! The Jaeger receiver, fed by hand and by a real client.
 
+mod agent;
+mod thrift;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -380,7 +383,12 @@ async fn the_jaeger_client_is_understood_over_http() {
     if !programs::client("jaeger.mjs", &[&url]).await {
         return;
     }
-    let mut all: Vec<_> = jaeger.sink.drain().iter().flat_map(spans).collect();
+    clients_spans_arrived(&jaeger.sink);
+}
+
+/// What every client that is run sends.
+fn clients_spans_arrived(sink: &Capture) {
+    let mut all: Vec<_> = sink.drain().iter().flat_map(spans).collect();
     all.sort_by_key(|span| span["name"].to_string());
     assert_eq!(all.len(), 2, "{all:#?}");
     let (root, child) = (&all[0], &all[1]);
