@@ -36,7 +36,7 @@ pub(crate) enum Destination {
     Endpoint {
         sink: Arc<OtlpSink>,
         /// Takes the first batch, without trying again: what waiting does not mend is told at once.
-        first: Option<OtlpSink>,
+        first: Option<Box<OtlpSink>>,
         requests: JoinSet<Result<(), Failure>>,
     },
     Files(Files),
@@ -157,7 +157,7 @@ async fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<
     reach(endpoint).await?;
     Ok(Destination::Endpoint {
         sink: Arc::new(sink),
-        first: Some(first),
+        first: Some(Box::new(first)),
         requests: JoinSet::new(),
     })
 }

@@ -294,7 +294,12 @@ impl Shared {
             let Some((packet, from, _memory)) = next else {
                 return;
             };
-            if let Err(reason) = self.take(packet, from).await {
+            let taken = tokio::select! {
+                biased;
+                () = self.abort.cancelled() => Err(&self.lost.not_taken),
+                taken = self.take(packet, from) => taken,
+            };
+            if let Err(reason) = taken {
                 count(reason, 1);
             }
         }
@@ -347,10 +352,7 @@ impl Shared {
             if next >= until {
                 return lost();
             }
-            tokio::select! {
-                () = tokio::time::sleep_until(next) => {}
-                () = self.abort.cancelled() => return lost(),
-            }
+            tokio::time::sleep_until(next).await;
         }
     }
 }

@@ -228,6 +228,21 @@ async fn what_the_sink_cannot_take_now_is_offered_again() {
     assert!(again.is_ok(), "the port is free again");
 }
 
+/// Which takes as long as whatever is received has at the end.
+#[tokio::test]
+async fn a_sink_that_never_answers_does_not_keep_it_from_ending() {
+    let agent = Agent::start(", workers: 1").await;
+    *agent.sink.gate.lock() = Some(Arc::new(Notify::new()));
+    let packet = call(Protocol::Compact, "emitBatch", ONEWAY, batch());
+    agent.send(Protocol::Compact, &packet).await;
+    agent.sink.entered.notified().await;
+    agent.send(Protocol::Compact, &packet).await;
+    agent.until_packets(COMPACT, 2.0).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), agent.running.shutdown()).await;
+    assert!(ended.is_ok());
+    assert_eq!(agent.dropped(COMPACT, "not_taken"), 2.0);
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_told() {
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
