@@ -47,6 +47,7 @@ const ABSENT: &[(&str, &str)] = &[
         "the processor `transform` does the same: `set(span.name, …)`",
     ),
     ("metricstransform", "the processor `transform` does most of it"),
+    ("metrics_transform", "the processor `transform` does most of it"),
     ("logstransform", "the processor `transform` does most of it"),
     (
         "groupbytrace",

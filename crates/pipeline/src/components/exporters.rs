@@ -34,24 +34,30 @@ pub const DEAD_LETTERS: &str = "dead-letters";
 
 pub(super) fn register(registry: &mut Registry) {
     let exporters = &mut registry.exporters;
-    exporters.push(delivered(
-        "otlp",
-        ALL,
-        |config: &OtlpSettings| keyed(config.validate()),
-        |config, with| {
-            let sink = OtlpSink::authorized(config.config(with.timeout), with.credentials);
-            Ok(Arc::new(sink.map_err(BuildError::of)?))
-        },
-    ));
-    exporters.push(delivered(
-        "otlphttp",
-        ALL,
-        |config: &OtlpHttpSettings| keyed(config.validate()),
-        |config, with| {
-            let sink = OtlpSink::authorized(config.config(), with.credentials);
-            Ok(Arc::new(sink.map_err(BuildError::of)?))
-        },
-    ));
+    exporters.push(
+        delivered(
+            "otlp",
+            ALL,
+            |config: &OtlpSettings| keyed(config.validate()),
+            |config, with| {
+                let sink = OtlpSink::authorized(config.config(with.timeout), with.credentials);
+                Ok(Arc::new(sink.map_err(BuildError::of)?))
+            },
+        )
+        .also("otlp_grpc"),
+    );
+    exporters.push(
+        delivered(
+            "otlphttp",
+            ALL,
+            |config: &OtlpHttpSettings| keyed(config.validate()),
+            |config, with| {
+                let sink = OtlpSink::authorized(config.config(), with.credentials);
+                Ok(Arc::new(sink.map_err(BuildError::of)?))
+            },
+        )
+        .also("otlp_http"),
+    );
     exporters.push(delivered(
         "loki",
         LOGS,
@@ -61,15 +67,18 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(Arc::new(sink.map_err(BuildError::of)?))
         },
     ));
-    exporters.push(delivered(
-        "prometheusremotewrite",
-        METRICS,
-        |config: &RemoteWriteConfig| whole(config.validate()),
-        |config, with| {
-            let sink = RemoteWriteSink::authorized(config, with.credentials);
-            Ok(Arc::new(sink.map_err(BuildError::of)?))
-        },
-    ));
+    exporters.push(
+        delivered(
+            "prometheusremotewrite",
+            METRICS,
+            |config: &RemoteWriteConfig| whole(config.validate()),
+            |config, with| {
+                let sink = RemoteWriteSink::authorized(config, with.credentials);
+                Ok(Arc::new(sink.map_err(BuildError::of)?))
+            },
+        )
+        .also("prometheus_remote_write"),
+    );
     exporters.push(delivered(
         "elasticsearch",
         ALL,

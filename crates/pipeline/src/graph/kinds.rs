@@ -155,6 +155,8 @@ type Read<S> = Box<dyn Fn(&Node, &str, &mut Problems) -> Option<Arc<S>> + Send +
 /// A kind of component whose settings are an `S`.
 pub struct Kind<S: ?Sized> {
     pub name: &'static str,
+    /// The Collector's other name for it: since 2026 words are parted by `_`, and the older name is taken too.
+    pub alias: Option<&'static str>,
     /// Signals that it takes or, for a receiver, gives.
     pub signals: &'static [Signal],
     read: Read<S>,
@@ -204,6 +206,7 @@ impl<S: ?Sized> Kind<S> {
         };
         Kind {
             name,
+            alias: None,
             signals,
             read: Box::new(read),
             schema: cupola_config::schema::<C>,
@@ -221,11 +224,31 @@ impl<S: ?Sized> Kind<S> {
     ) -> Kind<S> {
         Kind {
             name,
+            alias: None,
             signals,
             read: Box::new(read),
             schema,
             secrets,
         }
+    }
+
+    /// The same, which is also called `alias`.
+    #[must_use]
+    pub fn also(self, alias: &'static str) -> Kind<S> {
+        Kind {
+            alias: Some(alias),
+            ..self
+        }
+    }
+
+    /// Every name that a file may call it by.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<S> {
+        [self.name].into_iter().chain(self.alias)
+    }
+
+    /// Whether a file means it by `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
     }
 
     /// The settings in `node`, which stands at the key `at`; or what is wrong with them.

@@ -256,8 +256,13 @@ impl Reading<'_> {
                     continue;
                 }
             };
-            let Some((kind, ways)) = kinds.iter().find(|(kind, _)| kind.name == id.kind()) else {
-                self.unknown(section, &id, place, kinds.iter().map(|(kind, _)| kind.name));
+            let Some((kind, ways)) = kinds.iter().find(|(kind, _)| kind.is_called(id.kind())) else {
+                self.unknown(
+                    section,
+                    &id,
+                    place,
+                    kinds.iter().flat_map(|(kind, _)| kind.names()),
+                );
                 continue;
             };
             let named = Named {

@@ -31,7 +31,7 @@ impl Extensions {
             let Ok(id) = key.parse::<ComponentId>() else {
                 continue;
             };
-            let kind = registry.extensions.iter().find(|kind| kind.name == id.kind());
+            let kind = registry.extensions.iter().find(|kind| kind.is_called(id.kind()));
             extensions
                 .named
                 .insert(id.clone(), (place.clone(), kind.is_some()));
