@@ -199,9 +199,15 @@ impl Hidden {
             .len()
             .checked_sub(1)
             .and_then(|last| root.at(&whole[..last]));
-        let named = |step: &Step| !step.item && mask::is_secret_path(&step.text);
+        // A section of this name is none; what a text of this name would hold is one.
+        let named = |step: &Step| !step.item && &*step.text != "auth" && mask::is_secret_name(&step.text);
         let typed = spot.leaf.is_some_and(|leaf| leaf.secret);
-        let secret = typed || whole.iter().any(named) || mask::is_secret_path(prefix);
+        let steps = prefix.split(['.', '[']).filter(|step| !step.is_empty());
+        let steps = steps.map(|step| if step.ends_with(']') { "*" } else { step });
+        let below = whole.iter().map(|step| if step.item { "*" } else { &*step.text });
+        let path: Vec<&str> = steps.chain(below).collect();
+        let of_headers = mask::is_of_headers(&path) && !spot.node.is_mapping();
+        let secret = typed || whole.iter().any(named) || of_headers;
         let value = match spot.node.origin() {
             Origin::Written if secret => Some(String::new()),
             Origin::Written => None,

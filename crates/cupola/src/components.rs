@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::config::file::{FileStorage, HealthCheck, Pprof, Sections, Zpages};
+use crate::config::file::{self, FileStorage, HealthCheck, Pprof, Sections, Zpages};
 use crate::sink::StoreSink;
 
 /// The name of the exporter that is the embedded store.
@@ -32,6 +32,7 @@ pub(crate) fn registry(store: Option<Store>) -> Registry {
         |_| Vec::new(),
         move |_| Arc::new(ToStore(store.clone())) as Arc<dyn ExporterSettings>,
     ));
+    registry.other_extensions = file::EXTENSIONS.to_vec();
     registry
 }
 

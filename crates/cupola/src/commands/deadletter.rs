@@ -142,7 +142,7 @@ fn data_directory(arguments: &LettersArguments, config: &[PathBuf]) -> Result<Pa
     if let Some(directory) = &arguments.data_dir {
         return Ok(directory.clone());
     }
-    let file = file::load(config)?;
+    let file = file::load(config)?.settled()?;
     Ok(file
         .store
         .directory

@@ -44,8 +44,9 @@ pub(crate) struct Sections {
 }
 
 impl File {
-    /// Reads the sections of a document; everything that is wrong with them is one failure.
-    pub(crate) fn read(mut document: Document) -> Result<File, Failure> {
+    /// Reads the sections of a document, which keeps what is wrong with them: what could not be read is as if it were
+    /// not said.
+    pub(crate) fn read(mut document: Document) -> File {
         let mut problems = Problems::new();
         let root = &document.root;
         let mut own = root.clone();
@@ -57,8 +58,8 @@ impl File {
             false => cupola_config::read(&own, &mut problems).unwrap_or_default(),
         };
         let extensions = Extensions::read(root, &mut problems);
-        document.settle(problems)?;
-        Ok(File {
+        document.add(problems);
+        File {
             document,
             extensions,
             store: sections.store,
@@ -66,19 +67,26 @@ impl File {
             memory: sections.memory,
             query: sections.query,
             service: sections.service,
-        })
+        }
+    }
+
+    /// Itself, if nothing is wrong with it so far.
+    pub(crate) fn settled(self) -> Result<File, Failure> {
+        self.document.settled()?;
+        Ok(self)
     }
 
     /// What one text says, for tests.
     #[cfg(test)]
     pub(crate) fn parse(text: &str) -> Result<File, Failure> {
-        File::read(Document::parse(text)?)
+        File::read(Document::parse(text)?).settled()
     }
 }
 
-/// Reads and checks the files.
+/// Reads the files. What is wrong with them is told with the rest when settings are made of them; whoever makes none
+/// asks whether they are [`settled`](File::settled).
 pub(crate) fn load(paths: &[PathBuf]) -> Result<File, Failure> {
-    File::read(super::load::load(paths)?)
+    super::load::load(paths).map(File::read)
 }
 
 /// Extensions, which may have names of their own: `file_storage/queues`.
@@ -92,7 +100,8 @@ pub(crate) struct Extensions {
     pub(crate) names: Vec<String>,
 }
 
-const EXTENSIONS: [&str; 4] = ["health_check", "file_storage", "zpages", "pprof"];
+/// Their kinds.
+pub(crate) const EXTENSIONS: [&str; 4] = ["health_check", "file_storage", "zpages", "pprof"];
 
 impl Extensions {
     fn read(root: &Node, problems: &mut Problems) -> Extensions {
@@ -118,6 +127,10 @@ impl Extensions {
                     continue;
                 }
             };
+            if !components::is_of_pipelines(id.kind()) && !EXTENSIONS.contains(&id.kind()) {
+                problems.push(unknown_extension(id.kind(), &at, &entry.place));
+                continue;
+            }
             if !is_listed(root, &id, entry, problems) {
                 continue;
             }
@@ -132,8 +145,7 @@ impl Extensions {
                 "zpages" => read.zpages = below(&at, &entry.value, problems),
                 "pprof" => read.pprof = below(&at, &entry.value, problems),
                 // Authenticators.
-                kind if components::is_of_pipelines(kind) => {}
-                kind => problems.push(unknown_extension(kind, &at, &entry.place)),
+                _ => {}
             }
         }
         read
@@ -487,17 +499,13 @@ mod tests {
         let sections = "extensions: {health_check: , zpages: , pprof: {endpoint: ':1'}}\n";
         let all = File::parse(sections).unwrap();
         assert!(all.extensions.zpages.is_some() && all.extensions.pprof.is_some());
-        assert!(all.document.warnings.is_empty());
+        assert!(all.document.warnings().is_empty());
         let some = File::parse(&format!("{sections}service: {{extensions: [pprof]}}\n")).unwrap();
         assert!(some.extensions.zpages.is_none() && some.extensions.pprof.is_some());
         assert!(some.extensions.health_check.is_some());
         assert_eq!(some.extensions.names, ["health_check", "pprof"]);
-        let warned: Vec<&str> = some
-            .document
-            .warnings
-            .iter()
-            .map(|problem| problem.key.as_str())
-            .collect();
+        let warnings = some.document.warnings();
+        let warned: Vec<&str> = warnings.iter().map(|problem| problem.key.as_str()).collect();
         assert_eq!(warned, ["extensions.health_check", "extensions.zpages"]);
         let missing = File::parse("service: {extensions: [health_check, zpages]}\n").unwrap_err();
         let told = missing.details().join("\n");

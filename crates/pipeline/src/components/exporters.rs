@@ -320,6 +320,10 @@ fn delivered<C: DeserializeOwned + Send + Sync + 'static>(
         };
         let config: Option<C> = cupola_config::read_at(&of_sink, at, problems);
         let (mut delivery, config) = (delivery?, config?);
+        // What lacks a key that was misspelt is not judged as if it had never been written.
+        if problems.errors() > before {
+            return None;
+        }
         let mut wrong = check(&config);
         if let Err(error) = delivery.validate() {
             wrong.push((error.key.to_owned(), error.problem));

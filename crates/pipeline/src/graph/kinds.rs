@@ -283,6 +283,8 @@ pub struct Registry {
     pub connectors: Vec<ConnectorKind>,
     /// Those that components refer to by name: authenticators.
     pub extensions: Vec<Kind<dyn ExtensionSettings>>,
+    /// Kinds of extensions that whoever links this crate has beside them, and tells where a file has another.
+    pub other_extensions: Vec<&'static str>,
     /// Components of the Collector that we do not have, and what to use instead.
     pub absent: Vec<(&'static str, &'static str)>,
 }
