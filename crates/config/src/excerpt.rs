@@ -129,7 +129,7 @@ impl Excerpts {
     }
 
     /// A text without the secrets that are known.
-    pub(crate) fn hush(&self, text: &str) -> String {
+    pub fn hush(&self, text: &str) -> String {
         let mut shown = mask::urls(text).unwrap_or_else(|| text.to_owned());
         for secret in &self.secrets {
             if secret.len() >= ANYWHERE_BYTES_MIN {

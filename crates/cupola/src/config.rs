@@ -6,6 +6,7 @@ pub(crate) mod file;
 mod flags;
 pub(crate) mod load;
 pub(crate) mod memory;
+mod options;
 mod pipelines;
 mod query;
 mod retention;

@@ -3,6 +3,7 @@
 mod connectors;
 mod exporters;
 mod extensions;
+mod options;
 mod processors;
 mod receivers;
 
@@ -26,6 +27,7 @@ pub fn registry() -> Registry {
     exporters::register(&mut registry);
     connectors::register(&mut registry);
     extensions::register(&mut registry);
+    options::register(&mut registry);
     registry.absent = ABSENT.to_vec();
     if !cfg!(feature = "kafka") {
         registry.absent.push((

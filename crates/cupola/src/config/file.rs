@@ -9,6 +9,7 @@ use cupola_config::{ComponentId, Endpoint, Entry, Node, Passed, Place, Problem, 
 use serde::Deserialize;
 
 use super::load::Document;
+use super::options;
 use crate::components;
 use crate::failure::Failure;
 
@@ -55,7 +56,10 @@ impl File {
         }
         let sections: Sections = match own.is_null() {
             true => Sections::default(),
-            false => cupola_config::read(&own, &mut problems).unwrap_or_default(),
+            false => {
+                let own = options::telemetry(&own, &mut problems);
+                cupola_config::read(&own, &mut problems).unwrap_or_default()
+            }
         };
         let extensions = Extensions::read(root, &mut problems);
         document.add(problems);
@@ -135,15 +139,16 @@ impl Extensions {
                 continue;
             }
             read.names.push(entry.key.to_string());
+            let value = &options::of(id.kind()).without_idle(&entry.value, &at, problems);
             match id.kind() {
-                "health_check" => read.health_check = below(&at, &entry.value, problems),
+                "health_check" => read.health_check = below(&at, value, problems),
                 "file_storage" => {
-                    if let Some(storage) = below(&at, &entry.value, problems) {
+                    if let Some(storage) = below(&at, value, problems) {
                         read.file_storage.insert(id, storage);
                     }
                 }
-                "zpages" => read.zpages = below(&at, &entry.value, problems),
-                "pprof" => read.pprof = below(&at, &entry.value, problems),
+                "zpages" => read.zpages = below(&at, value, problems),
+                "pprof" => read.pprof = below(&at, value, problems),
                 // Authenticators.
                 _ => {}
             }
@@ -205,17 +210,14 @@ fn unknown_extension(kind: &str, at: &str, place: &Place) -> Problem {
     Problem::error(place.clone(), at, format!("Cupola has no extension `{kind}`")).hint(hint)
 }
 
-/// Reads a part of the tree; the keys of its problems begin at the root.
+/// Reads an extension of ours; the keys of its problems begin at the root.
 fn below<T: serde::de::DeserializeOwned>(at: &str, node: &Node, problems: &mut Problems) -> Option<T> {
     let mut found = Problems::new();
-    let read = cupola_config::read(node, &mut found);
-    problems.extend(found.into_sorted().into_iter().map(|problem| Problem {
-        key: match problem.key.as_str() {
-            "" => at.to_owned(),
-            key => format!("{at}.{key}"),
-        },
-        ..problem
-    }));
+    let read = cupola_config::read_at(node, at, &mut found);
+    let kind = at.split(['.', '/']).nth(1).unwrap_or_default();
+    let options = options::of(kind);
+    let explained = found.into_sorted().into_iter();
+    problems.extend(explained.map(|problem| options.explained(at, problem)));
     read
 }
 

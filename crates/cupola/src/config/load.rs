@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cupola_config::{Excerpts, Node, Place, Problem, Problems, Severity, Sources};
+use cupola_config::{Excerpts, Node, Place, Problem, Problems, Severity, Sources, mask};
+
+use cupola_pipeline::graph::options::NO_EFFECT;
 
 use crate::components;
 use crate::failure::Failure;
@@ -164,11 +166,39 @@ impl Document {
             .line
             .checked_sub(1)
             .and_then(|index| text?.lines().nth(index));
-        match (line, self.excerpts.get(&*problem.place.file)) {
+        let excerpts = self.excerpts.get(&*problem.place.file);
+        match (line, excerpts.or(self.excerpts.values().next())) {
+            // There is nothing to look for in the line.
+            (_, Some(excerpts)) if problem.message.starts_with(NO_EFFECT) => {
+                excerpts.hush(&problem.to_string())
+            }
             (Some(line), Some(excerpts)) => problem.render_with(line, excerpts),
-            _ => problem.render(line),
+            (None, Some(excerpts)) => excerpts.hush(&problem.render(None)),
+            (line, None) => {
+                let hidden = text.is_some_and(|text| is_below_secret(text, problem.place.line));
+                let problem = Problem {
+                    hidden: problem.hidden || hidden,
+                    ..problem.clone()
+                };
+                problem.render(line)
+            }
         }
     }
+}
+
+/// Whether a line of a file that is no YAML stands below a key that has secrets, as far as indents tell.
+fn is_below_secret(text: &str, line: usize) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let mut within = lines.last().map_or(0, |line| indent(line));
+    lines.iter().rev().skip(1).any(|line| {
+        let around = !line.trim().is_empty() && indent(line) < within;
+        if around {
+            within = indent(line);
+        }
+        let key = line.trim().trim_start_matches("- ").split(':').next();
+        around && mask::is_secret_path(key.unwrap_or_default().trim_matches(['"', '\'']))
+    })
 }
 
 /// Whether a dotted path is that of `key`, or of something around it.

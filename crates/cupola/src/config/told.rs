@@ -65,6 +65,47 @@ fn every_stage_tells_what_is_wrong_whatever_the_others_have_found() {
 }
 
 #[test]
+fn what_has_no_effect_is_told_of_a_file_that_is_valid() {
+    let file = File::parse(
+        "extensions: {health_check: {check_collector_pipeline: {enabled: true}}, file_storage: {fsync: true, directory: /a}}\n\
+         service: {telemetry: {metrics: {level: none}, logs: {sampling: {enabled: true}, level: warn}}}\n",
+    );
+    let settings = Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file.unwrap()).unwrap();
+    let told = settings.warnings.join("\n");
+    for key in [
+        "extensions.health_check.check_collector_pipeline",
+        "extensions.file_storage.fsync",
+        "service.telemetry.metrics",
+        "service.telemetry.logs.sampling",
+    ] {
+        assert!(
+            told.contains(&format!("{key}: has no effect here: ")),
+            "{key}: {told}"
+        );
+    }
+    assert_eq!(told.lines().count(), 4, "{told}");
+    assert_told(
+        &refused("extensions: {zpages: {tls: {}}, health_check: {tls: {}}}"),
+        &["does not have this option", "plain HTTP", "2 errors"],
+        &["did you mean"],
+    );
+}
+
+#[test]
+fn a_value_that_is_missing_because_of_a_variable_names_the_variable() {
+    let told =
+        refused("extensions: {bearertokenauth: {token: '${env:CUPOLA_TEST_TOKEN_THAT_IS_NOT_SET}'}}\n");
+    assert_told(
+        &told,
+        &[
+            "extensions.bearertokenauth.token: is missing; set `token`, `tokens` or `filename`; the value comes from the \
+           environment variable `CUPOLA_TEST_TOKEN_THAT_IS_NOT_SET`",
+        ],
+        &["[REDACTED]"],
+    );
+}
+
+#[test]
 fn a_kind_of_extension_that_there_is_not_is_told_once() {
     let told = refused(
         "exporters: {otlp: {endpoint: 'a:1', auth: {authenticator: sigv4auth}}}\nextensions: {sigv4auth: }\n\
@@ -97,11 +138,18 @@ fn no_secret_is_told_with_what_is_wrong_beside_it() {
         let told = refused(&with(exporters));
         assert_told(&told, &["[REDACTED]", "^"], &["SECRETLIT"]);
     }
+    let told = refused("extensions: {headers_setter: {headers: [{key: X, from_context: Y, actn: z}]}}\n");
+    assert_told(&told, &["headers: [{key: X, from_context: Y, actn"], &[]);
+    let told = refused("exporters:\n  otlp:\n    headers:\n      a: b\n      x-team: [SECRETLIT \"x\"\n");
+    assert_told(&told, &["is not YAML"], &["SECRETLIT"]);
     let told = refused(&with(
         "{debug: , otlp: {endpoint: 'x:1', headers: {x: SECRETLIT}, tls: {insecure: maybe}}}",
     ));
-    let line = told.lines().find(|line| line.contains("exporters: {")).unwrap();
+    let mut lines = told
+        .lines()
+        .skip_while(|line| !line.contains("true or false"))
+        .skip(2);
+    let (line, caret) = (lines.next().unwrap(), lines.next().unwrap());
     assert!(line.contains("tls: {insecure: maybe}"), "{told}");
-    let caret = told.lines().skip_while(|one| *one != line).nth(1).unwrap();
     assert_eq!(caret.find('^'), line.find("maybe"), "{told}");
 }
