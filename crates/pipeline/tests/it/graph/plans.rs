@@ -142,6 +142,57 @@ fn what_no_pipeline_has_is_read_and_not_started() {
     );
 }
 
+#[test]
+fn a_statement_is_told_where_it_is_written_and_with_what_to_write_instead() {
+    let text = "\
+processors:
+  transform:
+    log_statements:
+      - context: log
+        conditions: ['body == \"a\"']
+        statements:
+          - set(body, \"x\")
+          - set(bodi, \"x\")
+      - set(log.body, 'x')
+      - statements:
+          - set(log.body, \"x\") where log.body = \"y\"
+    trace_statements:
+      - set(log.body, \"x\")
+      - context: span
+        statements: ['set(log.body, \"x\")']
+  filter:
+    logs:
+      log_record:
+        - body == \"a\"
+        - body == \"a\" && body != \"b\"
+";
+    let told = problems(text);
+    for (start, hint) in [
+        (
+            "8: processors.transform.log_statements[0].statements[1]: ",
+            "did you mean `body`?",
+        ),
+        (
+            "9: processors.transform.log_statements[1]: ",
+            "texts stand between double quotes",
+        ),
+        ("11: processors.transform.log_statements[2]", "`==` compares"),
+        (
+            "13: processors.transform.trace_statements[0]: there is no `log` in traces",
+            "`span`",
+        ),
+        (
+            "15: processors.transform.trace_statements[1].statements[0]: there is no `log` in traces",
+            "`span`",
+        ),
+        ("20: processors.filter.logs.log_record[1]: ", "joined by `and`"),
+    ] {
+        let found = told.iter().find(|one| one.starts_with(start));
+        let found = found.unwrap_or_else(|| panic!("{start} is not in\n{}", told.join("\n")));
+        assert!(found.contains(hint), "{hint} is not in {found}");
+    }
+}
+
 /// The Collector renamed components in 2026; the id as it is written stays the one that everything names.
 #[test]
 fn components_are_known_by_their_older_and_their_newer_names() {
