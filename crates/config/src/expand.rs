@@ -9,6 +9,7 @@
 mod lookup;
 mod part;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lookup::Found;
@@ -22,6 +23,8 @@ use crate::tree::{Entry, Node, Origin, Value};
 pub const REFERENCES_MAX: usize = 10_000;
 /// References within references, and within what another one inserts.
 const NESTING_MAX: usize = 32;
+/// Places of a variable that is not set which a warning lists, beside the first.
+const PLACES_TOLD_MAX: usize = 8;
 
 /// Where references lead.
 pub trait Sources {
@@ -44,8 +47,30 @@ pub fn expand(node: &Node, sources: &dyn Sources, problems: &mut Problems) -> No
         exhausted: false,
         within: Vec::new(),
         key: String::new(),
+        unset: BTreeMap::new(),
     };
-    expansion.node(node)
+    let expanded = expansion.node(node);
+    let unset = std::mem::take(&mut expansion.unset);
+    problems.extend(unset.iter().filter_map(|(name, used)| told_unset(name, used)));
+    expanded
+}
+
+/// One warning for a variable, however often it is used.
+fn told_unset(name: &str, used: &[(String, Place)]) -> Option<Problem> {
+    let ((key, place), others) = used.split_first()?;
+    let mut message = format!("the environment variable `{name}` is not set; an empty text is used");
+    if !others.is_empty() {
+        let listed = others.iter().take(PLACES_TOLD_MAX);
+        let listed: Vec<String> = listed.map(|(_, place)| place.to_string()).collect();
+        let more = if others.len() > PLACES_TOLD_MAX {
+            ", …"
+        } else {
+            ""
+        };
+        message.push_str(&format!(", also at {}{more}", listed.join(", ")));
+    }
+    let hint = format!("set it, or give a default: ${{env:{name}:-default}}");
+    Some(Problem::warning(place.clone(), key.as_str(), message).hint(hint))
 }
 
 struct Expansion<'a> {
@@ -58,6 +83,8 @@ struct Expansion<'a> {
     /// The references being resolved, the outermost first: what one of them inserts may not lead back to it.
     within: Vec<String>,
     key: String,
+    /// Variables that are not set, with the keys and places that use them.
+    unset: BTreeMap<String, Vec<(String, Place)>>,
 }
 
 impl Expansion<'_> {
@@ -120,6 +147,7 @@ impl Expansion<'_> {
             exhausted: self.exhausted,
             within: self.within.clone(),
             key: String::new(),
+            unset: BTreeMap::new(),
         };
         let done = work(&mut quiet);
         // A bound that was met counts, but is reported by who meets it next.

@@ -60,6 +60,7 @@
 mod component;
 mod de;
 mod endpoint;
+mod excerpt;
 pub mod expand;
 mod field;
 mod leaf;
@@ -79,6 +80,7 @@ pub mod yaml;
 
 pub use component::ComponentId;
 pub use endpoint::Endpoint;
+pub use excerpt::Excerpts;
 pub use expand::{Sources, expand};
 pub use field::{Passed, present};
 pub use merge::merge;

@@ -1,6 +1,8 @@
 //! Telling secrets from other text by the names of their keys and by the shape of their values, where no type says so.
 //! Guesses on the safe side: what may be a secret is one.
 
+use std::ops::Range;
+
 use crate::secret::MASK;
 
 /// Words within a key (in small letters, without `-`, `_` and `.`) that make its value a secret.
@@ -56,6 +58,7 @@ const HARMLESS_ENDINGS: &[&str] = &[
     "scheme",
     "prefix",
     "attribute",
+    "cookies",
 ];
 
 /// Whether a key of this name holds a secret, as far as a name can tell.
@@ -72,13 +75,58 @@ pub fn is_secret_name(key: &str) -> bool {
         && !HARMLESS_ENDINGS.iter().any(|ending| plain.ends_with(ending))
 }
 
-/// `text` with the user information of each URL in it masked, or `None` if there is none.
-pub fn urls(text: &str) -> Option<String> {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(position) = rest.find("://") {
-        let (before, after) = rest.split_at(position + 3);
-        shown.push_str(before);
+/// Keys whose values below are headers, or something like them, which hold a secret more often than not.
+const HEADERS: &[&str] = &["headers", "record_headers", "params", "endpoint_params"];
+
+/// Keys of a list of headers that do not have their values.
+const ABOUT_HEADERS: &[&str] = &[
+    "key",
+    "name",
+    "action",
+    "from_context",
+    "from_attribute",
+    "value_file",
+];
+
+/// Whether what is at this path, where `*` is an item of a list, is the value of a header.
+pub(crate) fn is_of_headers(path: &[&str]) -> bool {
+    let is_headers = |step: &&str| HEADERS.iter().any(|name| step.eq_ignore_ascii_case(name));
+    let Some(position) = path.iter().position(is_headers) else {
+        return false;
+    };
+    match &path[position + 1..] {
+        [] => false,
+        ["*", .., key] => !ABOUT_HEADERS.contains(key),
+        _ => true,
+    }
+}
+
+/// Where in `text` the user information of URLs stands, and values that follow the name of a secret and a `=`. In bytes.
+pub(crate) fn spots(text: &str) -> Vec<Range<usize>> {
+    let mut spots = user_information(text);
+    let mut from = 0;
+    while let Some(sign) = text[from..].find('=').map(|position| position + from) {
+        from = sign + 1;
+        let ends = |character: char| character.is_whitespace() || "{[,(&?;\"'".contains(character);
+        let name = text[..sign].rsplit(ends).next().unwrap_or_default();
+        let value = &text[from..];
+        let end = value
+            .find(|character: char| character.is_whitespace() || "&;,\"'".contains(character))
+            .unwrap_or(value.len());
+        if end > 0 && !value.starts_with('=') && is_secret_name(name) {
+            spots.push(from..from + end);
+        }
+    }
+    spots
+}
+
+/// Where in `text` the user information of URLs stands: the password, or all of it where there is but one part.
+fn user_information(text: &str) -> Vec<Range<usize>> {
+    let mut spots = Vec::new();
+    let mut from = 0;
+    while let Some(position) = text[from..].find("://") {
+        let begin = from + position + 3;
+        let after = &text[begin..];
         let end = after
             .find(|character: char| character.is_whitespace() || "/?#\"'`,<>".contains(character))
             .unwrap_or(after.len());
@@ -90,28 +138,45 @@ pub fn urls(text: &str) -> Option<String> {
                 .then(|| after[..wide].rfind('@'))
                 .flatten()
         });
-        match at {
-            Some(at) => {
-                let information = &after[..at];
-                match information.split_once(':') {
-                    Some((user, _)) => shown.push_str(&format!("{user}:{MASK}")),
-                    // A lone user may be a token: `https://ghp_xyz@host`.
-                    None => shown.push_str(MASK),
-                }
-                rest = &after[at..];
-            }
-            None => rest = after,
+        from = begin;
+        if let Some(at) = at {
+            // A lone user may be a token: `https://ghp_xyz@host`.
+            let secret = after[..at].find(':').map_or(0, |colon| colon + 1);
+            spots.push(begin + secret..begin + at);
+            from = begin + at;
         }
     }
-    let found = !shown.is_empty();
-    shown.push_str(rest);
-    (found && shown != text).then_some(shown)
+    spots
+}
+
+/// `text` with the user information of each URL in it masked, or `None` if there is none.
+pub fn urls(text: &str) -> Option<String> {
+    let (mut shown, mut at) = (String::new(), 0);
+    for spot in user_information(text) {
+        shown.push_str(&text[at..spot.start]);
+        shown.push_str(MASK);
+        at = spot.end;
+    }
+    shown.push_str(&text[at..]);
+    (shown != text).then_some(shown)
 }
 
 /// Whether a step of a dotted path names a secret, or headers, which hold one more often than not.
 pub fn is_secret_path(path: &str) -> bool {
-    path.split(['.', '['])
-        .any(|step| is_secret_name(step) || step.eq_ignore_ascii_case("headers"))
+    path.split(['.', '[']).any(is_secret_name) || is_headers_path(path)
+}
+
+/// Whether a dotted path is that of a header, or of all of them.
+pub(crate) fn is_headers_path(path: &str) -> bool {
+    let steps = path.split(['.', '[']);
+    let mut steps: Vec<&str> = steps
+        .map(|step| if step.ends_with(']') { "*" } else { step })
+        .collect();
+    let whole = steps.last().is_some_and(|step| HEADERS.contains(step));
+    if whole {
+        steps.push("");
+    }
+    is_of_headers(&steps)
 }
 
 /// A line of a YAML file of which only the key is shown.
@@ -135,7 +200,8 @@ pub fn line(text: &str) -> String {
             .unwrap_or_default();
         from = colon + 1;
         let said = !text[from..].trim().is_empty();
-        if said && is_secret_name(name.trim_matches(['"', '\''])) {
+        let name = name.trim_matches(['"', '\'']);
+        if said && (is_secret_name(name) || HEADERS.contains(&name)) {
             return format!("{} {MASK}", &text[..from]);
         }
     }

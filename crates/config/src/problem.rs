@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::excerpt::Excerpts;
 use crate::mask;
 
 /// Problems that one configuration may collect; further ones are counted only.
@@ -101,27 +102,50 @@ impl Problem {
     /// The problem as people read it: one line that says what and where, the line of the file with a caret below the
     /// place, and the hint. What looks like a secret in the line of the file is masked.
     pub fn render(&self, source_line: Option<&str>) -> String {
-        let mut text = self.to_string();
-        if let Some(line) = source_line.filter(|_| self.place.line > 0) {
-            let line = line.trim_end_matches(['\r', '\n']);
+        let line = source_line.map(|line| line.trim_end_matches(['\r', '\n']));
+        let shown = line.map(|line| match self.hidden || mask::is_secret_path(&self.key) {
+            true => mask::key_only(line),
+            false => mask::line(line),
+        });
+        let column = self.place.column.saturating_sub(1);
+        self.drawn(shown.as_deref(), column, self.hint.as_deref(), self.to_string())
+    }
+
+    /// The same with the line of a file whose secrets are known: nothing but them is masked.
+    pub fn render_with(&self, source_line: &str, excerpts: &Excerpts) -> String {
+        let source_line = source_line.trim_end_matches(['\r', '\n']);
+        let mut line = excerpts.line(self.place.line, source_line);
+        let mut column = self.place.column.saturating_sub(1);
+        match self.hidden && !line.masks(column) {
+            // A secret of which the tree does not know.
+            true => line.text = mask::key_only(source_line),
+            false => column = line.shown_at(column),
+        }
+        let hint = self.hint.as_deref().map(|hint| excerpts.hush(hint));
+        self.drawn(
+            Some(&line.text),
+            column,
+            hint.as_deref(),
+            excerpts.hush(&self.to_string()),
+        )
+    }
+
+    /// `line` as it may be shown, with a caret below `column`, from 0.
+    fn drawn(&self, line: Option<&str>, column: usize, hint: Option<&str>, mut text: String) -> String {
+        if let Some(line) = line.filter(|_| self.place.line > 0) {
             let number = self.place.line.to_string();
             let margin = " ".repeat(number.len());
-            let shown = match self.hidden || mask::is_secret_path(&self.key) {
-                true => mask::key_only(line),
-                false => mask::line(line),
-            };
-            text.push_str(&format!("\n{margin} |\n{number} | {shown}"));
+            text.push_str(&format!("\n{margin} |\n{number} | {line}"));
             if self.place.column > 0 {
                 // Tabs stay tabs, so that the caret stands below its character however wide they are shown.
-                let indent: String = line
-                    .chars()
-                    .take(self.place.column - 1)
+                let before = line.chars().chain(std::iter::repeat(' ')).take(column);
+                let indent: String = before
                     .map(|character| if character == '\t' { '\t' } else { ' ' })
                     .collect();
                 text.push_str(&format!("\n{margin} | {indent}^"));
             }
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = hint {
             text.push_str(&format!("\nhint: {hint}"));
         }
         text
@@ -177,6 +201,12 @@ impl Problems {
     /// How many were found after the list was full.
     pub fn left_out(&self) -> usize {
         self.left_out
+    }
+
+    /// Counts errors that another list had no room for.
+    pub fn leave_out(&mut self, count: usize) {
+        self.left_out += count;
+        self.errors += count;
     }
 
     pub fn len(&self) -> usize {

@@ -116,7 +116,7 @@ impl Reading<'_> {
     }
 
     fn problem(&self, kind: Kind, spot: &Spot, whole: &[Step]) -> Problem {
-        let hidden = Hidden::of(self.root, spot, whole, self.key);
+        let hidden = Hidden::of(self.root, &kind, spot, whole, self.key);
         let error = |message: String| Problem {
             hidden: hidden.line,
             ..Problem::error(spot.place.clone(), self.dotted(whole), message)
@@ -194,14 +194,22 @@ struct Hidden {
 }
 
 impl Hidden {
-    fn of(root: &Node, spot: &Spot, whole: &[Step], prefix: &str) -> Hidden {
+    fn of(root: &Node, kind: &Kind, spot: &Spot, whole: &[Step], prefix: &str) -> Hidden {
         let parent = whole
             .len()
             .checked_sub(1)
             .and_then(|last| root.at(&whole[..last]));
-        let named = |step: &Step| !step.item && mask::is_secret_path(&step.text);
+        // A section of this name is none; what a text of this name would hold is one.
+        let named = |step: &Step| !step.item && &*step.text != "auth" && mask::is_secret_name(&step.text);
         let typed = spot.leaf.is_some_and(|leaf| leaf.secret);
-        let secret = typed || whole.iter().any(named) || mask::is_secret_path(prefix);
+        let steps = prefix.split(['.', '[']).filter(|step| !step.is_empty());
+        let steps = steps.map(|step| if step.ends_with(']') { "*" } else { step });
+        let below = whole.iter().map(|step| if step.item { "*" } else { &*step.text });
+        let path: Vec<&str> = steps.chain(below).collect();
+        // The name of a key is no value.
+        let is_value = !matches!(kind, Kind::UnknownKey { .. }) && !spot.node.is_mapping();
+        let of_headers = is_value && mask::is_of_headers(&path);
+        let secret = typed || whole.iter().any(named) || of_headers;
         let value = match spot.node.origin() {
             Origin::Written if secret => Some(String::new()),
             Origin::Written => None,
@@ -262,6 +270,11 @@ fn hinted(problem: Problem, leaf: Option<&Leaf>, phrase: &str) -> Problem {
         (None, "a mapping") => problem.hint("write its keys in the lines below, further to the right"),
         _ => problem,
     }
+}
+
+/// What to do about a key that is none of those known.
+pub fn keys_hint(written: &str, known: &[&str]) -> String {
+    one_of("keys", written, known)
 }
 
 fn one_of(kind: &str, written: &str, known: &[&str]) -> String {

@@ -58,7 +58,7 @@ impl<'a> Masking<'a> {
         self
     }
 
-    fn hides(&self, path: &[&str], node: &Node) -> bool {
+    pub(crate) fn hides(&self, path: &[&str], node: &Node) -> bool {
         let at = |secret: &SecretPath| {
             secret.len() == path.len()
                 && secret
@@ -77,13 +77,10 @@ impl<'a> Masking<'a> {
 }
 
 fn is_hidden_by_name(path: &[&str], node: &Node) -> bool {
-    let [before @ .., key] = path else { return false };
-    if before
-        .last()
-        .is_some_and(|parent| parent.eq_ignore_ascii_case("headers"))
-        && !node.is_mapping()
-    {
-        return !HARMLESS_HEADERS.contains(&key.to_lowercase().as_str());
+    let Some(key) = path.last() else { return false };
+    if mask::is_of_headers(path) {
+        let single = !node.is_mapping() && !node.is_sequence();
+        return single && !HARMLESS_HEADERS.contains(&key.to_lowercase().as_str());
     }
     // A flag or a section that is named after a secret is none.
     let single = matches!(

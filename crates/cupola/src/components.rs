@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::config::file::{FileStorage, HealthCheck, Pprof, Sections, Zpages};
+use crate::config::file::{self, FileStorage, HealthCheck, Pprof, Sections, Zpages};
 use crate::sink::StoreSink;
 
 /// The name of the exporter that is the embedded store.
@@ -32,6 +32,7 @@ pub(crate) fn registry(store: Option<Store>) -> Registry {
         |_| Vec::new(),
         move |_| Arc::new(ToStore(store.clone())) as Arc<dyn ExporterSettings>,
     ));
+    registry.other_extensions = file::EXTENSIONS.to_vec();
     registry
 }
 
@@ -67,13 +68,13 @@ pub(crate) const EXTENSIONS: &str = "extensions";
 /// Whether an extension of this kind is read with the pipelines.
 pub(crate) fn is_of_pipelines(kind: &str) -> bool {
     let registry = cupola_pipeline::components::registry();
-    registry.extensions.iter().any(|known| known.name == kind)
+    registry.extensions.iter().any(|known| known.is_called(kind))
 }
 
 /// Names of the extensions that are read with the pipelines.
 pub(crate) fn extension_names() -> Vec<&'static str> {
     let registry = cupola_pipeline::components::registry();
-    registry.extensions.iter().map(|kind| kind.name).collect()
+    registry.extensions.iter().flat_map(Kind::names).collect()
 }
 
 /// Which values of components must not be shown: those of a secret's type, beside those that look like one.
@@ -98,7 +99,7 @@ fn secrets(registry: &Registry, section: &str, kind: &str) -> Vec<SecretPath> {
     fn of<S: ?Sized>(kinds: &[Kind<S>], name: &str) -> Vec<SecretPath> {
         kinds
             .iter()
-            .find(|kind| kind.name == name)
+            .find(|kind| kind.is_called(name))
             .map(Kind::secrets)
             .unwrap_or_default()
     }
@@ -111,7 +112,7 @@ fn secrets(registry: &Registry, section: &str, kind: &str) -> Vec<SecretPath> {
             let found = registry
                 .connectors
                 .iter()
-                .find(|connector| connector.kind.name == kind);
+                .find(|connector| connector.kind.is_called(kind));
             found
                 .map(|connector| connector.kind.secrets())
                 .unwrap_or_default()
@@ -124,26 +125,12 @@ pub(crate) fn schema() -> Json {
     let registry = registry(None);
     let mut schema = cupola_config::schema::<Sections>();
     let sections = [
-        (
-            "receivers",
-            section(registry.receivers.iter().map(|kind| (kind.name, kind.schema()))),
-        ),
-        (
-            "processors",
-            section(registry.processors.iter().map(|kind| (kind.name, kind.schema()))),
-        ),
-        (
-            "exporters",
-            section(registry.exporters.iter().map(|kind| (kind.name, kind.schema()))),
-        ),
+        ("receivers", section(registry.receivers.iter().flat_map(named))),
+        ("processors", section(registry.processors.iter().flat_map(named))),
+        ("exporters", section(registry.exporters.iter().flat_map(named))),
         (
             "connectors",
-            section(
-                registry
-                    .connectors
-                    .iter()
-                    .map(|one| (one.kind.name, one.kind.schema())),
-            ),
+            section(registry.connectors.iter().flat_map(|one| named(&one.kind))),
         ),
         (
             "extensions",
@@ -155,7 +142,7 @@ pub(crate) fn schema() -> Json {
                     ("pprof", cupola_config::schema::<Pprof>()),
                 ]
                 .into_iter()
-                .chain(registry.extensions.iter().map(|kind| (kind.name, kind.schema()))),
+                .chain(registry.extensions.iter().flat_map(named)),
             ),
         ),
     ];
@@ -165,6 +152,12 @@ pub(crate) fn schema() -> Json {
     schema["$schema"] = Json::from(cupola_config::schema::DIALECT);
     schema["title"] = Json::from("Configuration of Cupola");
     schema
+}
+
+/// The settings of a kind, by each of its names.
+fn named<S: ?Sized>(kind: &Kind<S>) -> impl Iterator<Item = (&'static str, Json)> + use<S> {
+    let schema = kind.schema();
+    kind.names().map(move |name| (name, schema.clone()))
 }
 
 /// Components by their names, each with or without a name of its own after a slash.

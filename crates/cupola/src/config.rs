@@ -6,11 +6,14 @@ pub(crate) mod file;
 mod flags;
 pub(crate) mod load;
 pub(crate) mod memory;
+mod options;
 mod pipelines;
 mod query;
 mod retention;
 mod show;
 pub(crate) mod telemetry;
+#[cfg(test)]
+mod told;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_api::{ApiConfig, HealthConfig};
-use cupola_config::units::ByteSize;
+use cupola_config::units::{ByteSize, MemoryLimit};
 use cupola_config::{ComponentId, Endpoint, Node, Problems};
 use cupola_pipeline::graph::Plan;
 use cupola_store::{RetentionRule, StoreConfig};
@@ -121,33 +124,21 @@ pub(crate) struct StoreSettings {
 }
 
 impl Settings {
-    /// Puts together flags (with the environment), file and defaults, in this order of precedence.
+    /// Puts together flags (with the environment), file and defaults, in this order of precedence. Whatever is wrong, in
+    /// whichever part, is one failure.
     pub(crate) fn resolve(flags: &ServeFlags, log: &LogFlags, file: File) -> Result<Settings, Failure> {
-        let limit = match flags.memory_limit.or(file.memory.limit) {
-            Some(given) => memory::resolve(given),
-            // A share of a small machine may be too little; nobody has asked for so little.
-            None => memory::resolve(memory::SHARE_DEFAULT).max(memory::LIMIT_MIN),
-        };
-        if limit < memory::LIMIT_MIN {
-            return Err(
-                Failure::usage(format!("the memory limit of {} is too small", ByteSize(limit))).hint(
-                    format!(
-                        "give at least {} with --memory-limit",
-                        ByteSize(memory::LIMIT_MIN)
-                    ),
-                ),
-            );
-        }
         let mut document = file.document;
         let tree = pipelines::complete(&document.root, flags);
         let mut problems = Problems::new();
         let plan = pipelines::plan(&tree, &mut problems);
-        document.settle(problems)?;
+        document.add(problems);
+        let mut wrong = Wrong::default();
+        let limit = wrong.or_else(memory_limit(flags, file.memory.limit), || memory::LIMIT_MIN);
         let telemetry = file.service.telemetry;
         let plan = plan.unwrap_or_default();
         let own_is_asked_for =
             flags.own_telemetry.is_some() || telemetry.enabled.is_some() || telemetry.tenant.is_some();
-        let own_tenant = own_tenant(flags, telemetry.enabled, telemetry.tenant)?;
+        let own_tenant = wrong.or_default(own_tenant(flags, telemetry.enabled, telemetry.tenant));
         // Alone, what is kept without being asked for is no reason to have a store.
         let opens_store = has_store(&plan) || (own_is_asked_for && own_tenant.is_some());
         let own_tenant = own_tenant.filter(|_| opens_store);
@@ -170,22 +161,23 @@ impl Settings {
                 own_tenant
                     .as_ref()
                     .map(|tenant| (tenant, own_service(&file.own_resource))),
-            )?,
+                &mut wrong,
+            ),
             tree,
             plan: Arc::new(plan),
             storage: storage(extensions.file_storage),
             warnings: document
-                .warnings
+                .warnings()
                 .iter()
                 .map(|problem| document.render(problem))
                 .collect(),
-            health: health_config(flags, health, &file.api.allowed_hosts)?,
+            health: wrong.or_default(health_config(flags, health, &file.api.allowed_hosts)),
             api: api_settings(flags, file.api),
             zpages: extensions.zpages.map(zpages),
             pprof: extensions.pprof.map(pprof),
             extensions: extensions.names,
             memory: MemoryPlan::new(limit),
-            query: QuerySettings::resolve(file.query)?,
+            query: wrong.or_default(QuerySettings::resolve(file.query)),
             own_tenant,
             own_resource: file.own_resource,
             own_metrics: telemetry.metrics.listens(),
@@ -203,8 +195,13 @@ impl Settings {
             },
             has_address_flags: true,
         };
-        check::check(&settings)?;
-        Ok(settings)
+        wrong.0.extend(check::check(&settings));
+        match (document.problems.errors(), wrong.0.len()) {
+            (0, 0) => Ok(settings),
+            // Alone it says all there is to say.
+            (0, 1) => Err(wrong.0.swap_remove(0)),
+            _ => Err(document.failure(wrong.0)),
+        }
     }
 
     /// Whether a pipeline keeps what it takes here.
@@ -266,6 +263,40 @@ fn provider_options(environment: impl IntoIterator<Item = (OsString, OsString)>)
         .collect()
 }
 
+/// What does not make sense, with a stand-in for it, so that the rest can be judged as well.
+#[derive(Default)]
+struct Wrong(Vec<Failure>);
+
+impl Wrong {
+    fn or_else<T>(&mut self, result: Result<T, Failure>, stand_in: impl FnOnce() -> T) -> T {
+        result.unwrap_or_else(|failure| {
+            self.0.push(failure);
+            stand_in()
+        })
+    }
+
+    fn or_default<T: Default>(&mut self, result: Result<T, Failure>) -> T {
+        self.or_else(result, T::default)
+    }
+}
+
+fn memory_limit(flags: &ServeFlags, file: Option<MemoryLimit>) -> Result<u64, Failure> {
+    let limit = match flags.memory_limit.or(file) {
+        Some(given) => memory::resolve(given),
+        // A share of a small machine may be too little; nobody has asked for so little.
+        None => memory::resolve(memory::SHARE_DEFAULT).max(memory::LIMIT_MIN),
+    };
+    if limit < memory::LIMIT_MIN {
+        let least = format!(
+            "give at least {} with --memory-limit",
+            ByteSize(memory::LIMIT_MIN)
+        );
+        let failure = Failure::usage(format!("the memory limit of {} is too small", ByteSize(limit)));
+        return Err(failure.hint(least));
+    }
+    Ok(limit)
+}
+
 fn set<T>(target: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *target = given;
@@ -276,10 +307,11 @@ fn store_settings(
     flags: &ServeFlags,
     file: file::StoreSection,
     own: Option<(&TenantId, Option<String>)>,
-) -> Result<StoreSettings, Failure> {
+    wrong: &mut Wrong,
+) -> StoreSettings {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let retention = retention::with_own(file.retention, own);
-    Ok(StoreSettings {
+    StoreSettings {
         flush_bytes_max: flags.flush_bytes_max.or(file.flush_bytes_max).map(bytes),
         flush_interval: flags.flush_interval.or(file.flush_interval).map(|span| span.0),
         wal_segment_bytes_max: file.wal_segment_bytes_max.map(|size| size.0),
@@ -290,11 +322,11 @@ fn store_settings(
         retention: retention
             .iter()
             .cloned()
-            .map(retention::rule)
-            .collect::<Result<_, _>>()?,
+            .filter_map(|rule| wrong.or_default(retention::rule(rule).map(Some)))
+            .collect(),
         retention_shown: retention,
         retention_interval: file.retention_interval.map(|span| span.0),
-    })
+    }
 }
 
 /// The `service.name` by which own telemetry can be told from what others send: not one that somebody gave, which a service

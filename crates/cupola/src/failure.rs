@@ -23,8 +23,9 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
+        let message = message.into();
         Failure {
-            message: message.into(),
+            message: cupola_config::mask::urls(&message).unwrap_or(message),
             causes: Vec::new(),
             details: Vec::new(),
             hints: Vec::new(),
@@ -55,7 +56,9 @@ impl Failure {
 
     #[must_use]
     pub(crate) fn cause(mut self, cause: impl fmt::Display) -> Self {
-        self.causes.push(cause.to_string());
+        let cause = cause.to_string();
+        self.causes
+            .push(cupola_config::mask::urls(&cause).unwrap_or(cause));
         self
     }
 
@@ -78,6 +81,21 @@ impl Failure {
         self
     }
 
+    /// The whole of it as a detail of another failure.
+    pub(crate) fn as_detail(&self) -> String {
+        let mut text = self.to_string();
+        for part in self
+            .details
+            .iter()
+            .cloned()
+            .chain(self.hints.iter().map(|hint| format!("hint: {hint}")))
+        {
+            text.push('\n');
+            text.push_str(&part);
+        }
+        text
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code
     }
@@ -96,6 +114,7 @@ impl Failure {
         while let Some(error) = source {
             // Wrappers often repeat what they wrap; once is enough.
             let text = error.to_string();
+            let text = cupola_config::mask::urls(&text).unwrap_or(text);
             if self.message != text && self.causes.last() != Some(&text) {
                 self.causes.push(text);
             }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,26 @@ impl Sources {
 const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 const SILENCE_LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// How reading the configuration again has ended.
+#[derive(Debug, Default)]
+pub(crate) struct ReloadCounts {
+    pub(crate) applied: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    /// Whether the last one was refused, so that what runs is not what the files say.
+    pub(crate) last_refused: AtomicBool,
+}
+
+impl ReloadCounts {
+    fn count(&self, is_applied: bool) {
+        let of = match is_applied {
+            true => &self.applied,
+            false => &self.refused,
+        };
+        of.fetch_add(1, Ordering::Relaxed);
+        self.last_refused.store(!is_applied, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct Reloader {
     sources: Sources,
     /// None if there was nothing to keep at the start.
@@ -53,6 +74,7 @@ pub(crate) struct Reloader {
     lasting: Lasting,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
+    counts: Arc<ReloadCounts>,
     /// The text of the files when they were last read.
     seen: Mutex<Vec<Option<Vec<u8>>>>,
 }
@@ -63,6 +85,7 @@ impl Reloader {
         settings: &Settings,
         store: Option<Store>,
         pipelines: Arc<Pipelines>,
+        counts: Arc<ReloadCounts>,
     ) -> Arc<Self> {
         let seen = Mutex::new(contents(&sources.paths));
         Arc::new(Reloader {
@@ -71,12 +94,19 @@ impl Reloader {
             store,
             pipelines,
             changing: tokio::sync::Mutex::new(()),
+            counts,
             seen,
         })
     }
 
-    /// Reads the files again and changes the pipelines to them.
+    /// Reads the files again and changes the pipelines to them, which is counted.
     pub(crate) async fn reload(&self) -> Result<ConfigurationChange, Failure> {
+        let reloaded = self.read_again().await;
+        self.counts.count(reloaded.is_ok());
+        reloaded
+    }
+
+    async fn read_again(&self) -> Result<ConfigurationChange, Failure> {
         let _changing = self.changing.lock().await;
         *self.seen.lock() = contents(&self.sources.paths);
         let settings = self.sources.settings()?;
@@ -97,11 +127,12 @@ impl Reloader {
             }
         })?;
         let mut warnings = settings.warnings.clone();
-        if Lasting::of(&settings) != self.lasting {
-            warnings.push(
-                "sections beside the pipelines have changed since the start: they hold after a restart"
-                    .to_owned(),
-            );
+        let changed = self.lasting.changed(&Lasting::of(&settings));
+        if !changed.is_empty() {
+            warnings.push(format!(
+                "changed since the start, and holding after a restart: {}",
+                changed.join(", ")
+            ));
         }
         if self.store.is_some() && !settings.opens_store {
             warnings.push(
@@ -203,6 +234,35 @@ struct Lasting {
 }
 
 impl Lasting {
+    /// The parts that differ in `other`: sections, and of `extensions` and `service` what is in them.
+    fn changed(&self, other: &Lasting) -> Vec<String> {
+        let mut changed: BTreeSet<String> = BTreeSet::new();
+        let differing = |one: Option<&Node>, other: Option<&Node>| -> Vec<String> {
+            let entries = [one, other].into_iter().flatten().flat_map(Node::entries);
+            let keys: BTreeSet<&str> = entries.map(|entry| &*entry.key).collect();
+            let value = |node: Option<&Node>, key: &str| node.and_then(|node| node.get(key)).cloned();
+            let keys = keys
+                .into_iter()
+                .filter(|key| value(one, key) != value(other, key));
+            keys.map(str::to_owned).collect()
+        };
+        for section in differing(Some(&self.sections), Some(&other.sections)) {
+            let below = match section.as_str() {
+                components::EXTENSIONS | "service" => {
+                    differing(self.sections.get(&section), other.sections.get(&section))
+                }
+                _ => Vec::new(),
+            };
+            match below.is_empty() {
+                true => drop(changed.insert(section)),
+                false => changed.extend(below.iter().map(|key| format!("{section}.{key}"))),
+            }
+        }
+        let names = self.extensions.symmetric_difference(&other.extensions);
+        changed.extend(names.map(|name| format!("{}.{name}", components::EXTENSIONS)));
+        changed.into_iter().collect()
+    }
+
     fn of(settings: &Settings) -> Lasting {
         // Authenticators change with the components that refer to them.
         let of_pipelines =
@@ -272,6 +332,14 @@ mod tests {
             lasting("api: {endpoint: '127.0.0.1:1'}"),
             lasting("api: {endpoint: '127.0.0.1:2'}")
         );
+        let changed = lasting(
+            "api: {endpoint: '127.0.0.1:1'}\nextensions: {zpages: }\nservice: {telemetry: {tenant: a}}",
+        )
+        .changed(&lasting(
+            "store: {flush_interval: 1s}\nextensions: {zpages: , pprof: }\nservice: {telemetry: {tenant: b}}",
+        ));
+        assert_eq!(changed, ["api", "extensions.pprof", "service.telemetry", "store"]);
+        assert_eq!(before.changed(&before), [""; 0]);
         assert_eq!(
             lasting("service: {extensions: [health_check]}"),
             lasting(&format!(

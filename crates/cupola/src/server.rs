@@ -23,7 +23,7 @@ use crate::health::PipelineHealth;
 use crate::kept::Kept;
 use crate::own::{OwnTelemetry, Recorder, Vitals};
 use crate::readiness::ReadinessWatch;
-use crate::reload::{Reloader, Sources};
+use crate::reload::{ReloadCounts, Reloader, Sources};
 use crate::watch::{self, MemoryState};
 
 /// Everything that runs.
@@ -37,6 +37,7 @@ pub(crate) struct Server {
     diagnostics: Diagnostics,
     readiness: Option<ReadinessWatch>,
     recorder: Option<Recorder>,
+    reloads: Arc<ReloadCounts>,
     stop: CancellationToken,
 }
 
@@ -88,6 +89,7 @@ impl Server {
             budgets.named(settings.opens_store),
             own.collected.as_ref().map(|collected| collected.counts.clone()),
         ));
+        let reloads = vitals.reloads();
         if let Some(health) = &health {
             vitals.set_health(health.connections.clone());
         }
@@ -149,6 +151,7 @@ impl Server {
                     diagnostics,
                     readiness,
                     recorder,
+                    reloads,
                     stop,
                 })
             }
@@ -167,6 +170,7 @@ impl Server {
             settings,
             self.kept.store().cloned(),
             self.pipelines.clone(),
+            self.reloads.clone(),
         );
         self.api.set_control(reloader.clone());
         reloader

@@ -3,6 +3,7 @@
 mod connectors;
 mod exporters;
 mod extensions;
+mod options;
 mod processors;
 mod receivers;
 
@@ -26,6 +27,7 @@ pub fn registry() -> Registry {
     exporters::register(&mut registry);
     connectors::register(&mut registry);
     extensions::register(&mut registry);
+    options::register(&mut registry);
     registry.absent = ABSENT.to_vec();
     if !cfg!(feature = "kafka") {
         registry.absent.push((
@@ -47,6 +49,7 @@ const ABSENT: &[(&str, &str)] = &[
         "the processor `transform` does the same: `set(span.name, …)`",
     ),
     ("metricstransform", "the processor `transform` does most of it"),
+    ("metrics_transform", "the processor `transform` does most of it"),
     ("logstransform", "the processor `transform` does most of it"),
     (
         "groupbytrace",

@@ -12,7 +12,7 @@
 //! The way from a file to this: [`kinds`] knows the components by name and reads their settings, [`plan`] is a whole
 //! configuration read and checked with every problem that it has, and [`running`] makes components of a plan, changes
 //! them to another plan, and ends them. Refuses to know any component: they are registered by name in
-//! [`crate::components`], and further ones by whoever links this crate.
+//! [`crate::components`], and further ones by whoever links this crate; so are [`options`] that are read without effect.
 
 pub mod context;
 pub mod edge;
@@ -20,6 +20,7 @@ pub mod extensions;
 pub mod fanout;
 pub mod id;
 pub mod kinds;
+pub mod options;
 pub mod plan;
 pub mod running;
 mod station;

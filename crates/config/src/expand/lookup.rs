@@ -84,9 +84,10 @@ impl Expansion<'_> {
         if let Some(default) = default {
             return self.default(name, default.to_owned(), Origin::Written, place);
         }
-        let message = format!("the environment variable `{name}` is not set; an empty text is used");
-        let hint = format!("set it, or give a default: ${{env:{name}:-default}}");
-        self.report(Problem::warning(place.clone(), &*self.key, message).hint(hint));
+        let used = self.unset.entry(name.to_owned()).or_default();
+        if !used.iter().any(|(_, other)| other == place) {
+            used.push((self.key.clone(), place.clone()));
+        }
         let found = Found {
             text: String::new(),
             origin: Origin::Environment(name.into()),

@@ -237,3 +237,21 @@ fn references_that_multiply_are_stopped() {
     let (_, problems) = expanded(&format!("a: '{}'", "${A:-".repeat(2_000)), &env([]));
     assert_eq!(problems.errors(), 0, "{problems:?}");
 }
+
+#[test]
+fn a_variable_that_is_not_set_is_told_once_with_all_its_places() {
+    let mut problems = Problems::new();
+    let node = Node::parse(
+        "f",
+        "a: ${env:UNSET}\nb:\n  - ${UNSET}\n  - x${env:UNSET}\nc: ${env:UNSET:-y}\n",
+    )
+    .unwrap();
+    expand(&node, &env([]), &mut problems);
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "f:1:4: warning: a: the environment variable `UNSET` is not set; an empty text is used, also at f:3:5, f:4:5"
+        ]
+    );
+}

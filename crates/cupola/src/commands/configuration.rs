@@ -10,9 +10,12 @@ use crate::{components, output};
 pub(crate) fn check(paths: &[PathBuf], flags: &ServeFlags, log: &LogFlags) -> Result<(), Failure> {
     let settings = Settings::resolve(flags, log, file::load(paths)?)?;
     let mut text = String::new();
-    for warning in &settings.warnings {
+    for (index, warning) in settings.warnings.iter().enumerate() {
         text.push_str(warning);
-        text.push_str("\n\n");
+        // Those of one line stand below each other.
+        let next = settings.warnings.get(index + 1);
+        let apart = next.is_none_or(|next| warning.contains('\n') || next.contains('\n'));
+        text.push_str(if apart { "\n\n" } else { "\n" });
     }
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     text.push_str(&match names.len() {

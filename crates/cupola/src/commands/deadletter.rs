@@ -34,7 +34,8 @@ struct Found {
 
 fn list(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(), Failure> {
     let mut text = String::new();
-    let (letters, unreadable) = letters(arguments, config)?;
+    let root = root(arguments, config)?;
+    let (letters, unreadable) = letters(&root, arguments)?;
     let named = |id: &String| arguments.ids.is_empty() || arguments.ids.contains(id);
     for Found { entry, .. } in letters.iter().filter(|found| named(&found.entry.id)) {
         let time = to_rfc3339(u64::try_from(entry.unix_nano).unwrap_or(0));
@@ -48,7 +49,12 @@ fn list(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(), Failure>
         text.push_str(&format!("{problem}\n"));
     }
     if text.is_empty() {
-        text.push_str("there are no dead letters\n");
+        let of = arguments
+            .exporter
+            .as_ref()
+            .map(|exporter| format!(" of {exporter}"));
+        let of = of.unwrap_or_default();
+        text.push_str(&format!("there are no dead letters{of} in {}\n", root.display()));
     }
     output::print(&text)
 }
@@ -146,7 +152,7 @@ fn chosen(arguments: &LettersArguments, config: &[PathBuf]) -> Result<Vec<Found>
         return Err(Failure::usage("no letters were named")
             .hint("name them by the ids that `cupola deadletter list` prints, or take all with --all"));
     }
-    let (letters, _) = letters(arguments, config)?;
+    let (letters, _) = letters(&root(arguments, config)?, arguments)?;
     if let Some(id) = arguments
         .ids
         .iter()
@@ -158,12 +164,21 @@ fn chosen(arguments: &LettersArguments, config: &[PathBuf]) -> Result<Vec<Found>
     Ok(letters.into_iter().filter(named).collect())
 }
 
-fn letters(arguments: &LettersArguments, config: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), Failure> {
-    let root = data_directory(arguments, config)?
-        .join(PIPELINE_DIRECTORY)
-        .join(DEAD_LETTERS);
+/// Where the letters of all exporters are, which there is if anything was ever refused. The data directory must be there:
+/// another one than that of the server has no letters, which would pass for good news.
+fn root(arguments: &LettersArguments, config: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let data = data_directory(arguments, config)?;
+    if !data.is_dir() {
+        let shown = std::path::absolute(&data).unwrap_or(data);
+        let failure = Failure::usage(format!("there is no data directory {}", shown.display()));
+        return Err(failure.hint("give that of the server with --data-dir, or the --config that `serve` has and start this where `serve` was started"));
+    }
+    Ok(data.join(PIPELINE_DIRECTORY).join(DEAD_LETTERS))
+}
+
+fn letters(root: &Path, arguments: &LettersArguments) -> Result<(Vec<Found>, Vec<String>), Failure> {
     let (mut letters, mut unreadable) = (Vec::new(), Vec::new());
-    for directory in directories(&root, arguments)? {
+    for directory in directories(root, arguments)? {
         let listing = dead_letter::list(&directory).map_err(|error| Failure::from_error(&error))?;
         unreadable.extend(listing.unreadable.iter().map(ToString::to_string));
         letters.extend(listing.letters.into_iter().map(|entry| Found {
@@ -179,7 +194,7 @@ fn data_directory(arguments: &LettersArguments, config: &[PathBuf]) -> Result<Pa
     if let Some(directory) = &arguments.data_dir {
         return Ok(directory.clone());
     }
-    let file = file::load(config)?;
+    let file = file::load(config)?.settled()?;
     Ok(file
         .store
         .directory

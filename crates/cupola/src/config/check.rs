@@ -10,13 +10,15 @@ use crate::logging;
 /// Merging fewer files than this would never end.
 const FILES_MERGED_MIN: usize = 2;
 
-pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
-    logging::filter(&settings.log.filter)?;
-    store(settings)?;
-    listeners(settings)
+/// Everything that does.
+pub(super) fn check(settings: &Settings) -> Vec<Failure> {
+    let mut wrong: Vec<Failure> = logging::filter(&settings.log.filter).err().into_iter().collect();
+    store(settings, &mut wrong);
+    listeners(settings, &mut wrong);
+    wrong
 }
 
-fn store(settings: &Settings) -> Result<(), Failure> {
+fn store(settings: &Settings, wrong: &mut Vec<Failure>) {
     let store = &settings.store;
     let intervals = [
         ("store.compaction.interval", store.compaction_interval),
@@ -24,7 +26,7 @@ fn store(settings: &Settings) -> Result<(), Failure> {
     ];
     for (key, interval) in intervals {
         if interval == Some(Duration::ZERO) {
-            return Err(Failure::usage(format!("{key} is zero")).hint("write for example 15s or 10m"));
+            wrong.push(Failure::usage(format!("{key} is zero")).hint("write for example 15s or 10m"));
         }
     }
     let sizes = [
@@ -40,28 +42,24 @@ fn store(settings: &Settings) -> Result<(), Failure> {
     ];
     for (key, size) in sizes {
         if size == Some(0) {
-            return Err(Failure::usage(format!("{key} is zero")).hint("write for example 128MiB"));
+            wrong.push(Failure::usage(format!("{key} is zero")).hint("write for example 128MiB"));
         }
     }
     if store
         .compaction_files_min
         .is_some_and(|files| files < FILES_MERGED_MIN)
     {
-        return Err(Failure::usage(format!(
+        wrong.push(Failure::usage(format!(
             "store.compaction.files_min is less than {FILES_MERGED_MIN}"
         )));
     }
-    if let Some(url) = &settings.object_store_url {
-        url::Url::parse(url).map_err(|error| {
-            Failure::usage("the URL of the object store cannot be read")
-                .caused_by(&error)
-                .hint("write for example s3://bucket/prefix")
-        })?;
+    if let Some(Err(error)) = settings.object_store_url.as_deref().map(url::Url::parse) {
+        let failure = Failure::usage("the URL of the object store cannot be read").caused_by(&error);
+        wrong.push(failure.hint("write for example s3://bucket/prefix"));
     }
-    Ok(())
 }
 
-fn listeners(settings: &Settings) -> Result<(), Failure> {
+fn listeners(settings: &Settings, wrong: &mut Vec<Failure>) {
     let own = [
         ("the API", Some(settings.api.listen)),
         ("the PostgreSQL protocol", settings.api.postgres_listen),
@@ -95,13 +93,12 @@ fn listeners(settings: &Settings) -> Result<(), Failure> {
     for (index, (name, address, packets)) in on.iter().enumerate() {
         let taken = |other: &&(String, SocketAddr, bool)| other.2 == *packets && collide(other.1, *address);
         if let Some((other, ..)) = on[..index].iter().find(taken) {
-            return Err(Failure::usage(format!(
+            let failure = Failure::usage(format!(
                 "{other} and {name} are to listen on the same address, {address}"
-            ))
-            .hint("give each a port of its own"));
+            ));
+            wrong.push(failure.hint("give each a port of its own"));
         }
     }
-    Ok(())
 }
 
 /// Protocols over UDP, whose ports are others than those of TCP.

@@ -9,6 +9,7 @@ use cupola_config::{ComponentId, Endpoint, Entry, Node, Passed, Place, Problem, 
 use serde::Deserialize;
 
 use super::load::Document;
+use super::options;
 use super::telemetry::{self, OwnResource, Telemetry};
 use crate::components;
 use crate::failure::Failure;
@@ -47,8 +48,9 @@ pub(crate) struct Sections {
 }
 
 impl File {
-    /// Reads the sections of a document; everything that is wrong with them is one failure.
-    pub(crate) fn read(mut document: Document) -> Result<File, Failure> {
+    /// Reads the sections of a document, which keeps what is wrong with them: what could not be read is as if it were
+    /// not said.
+    pub(crate) fn read(mut document: Document) -> File {
         let mut problems = Problems::new();
         let root = &document.root;
         let mut own = root.clone();
@@ -57,13 +59,16 @@ impl File {
         }
         let sections: Sections = match own.is_null() {
             true => Sections::default(),
-            false => cupola_config::read(&own, &mut problems).unwrap_or_default(),
+            false => {
+                let own = options::telemetry(&own, &mut problems);
+                cupola_config::read(&own, &mut problems).unwrap_or_default()
+            }
         };
         let extensions = Extensions::read(root, &mut problems);
         let own_resource = telemetry::resource(root, &mut problems);
         telemetry::remark(root, &mut problems);
-        document.settle(problems)?;
-        Ok(File {
+        document.add(problems);
+        File {
             document,
             extensions,
             store: sections.store,
@@ -72,19 +77,26 @@ impl File {
             query: sections.query,
             service: sections.service,
             own_resource,
-        })
+        }
+    }
+
+    /// Itself, if nothing is wrong with it so far.
+    pub(crate) fn settled(self) -> Result<File, Failure> {
+        self.document.settled()?;
+        Ok(self)
     }
 
     /// What one text says, for tests.
     #[cfg(test)]
     pub(crate) fn parse(text: &str) -> Result<File, Failure> {
-        File::read(Document::parse(text)?)
+        File::read(Document::parse(text)?).settled()
     }
 }
 
-/// Reads and checks the files.
+/// Reads the files. What is wrong with them is told with the rest when settings are made of them; whoever makes none
+/// asks whether they are [`settled`](File::settled).
 pub(crate) fn load(paths: &[PathBuf]) -> Result<File, Failure> {
-    File::read(super::load::load(paths)?)
+    super::load::load(paths).map(File::read)
 }
 
 /// Extensions, which may have names of their own: `file_storage/queues`.
@@ -98,7 +110,8 @@ pub(crate) struct Extensions {
     pub(crate) names: Vec<String>,
 }
 
-const EXTENSIONS: [&str; 4] = ["health_check", "file_storage", "zpages", "pprof"];
+/// Their kinds.
+pub(crate) const EXTENSIONS: [&str; 4] = ["health_check", "file_storage", "zpages", "pprof"];
 
 impl Extensions {
     fn read(root: &Node, problems: &mut Problems) -> Extensions {
@@ -124,22 +137,26 @@ impl Extensions {
                     continue;
                 }
             };
+            if !components::is_of_pipelines(id.kind()) && !EXTENSIONS.contains(&id.kind()) {
+                problems.push(unknown_extension(id.kind(), &at, &entry.place));
+                continue;
+            }
             if !is_listed(root, &id, entry, problems) {
                 continue;
             }
             read.names.push(entry.key.to_string());
+            let value = &options::of(id.kind()).without_idle(&entry.value, &at, problems);
             match id.kind() {
-                "health_check" => read.health_check = below(&at, &entry.value, problems),
+                "health_check" => read.health_check = below(&at, value, problems),
                 "file_storage" => {
-                    if let Some(storage) = below(&at, &entry.value, problems) {
+                    if let Some(storage) = below(&at, value, problems) {
                         read.file_storage.insert(id, storage);
                     }
                 }
-                "zpages" => read.zpages = below(&at, &entry.value, problems),
-                "pprof" => read.pprof = below(&at, &entry.value, problems),
+                "zpages" => read.zpages = below(&at, value, problems),
+                "pprof" => read.pprof = below(&at, value, problems),
                 // Authenticators.
-                kind if components::is_of_pipelines(kind) => {}
-                kind => problems.push(unknown_extension(kind, &at, &entry.place)),
+                _ => {}
             }
         }
         read
@@ -206,14 +223,11 @@ pub(super) fn below<T: serde::de::DeserializeOwned>(
     problems: &mut Problems,
 ) -> Option<T> {
     let mut found = Problems::new();
-    let read = cupola_config::read(node, &mut found);
-    problems.extend(found.into_sorted().into_iter().map(|problem| Problem {
-        key: match problem.key.as_str() {
-            "" => at.to_owned(),
-            key => format!("{at}.{key}"),
-        },
-        ..problem
-    }));
+    let read = cupola_config::read_at(node, at, &mut found);
+    let kind = at.split(['.', '/']).nth(1).unwrap_or_default();
+    let options = options::of(kind);
+    let explained = found.into_sorted().into_iter();
+    problems.extend(explained.map(|problem| options.explained(at, problem)));
     read
 }
 
@@ -457,17 +471,13 @@ mod tests {
         let sections = "extensions: {health_check: , zpages: , pprof: {endpoint: ':1'}}\n";
         let all = File::parse(sections).unwrap();
         assert!(all.extensions.zpages.is_some() && all.extensions.pprof.is_some());
-        assert!(all.document.warnings.is_empty());
+        assert!(all.document.warnings().is_empty());
         let some = File::parse(&format!("{sections}service: {{extensions: [pprof]}}\n")).unwrap();
         assert!(some.extensions.zpages.is_none() && some.extensions.pprof.is_some());
         assert!(some.extensions.health_check.is_some());
         assert_eq!(some.extensions.names, ["health_check", "pprof"]);
-        let warned: Vec<&str> = some
-            .document
-            .warnings
-            .iter()
-            .map(|problem| problem.key.as_str())
-            .collect();
+        let warnings = some.document.warnings();
+        let warned: Vec<&str> = warnings.iter().map(|problem| problem.key.as_str()).collect();
         assert_eq!(warned, ["extensions.health_check", "extensions.zpages"]);
         let missing = File::parse("service: {extensions: [health_check, zpages]}\n").unwrap_err();
         let told = missing.details().join("\n");

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cupola_config::{Node, Place, Problem, Problems, Sources};
+use cupola_config::{Excerpts, Node, Place, Problem, Problems, Severity, Sources, mask};
 
+use cupola_pipeline::graph::options::NO_EFFECT;
+
+use crate::components;
 use crate::failure::Failure;
 
 /// Files that have been read, as one tree.
@@ -14,8 +17,10 @@ pub(crate) struct Document {
     pub(crate) root: Node,
     /// The text of each file, to show lines of.
     texts: BTreeMap<String, String>,
-    /// What is odd, though not wrong.
-    pub(crate) warnings: Vec<Problem>,
+    /// What is secret in each file.
+    excerpts: BTreeMap<String, Excerpts>,
+    /// What is wrong or odd so far.
+    pub(crate) problems: Problems,
 }
 
 impl Default for Document {
@@ -23,12 +28,14 @@ impl Default for Document {
         Document {
             root: Node::null(Place::whole("")),
             texts: BTreeMap::new(),
-            warnings: Vec::new(),
+            excerpts: BTreeMap::new(),
+            problems: Problems::new(),
         }
     }
 }
 
-/// Reads the files; none is an empty document.
+/// Reads the files; none is an empty document. Files that are no YAML are a failure: without one of them hardly anything
+/// can be said of the others.
 pub(crate) fn load(paths: &[PathBuf]) -> Result<Document, Failure> {
     let mut texts = BTreeMap::new();
     for path in paths {
@@ -51,16 +58,17 @@ impl Document {
         texts: BTreeMap<String, String>,
         sources: &dyn Sources,
     ) -> Result<Document, Failure> {
-        let mut document = Document {
-            texts,
-            ..Document::default()
-        };
+        let mut document = Document::default();
         let mut problems = Problems::new();
         let mut files = Vec::new();
         for name in names {
-            let text = document.texts.get(name).map(String::as_str).unwrap_or_default();
+            let text = texts.get(name).map(String::as_str).unwrap_or_default();
             match Node::parse(name, text) {
-                Ok(node) if node.is_mapping() || node.is_null() => files.push(node),
+                Ok(node) if node.is_mapping() || node.is_null() => {
+                    let excerpts = Excerpts::of(&node, &components::masking(&node));
+                    document.excerpts.insert(name.clone(), excerpts);
+                    files.push(node);
+                }
                 Ok(node) => problems.push(Problem::error(
                     node.place().clone(),
                     "",
@@ -69,10 +77,18 @@ impl Document {
                 Err(problem) => problems.push(problem),
             }
         }
+        document.texts = texts;
+        document.add(problems);
+        document.settled()?;
         if let Some(merged) = cupola_config::merge(files) {
+            let mut problems = Problems::new();
             document.root = cupola_config::expand(&merged, sources, &mut problems);
+            document.add(problems);
+            let masking = components::masking(&document.root);
+            for excerpts in document.excerpts.values_mut() {
+                excerpts.also(&document.root, &masking);
+            }
         }
-        document.settle(problems)?;
         Ok(document)
     }
 
@@ -83,23 +99,58 @@ impl Document {
         Document::read(&["cupola.yaml".to_owned()], texts, &System)
     }
 
-    /// Keeps warnings; errors are a failure that tells all of them.
-    pub(crate) fn settle(&mut self, problems: Problems) -> Result<(), Failure> {
-        if problems.errors() > 0 {
-            return Err(self.failure(problems));
-        }
-        self.warnings.extend(problems.into_sorted());
-        Ok(())
+    /// Keeps what another stage has found, but for what only follows from an error of an earlier one: a value that could
+    /// not be had is not missing, too.
+    pub(crate) fn add(&mut self, problems: Problems) {
+        let follows = |later: &Problem| {
+            self.problems.iter().any(|earlier| {
+                earlier.severity == Severity::Error
+                    && later.place == earlier.place
+                    && is_within(&earlier.key, &later.key)
+            })
+        };
+        let left_out = problems.left_out();
+        let fresh: Vec<Problem> = problems
+            .into_sorted()
+            .into_iter()
+            .filter(|problem| !follows(problem))
+            .collect();
+        self.problems.extend(fresh);
+        self.problems.leave_out(left_out);
     }
 
-    fn failure(&self, problems: Problems) -> Failure {
-        let (errors, left_out) = (problems.errors(), problems.left_out());
+    /// Errors are a failure that tells all of them, and the warnings with them.
+    pub(crate) fn settled(&self) -> Result<(), Failure> {
+        match self.problems.errors() {
+            0 => Ok(()),
+            _ => Err(self.failure(Vec::new())),
+        }
+    }
+
+    /// What is odd, though not wrong.
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
+        let sorted = self.problems.clone().into_sorted().into_iter();
+        sorted
+            .filter(|problem| problem.severity == Severity::Warning)
+            .collect()
+    }
+
+    /// All problems, and failures that have no place in a file.
+    pub(crate) fn failure(&self, further: Vec<Failure>) -> Failure {
+        let problems = self.problems.clone();
+        let left_out = problems.left_out();
+        let sorted = problems.into_sorted();
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        let errors = sorted.iter().filter(is_error).count() + left_out + further.len();
         let mut failure = Failure::usage(match errors {
             1 => "the configuration is not valid".to_owned(),
             _ => format!("the configuration is not valid: {errors} errors"),
         });
-        for problem in problems.into_sorted() {
+        for problem in sorted {
             failure = failure.detail(self.render(&problem));
+        }
+        for other in further {
+            failure = failure.detail(other.as_detail());
         }
         if left_out > 0 {
             failure = failure.detail(format!("and {left_out} more"));
@@ -115,8 +166,45 @@ impl Document {
             .line
             .checked_sub(1)
             .and_then(|index| text?.lines().nth(index));
-        problem.render(line)
+        let excerpts = self.excerpts.get(&*problem.place.file);
+        match (line, excerpts.or(self.excerpts.values().next())) {
+            // There is nothing to look for in the line.
+            (_, Some(excerpts)) if problem.message.starts_with(NO_EFFECT) => {
+                excerpts.hush(&problem.to_string())
+            }
+            (Some(line), Some(excerpts)) => problem.render_with(line, excerpts),
+            (None, Some(excerpts)) => excerpts.hush(&problem.render(None)),
+            (line, None) => {
+                let hidden = text.is_some_and(|text| is_below_secret(text, problem.place.line));
+                let problem = Problem {
+                    hidden: problem.hidden || hidden,
+                    ..problem.clone()
+                };
+                problem.render(line)
+            }
+        }
     }
+}
+
+/// Whether a line of a file that is no YAML stands below a key that has secrets, as far as indents tell.
+fn is_below_secret(text: &str, line: usize) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let mut within = lines.last().map_or(0, |line| indent(line));
+    lines.iter().rev().skip(1).any(|line| {
+        let around = !line.trim().is_empty() && indent(line) < within;
+        if around {
+            within = indent(line);
+        }
+        let key = line.trim().trim_start_matches("- ").split(':').next();
+        around && mask::is_secret_path(key.unwrap_or_default().trim_matches(['"', '\'']))
+    })
+}
+
+/// Whether a dotted path is that of `key`, or of something around it.
+fn is_within(key: &str, around: &str) -> bool {
+    key.strip_prefix(around)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The environment and the files of this machine.

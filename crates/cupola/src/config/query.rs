@@ -31,6 +31,20 @@ pub(crate) struct QuerySettings {
     spill_limit: MemoryLimit,
 }
 
+impl Default for QuerySettings {
+    fn default() -> Self {
+        let default = QueryConfig::default();
+        QuerySettings {
+            limits: default.limits,
+            running_max: default.running_max,
+            waiting_max: default.waiting_max,
+            slow_query: default.slow_query,
+            spill_directory_given: None,
+            spill_limit: SPILL_SHARE_DEFAULT,
+        }
+    }
+}
+
 impl QuerySettings {
     pub(super) fn resolve(section: QuerySection) -> Result<QuerySettings, Failure> {
         let default = QueryConfig::default();

@@ -315,12 +315,8 @@ mod tests {
              traces: {{processors: [{{batch: {{{exporter}}}}}]}}\n    logs: {{processors: [{{batch: {{{exporter}}}}}]}}\n"
         );
         let file = File::parse(&text).unwrap();
-        let told: Vec<&str> = file
-            .document
-            .warnings
-            .iter()
-            .map(|problem| problem.key.as_str())
-            .collect();
+        let warnings = file.document.warnings();
+        let told: Vec<&str> = warnings.iter().map(|problem| problem.key.as_str()).collect();
         let expected = [
             "metrics.readers[0].periodic",
             "traces.processors",
@@ -329,6 +325,6 @@ mod tests {
         assert_eq!(told, expected.map(|key| format!("service.telemetry.{key}")));
         let quiet =
             File::parse("service: {telemetry: {traces: {processors: []}, logs: {level: INFO}}}").unwrap();
-        assert!(quiet.document.warnings.is_empty());
+        assert!(quiet.document.warnings().is_empty());
     }
 }

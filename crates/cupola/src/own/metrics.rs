@@ -2,7 +2,7 @@
 //! own store, so that the two agree; what the API counts about itself stands in `/metrics` only.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 
 use super::layer::Counts;
 use super::now_unix_nano;
+use crate::reload::ReloadCounts;
 use crate::watch::MemoryState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub(crate) struct Vitals {
     memory_limit: u64,
     budgets: Vec<(&'static str, MemoryBudget)>,
     own: Option<Arc<Counts>>,
+    reloads: Arc<ReloadCounts>,
 }
 
 impl Vitals {
@@ -67,7 +69,13 @@ impl Vitals {
             memory_limit,
             budgets,
             own,
+            reloads: Arc::default(),
         }
+    }
+
+    /// Where it is counted how often the configuration was read again.
+    pub(crate) fn reloads(&self) -> Arc<ReloadCounts> {
+        self.reloads.clone()
     }
 
     pub(crate) fn set_store(&self, store: Store) {
@@ -106,6 +114,7 @@ impl Vitals {
                 self.started.elapsed().as_secs_f64(),
             ),
         ];
+        self.measure_reloads(&mut families);
         self.measure_memory(&mut families);
         if let Some(pipelines) = self.pipelines.get() {
             measure_pipelines(pipelines, &mut families);
@@ -141,6 +150,33 @@ impl Vitals {
             ));
         }
         families
+    }
+
+    fn measure_reloads(&self, families: &mut Vec<Family>) {
+        let result = |name: &str, count: &AtomicU64| {
+            (
+                vec![("result", name.to_owned())],
+                count.load(Ordering::Relaxed) as f64,
+            )
+        };
+        let is_refused = self.reloads.last_refused.load(Ordering::Relaxed);
+        families.extend([
+            labelled(
+                "cupola_config_reloads",
+                "How often the configuration was read again, and whether what runs was changed to it.",
+                Kind::Counter,
+                vec![
+                    result("applied", &self.reloads.applied),
+                    result("refused", &self.reloads.refused),
+                ],
+            ),
+            plain(
+                "cupola_config_last_reload_successful",
+                "1 if what runs is what the files said when they were last read, 0 if they were refused.",
+                Kind::Gauge,
+                f64::from(u8::from(!is_refused)),
+            ),
+        ]);
     }
 
     fn measure_memory(&self, families: &mut Vec<Family>) {

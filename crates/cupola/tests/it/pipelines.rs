@@ -114,6 +114,19 @@ async fn the_configuration_changes_while_it_runs_and_a_bad_one_is_refused() {
     for expected in ["`transform`", "`protocols`", "agent.yaml:1"] {
         assert!(told.contains(expected), "{expected} is not in {told}");
     }
+    let metrics = async || {
+        let url = format!("{}/metrics", agent.api);
+        agent.http.get(&url).send().await.unwrap().text().await.unwrap()
+    };
+    let counted = metrics().await;
+    for expected in [
+        "cupola_config_reloads_total{result=\"applied\"} 1\n",
+        "cupola_config_last_reload_successful 0\n",
+    ] {
+        assert!(counted.contains(expected), "{expected} is not in {counted}");
+    }
+    // On request, and because the file has changed.
+    assert!(!counted.contains("cupola_config_reloads_total{result=\"refused\"} 0\n"));
     agent.send_ok(&logs("default", &["noise", "more"])).await;
     eventually("the running one goes on", || async {
         server.count("default", COUNT).await == 3
@@ -128,6 +141,11 @@ async fn the_configuration_changes_while_it_runs_and_a_bad_one_is_refused() {
     })
     .await;
     agent.send_ok(&logs("default", &["noise"])).await;
+    assert!(
+        metrics()
+            .await
+            .contains("cupola_config_last_reload_successful 1\n")
+    );
     eventually("the filter has gone", || async {
         server.count("default", COUNT).await == 4
     })
@@ -226,11 +244,22 @@ async fn what_is_refused_for_good_becomes_a_dead_letter_and_can_be_sent_again() 
     let retried = succeed(&["deadletter", "retry", "--all", "--config", &file]).await;
     assert_eq!(retried, "1 letters were taken\n");
     assert_eq!(server.count("acme", "SELECT count(*) FROM logs").await, 2);
-    assert_eq!(succeed(&list).await, "there are no dead letters\n");
+    let none = succeed(&list).await;
+    let looked = data.join("pipeline/dead-letters");
+    assert_eq!(
+        none,
+        format!("there are no dead letters in {}\n", looked.display())
+    );
     eventually("the server that runs has seen it", || async {
         bytes().await == 0.0
     })
     .await;
+    let elsewhere = directory.path().join("elsewhere");
+    let elsewhere = elsewhere.to_str().unwrap();
+    let lost = run(&["deadletter", "list", "--data-dir", elsewhere]).await;
+    assert_eq!(lost.status.code(), Some(2), "no letters there are no news");
+    let lost = String::from_utf8(lost.stderr).unwrap();
+    assert!(lost.contains(elsewhere) && lost.contains("--data-dir"), "{lost}");
     let nothing = run(&["deadletter", "drop", "--config", &file]).await;
     assert_eq!(
         nothing.status.code(),
@@ -293,6 +322,9 @@ async fn the_schema_knows_every_component() {
         ("receivers", "hostmetrics", "scrapers"),
         ("processors", "batch", "send_batch_size"),
         ("exporters", "otlp", "sending_queue"),
+        ("exporters", "otlp_grpc", "sending_queue"),
+        ("connectors", "span_metrics", "dimensions"),
+        ("extensions", "basic_auth", "htpasswd"),
         ("exporters", "postgres", "retry_on_failure"),
         ("connectors", "spanmetrics", "dimensions"),
         ("extensions", "file_storage", "directory"),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cupola_config::units::{ByteSize, TimeSpan};
-use cupola_config::{Passed, Secret};
+use cupola_config::{Passed, Secret, mask};
 use serde::Deserialize;
 
 use super::config::{Compression, OtlpConfig, Protocol};
@@ -135,6 +135,29 @@ impl From<CompressionName> for Compression {
     }
 }
 
+/// Whether a URL names a server, or why not.
+fn can_be_reached(url: &str) -> Result<(), String> {
+    let shown = mask::urls(url).unwrap_or_else(|| url.to_owned());
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|error| format!("`{shown}` is no address of a server: {error}"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(format!("`{shown}` is not an http:// or https:// URL"));
+    }
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let port = host
+        .rsplit_once(':')
+        .map(|(_, port)| port)
+        .filter(|port| !port.ends_with(']'));
+    match port {
+        Some(port) if !port.is_empty() && port.parse::<u16>().is_err() => {
+            Err(format!("`{port}` is no port; ports go up to {}", u16::MAX))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl OtlpSettings {
     /// The key of a setting that cannot be, and why.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
@@ -144,6 +167,11 @@ impl OtlpSettings {
                 "it is missing; write for example tempo:4317".to_owned(),
             ));
         }
+        let endpoint = match self.endpoint.contains("://") {
+            true => self.endpoint.clone(),
+            false => format!("https://{}", self.endpoint),
+        };
+        can_be_reached(&endpoint).map_err(|problem| ("endpoint", problem))?;
         self.tls.validate().map_err(|error| (TLS, error.to_string()))
     }
 
@@ -177,6 +205,14 @@ impl OtlpHttpSettings {
                 "endpoint",
                 "it is missing; write for example http://tempo:4318".to_owned(),
             ));
+        }
+        let of_signals = ["logs_endpoint", "metrics_endpoint", "traces_endpoint"]
+            .into_iter()
+            .zip(own);
+        let given = of_signals.filter_map(|(key, endpoint)| Some((key, endpoint.as_ref()?)));
+        let base = Some(("endpoint", &self.endpoint)).filter(|(_, endpoint)| !endpoint.is_empty());
+        for (key, endpoint) in base.into_iter().chain(given) {
+            can_be_reached(endpoint).map_err(|problem| (key, problem))?;
         }
         self.tls.validate().map_err(|error| (TLS, error.to_string()))
     }

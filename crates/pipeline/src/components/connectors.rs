@@ -33,32 +33,38 @@ const SPANS_TO_METRICS: &[(Signal, Signal)] = &[(Signal::Traces, Signal::Metrics
 
 pub(super) fn register(registry: &mut Registry) {
     let connectors = &mut registry.connectors;
-    connectors.push(kind(
-        "spanmetrics",
-        TRACES,
-        SPANS_TO_METRICS,
-        SpanMetricsConfig::validate,
-        |config, made| {
-            Ok(Arc::new(SpanMetrics::new(
-                config,
-                made.outputs.clone(),
-                made.surroundings(),
-            )?))
-        },
-    ));
-    connectors.push(kind(
-        "servicegraph",
-        TRACES,
-        SPANS_TO_METRICS,
-        ServiceGraphConfig::validate,
-        |config, made| {
-            Ok(Arc::new(ServiceGraph::new(
-                config,
-                made.outputs.clone(),
-                made.surroundings(),
-            )?))
-        },
-    ));
+    connectors.push(
+        kind(
+            "spanmetrics",
+            TRACES,
+            SPANS_TO_METRICS,
+            SpanMetricsConfig::validate,
+            |config, made| {
+                Ok(Arc::new(SpanMetrics::new(
+                    config,
+                    made.outputs.clone(),
+                    made.surroundings(),
+                )?))
+            },
+        )
+        .also("span_metrics"),
+    );
+    connectors.push(
+        kind(
+            "servicegraph",
+            TRACES,
+            SPANS_TO_METRICS,
+            ServiceGraphConfig::validate,
+            |config, made| {
+                Ok(Arc::new(ServiceGraph::new(
+                    config,
+                    made.outputs.clone(),
+                    made.surroundings(),
+                )?))
+            },
+        )
+        .also("service_graph"),
+    );
     connectors.push(kind(
         "count",
         ALL,
@@ -204,6 +210,16 @@ fn kind<C: DeserializeOwned + Send + Sync + 'static>(
             move |config: C| Arc::new(Settings { config, make }) as Arc<dyn ConnectorSettings>,
         ),
         ways,
+    }
+}
+
+impl ConnectorKind {
+    /// The same, which is also called `alias`.
+    fn also(self, alias: &'static str) -> ConnectorKind {
+        ConnectorKind {
+            kind: self.kind.also(alias),
+            ..self
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cupola_config::{ComponentId, Node, Problems, SecretPath};
+use cupola_config::{ComponentId, Node, Problem, Problems, SecretPath};
 use cupola_export::auth::{AuthSettings, Credentials};
 use cupola_export::debug::{DebugConfig, DebugSink};
 use cupola_export::elasticsearch::{ElasticsearchConfig, ElasticsearchSink};
@@ -34,24 +34,30 @@ pub const DEAD_LETTERS: &str = "dead-letters";
 
 pub(super) fn register(registry: &mut Registry) {
     let exporters = &mut registry.exporters;
-    exporters.push(delivered(
-        "otlp",
-        ALL,
-        |config: &OtlpSettings| keyed(config.validate()),
-        |config, with| {
-            let sink = OtlpSink::authorized(config.config(with.timeout), with.credentials);
-            Ok(Arc::new(sink.map_err(BuildError::of)?))
-        },
-    ));
-    exporters.push(delivered(
-        "otlphttp",
-        ALL,
-        |config: &OtlpHttpSettings| keyed(config.validate()),
-        |config, with| {
-            let sink = OtlpSink::authorized(config.config(), with.credentials);
-            Ok(Arc::new(sink.map_err(BuildError::of)?))
-        },
-    ));
+    exporters.push(
+        delivered(
+            "otlp",
+            ALL,
+            |config: &OtlpSettings| keyed(config.validate()),
+            |config, with| {
+                let sink = OtlpSink::authorized(config.config(with.timeout), with.credentials);
+                Ok(Arc::new(sink.map_err(BuildError::of)?))
+            },
+        )
+        .also("otlp_grpc"),
+    );
+    exporters.push(
+        delivered(
+            "otlphttp",
+            ALL,
+            |config: &OtlpHttpSettings| keyed(config.validate()),
+            |config, with| {
+                let sink = OtlpSink::authorized(config.config(), with.credentials);
+                Ok(Arc::new(sink.map_err(BuildError::of)?))
+            },
+        )
+        .also("otlp_http"),
+    );
     exporters.push(delivered(
         "loki",
         LOGS,
@@ -61,15 +67,18 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(Arc::new(sink.map_err(BuildError::of)?))
         },
     ));
-    exporters.push(delivered(
-        "prometheusremotewrite",
-        METRICS,
-        |config: &RemoteWriteConfig| whole(config.validate()),
-        |config, with| {
-            let sink = RemoteWriteSink::authorized(config, with.credentials);
-            Ok(Arc::new(sink.map_err(BuildError::of)?))
-        },
-    ));
+    exporters.push(
+        delivered(
+            "prometheusremotewrite",
+            METRICS,
+            |config: &RemoteWriteConfig| whole(config.validate()),
+            |config, with| {
+                let sink = RemoteWriteSink::authorized(config, with.credentials);
+                Ok(Arc::new(sink.map_err(BuildError::of)?))
+            },
+        )
+        .also("prometheus_remote_write"),
+    );
     exporters.push(delivered(
         "elasticsearch",
         ALL,
@@ -309,8 +318,21 @@ fn delivered<C: DeserializeOwned + Send + Sync + 'static>(
             true => Some(DeliveryConfig::default()),
             false => cupola_config::read_at(&of_delivery, at, problems),
         };
-        let config: Option<C> = cupola_config::read_at(&of_sink, at, problems);
+        let mut found = Problems::new();
+        let config: Option<C> = cupola_config::read_at(&of_sink, at, &mut found);
+        problems.leave_out(found.left_out());
+        let known = known_keys::<C>(is_authorized);
+        problems.extend(
+            found
+                .into_sorted()
+                .into_iter()
+                .map(|problem| with_all_keys(problem, at, &known)),
+        );
         let (mut delivery, config) = (delivery?, config?);
+        // What lacks a key that was misspelt is not judged as if it had never been written.
+        if problems.errors() > before {
+            return None;
+        }
         let mut wrong = check(&config);
         if let Err(error) = delivery.validate() {
             wrong.push((error.key.to_owned(), error.problem));
@@ -337,6 +359,30 @@ fn delivered<C: DeserializeOwned + Send + Sync + 'static>(
         false => delivered_schema::<C>,
     };
     Kind::read_by(name, signals, read, schema, delivered_secrets::<C>)
+}
+
+/// Keys that such an exporter has, its own and those of all.
+fn known_keys<C: DeserializeOwned>(is_authorized: bool) -> Vec<String> {
+    let schema = cupola_config::schema::<C>();
+    let own = schema["properties"].as_object();
+    let mut keys: Vec<String> = own.into_iter().flat_map(|own| own.keys().cloned()).collect();
+    let auth = Some(AUTH).filter(|_| is_authorized);
+    for key in DELIVERY.into_iter().chain([TIMEOUT]).chain(auth) {
+        if !keys.iter().any(|known| known == key) {
+            keys.push(key.to_owned());
+        }
+    }
+    keys
+}
+
+/// A key that the sink does not know may be meant for what is around it.
+fn with_all_keys(mut problem: Problem, at: &str, known: &[String]) -> Problem {
+    let key = problem.key.strip_prefix(at).and_then(|key| key.strip_prefix('.'));
+    if let Some(key) = key.filter(|key| problem.message == "unknown key" && !key.contains('.')) {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        problem.hint = Some(cupola_config::read::keys_hint(key, &known));
+    }
+    problem
 }
 
 fn has_timeout<C: DeserializeOwned>() -> bool {

@@ -15,30 +15,39 @@ use crate::graph::kinds::{BuildError, Kind, Registry};
 
 pub(super) fn register(registry: &mut Registry) {
     let extensions = &mut registry.extensions;
-    extensions.push(Kind::new::<BasicSettings>(
-        "basicauth",
-        &[],
-        |settings| found(settings.validate()),
-        |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
-    ));
-    extensions.push(Kind::new::<BearerSettings>(
-        "bearertokenauth",
-        &[],
-        |settings| found(settings.validate()),
-        |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
-    ));
+    extensions.push(
+        Kind::new::<BasicSettings>(
+            "basicauth",
+            &[],
+            |settings| found(settings.validate()),
+            |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
+        )
+        .also("basic_auth"),
+    );
+    extensions.push(
+        Kind::new::<BearerSettings>(
+            "bearertokenauth",
+            &[],
+            |settings| found(settings.validate()),
+            |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
+        )
+        .also("bearer_token_auth"),
+    );
     extensions.push(Kind::new::<HeadersSetterSettings>(
         "headers_setter",
         &[],
         |settings| found(settings.validate()),
         |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
     ));
-    extensions.push(Kind::new::<OAuth2Settings>(
-        "oauth2client",
-        &[],
-        |settings| found(settings.validate()),
-        |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
-    ));
+    extensions.push(
+        Kind::new::<OAuth2Settings>(
+            "oauth2client",
+            &[],
+            |settings| found(settings.validate()),
+            |settings| Arc::new(settings) as Arc<dyn ExtensionSettings>,
+        )
+        .also("oauth2_client"),
+    );
 }
 
 fn found<K: Into<String>>(result: Result<(), (K, String)>) -> Vec<(String, String)> {

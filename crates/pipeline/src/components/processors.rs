@@ -97,48 +97,58 @@ pub(super) fn register(registry: &mut Registry) {
         TenantConfig::validate,
         |config, context, next| Ok(Arc::new(Tenant::new(config, next, context.env)?)),
     ));
-    processors.push(kind(
-        "cumulativetodelta",
-        METRICS,
-        CumulativeToDeltaConfig::validate,
-        |config, context, next| Ok(Arc::new(CumulativeToDelta::new(config, next, context.env)?)),
-    ));
-    processors.push(kind(
-        "deltatocumulative",
-        METRICS,
-        DeltaToCumulativeConfig::validate,
-        |config, context, next| Ok(Arc::new(DeltaToCumulative::new(config, next, context.env)?)),
-    ));
-    processors.push(kind(
-        "groupbyattrs",
-        ALL,
-        GroupByAttrsConfig::validate,
-        |config, _, next| Ok(Arc::new(GroupByAttrs::new(config, next)?)),
-    ));
+    processors.push(
+        kind(
+            "cumulativetodelta",
+            METRICS,
+            CumulativeToDeltaConfig::validate,
+            |config, context, next| Ok(Arc::new(CumulativeToDelta::new(config, next, context.env)?)),
+        )
+        .also("cumulative_to_delta"),
+    );
+    processors.push(
+        kind(
+            "deltatocumulative",
+            METRICS,
+            DeltaToCumulativeConfig::validate,
+            |config, context, next| Ok(Arc::new(DeltaToCumulative::new(config, next, context.env)?)),
+        )
+        .also("delta_to_cumulative"),
+    );
+    processors.push(
+        kind(
+            "groupbyattrs",
+            ALL,
+            GroupByAttrsConfig::validate,
+            |config, _, next| Ok(Arc::new(GroupByAttrs::new(config, next)?)),
+        )
+        .also("group_by_attrs"),
+    );
     processors.push(kind(
         "redaction",
         ALL,
         RedactionConfig::validate,
         |config, _, next| Ok(Arc::new(Redaction::new(config, next)?)),
     ));
-    // The Collector's older names, and its newer ones.
-    for name in ["resourcedetection", "resource_detection"] {
-        processors.push(Kind::new(
-            name,
+    processors.push(
+        Kind::new(
+            "resourcedetection",
             ALL,
             |config: &ResourceDetectionConfig| findings(config.validate()),
             |config| Arc::new(Detecting(config)) as Arc<dyn ProcessorSettings>,
-        ));
-    }
-    for name in ["k8sattributes", "k8s_attributes"] {
-        processors.push(Kind::with_remarks(
-            name,
+        )
+        .also("resource_detection"),
+    );
+    processors.push(
+        Kind::with_remarks(
+            "k8sattributes",
             ALL,
             |config: &K8sAttributesConfig| findings(config.validate()),
             K8sAttributesConfig::remarks,
             |config| Arc::new(Knowing(config)) as Arc<dyn ProcessorSettings>,
-        ));
-    }
+        )
+        .also("k8s_attributes"),
+    );
 }
 
 const LOGS_AND_TRACES: &[Signal] = &[Signal::Logs, Signal::Traces];

@@ -36,17 +36,14 @@ pub(super) fn register(registry: &mut Registry) {
     let receivers = &mut registry.receivers;
     receivers.push(receiver("otlp", ALL, &OTLP));
     receivers.push(receiver("loki", LOGS, &LOKI));
-    receivers.push(receiver("prometheusremotewrite", METRICS, &REMOTE_WRITE));
+    receivers.push(receiver("prometheusremotewrite", METRICS, &REMOTE_WRITE).also("prometheus_remote_write"));
     receivers.push(receiver("prometheus", METRICS, &PROMETHEUS));
     #[cfg(feature = "kafka")]
     receivers.push(receiver("kafka", ALL, &KAFKA));
-    // The Collector's older name, and its newer one.
-    for name in ["hostmetrics", "host_metrics"] {
-        receivers.push(receiver(name, METRICS, &HOST_METRICS));
-    }
+    receivers.push(receiver("hostmetrics", METRICS, &HOST_METRICS).also("host_metrics"));
     receivers.push(receiver("jaeger", TRACES, &JAEGER));
     receivers.push(receiver("zipkin", TRACES, &ZIPKIN));
-    receivers.push(receiver("filelog", LOGS, &FILELOG));
+    receivers.push(receiver("filelog", LOGS, &FILELOG).also("file_log"));
     receivers.push(receiver("syslog", LOGS, &SYSLOG));
 }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::context::Context;
 use super::extensions::{ExtensionSettings, Reference};
+use super::options::Options;
 use crate::auth::Authenticators;
 use crate::connectors::Outputs;
 
@@ -155,8 +156,12 @@ type Read<S> = Box<dyn Fn(&Node, &str, &mut Problems) -> Option<Arc<S>> + Send +
 /// A kind of component whose settings are an `S`.
 pub struct Kind<S: ?Sized> {
     pub name: &'static str,
+    /// The Collector's other name for it: since 2026 words are parted by `_`, and the older name is taken too.
+    pub alias: Option<&'static str>,
     /// Signals that it takes or, for a receiver, gives.
     pub signals: &'static [Signal],
+    /// What there is to say of options of the Collector that are without effect, or not there.
+    pub options: Options,
     read: Read<S>,
     schema: fn() -> serde_json::Value,
     secrets: fn() -> Vec<SecretPath>,
@@ -204,6 +209,8 @@ impl<S: ?Sized> Kind<S> {
         };
         Kind {
             name,
+            alias: None,
+            options: Options::default(),
             signals,
             read: Box::new(read),
             schema: cupola_config::schema::<C>,
@@ -221,6 +228,8 @@ impl<S: ?Sized> Kind<S> {
     ) -> Kind<S> {
         Kind {
             name,
+            alias: None,
+            options: Options::default(),
             signals,
             read: Box::new(read),
             schema,
@@ -228,14 +237,39 @@ impl<S: ?Sized> Kind<S> {
         }
     }
 
+    /// The same, which is also called `alias`.
+    #[must_use]
+    pub fn also(self, alias: &'static str) -> Kind<S> {
+        Kind {
+            alias: Some(alias),
+            ..self
+        }
+    }
+
+    /// Every name that a file may call it by.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<S> {
+        [self.name].into_iter().chain(self.alias)
+    }
+
+    /// Whether a file means it by `name`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
     /// The settings in `node`, which stands at the key `at`; or what is wrong with them.
     pub fn read(&self, node: &Node, at: &str, problems: &mut Problems) -> Option<Arc<S>> {
-        (self.read)(node, at, problems)
+        let node = self.options.without_idle(node, at, problems);
+        let mut found = Problems::new();
+        let read = (self.read)(&node, at, &mut found);
+        problems.leave_out(found.left_out());
+        let explained = found.into_sorted().into_iter();
+        problems.extend(explained.map(|problem| self.options.explained(at, problem)));
+        read
     }
 
     /// JSON Schema of the settings.
     pub fn schema(&self) -> serde_json::Value {
-        (self.schema)()
+        self.options.in_schema((self.schema)())
     }
 
     /// Keys of values that must not be shown.
@@ -260,14 +294,21 @@ pub struct Registry {
     pub connectors: Vec<ConnectorKind>,
     /// Those that components refer to by name: authenticators.
     pub extensions: Vec<Kind<dyn ExtensionSettings>>,
+    /// Kinds of extensions that whoever links this crate has beside them, and tells where a file has another.
+    pub other_extensions: Vec<&'static str>,
     /// Components of the Collector that we do not have, and what to use instead.
     pub absent: Vec<(&'static str, &'static str)>,
 }
 
 /// Adds what is wrong below `node`: keys and problems.
 pub fn tell(node: &Node, at: &str, wrong: Vec<(String, String)>, problems: &mut Problems) {
-    for (key, message) in wrong {
+    for (key, mut message) in wrong {
         let place = place_of(node, &key);
+        let steps: Vec<&str> = key.split('.').collect();
+        let found = node.at(&steps).filter(|_| !key.is_empty());
+        if let Some(origin) = found.map(Node::origin).filter(|origin| !origin.is_written()) {
+            message.push_str(&format!("; the value comes from {origin}"));
+        }
         let key = if key.is_empty() {
             at.to_owned()
         } else {
@@ -289,6 +330,11 @@ fn place_of(node: &Node, key: &str) -> Place {
             Some(next) => found = next,
             None => break,
         }
+    }
+    // A group of one statement without any settings is that statement.
+    let lists = ["statements", "conditions"].map(|list| found.get(list).map_or(&[][..], Node::items));
+    if let [[only], []] | [[], [only]] = lists {
+        found = only;
     }
     found.place().clone()
 }

@@ -71,10 +71,10 @@ impl Plan {
         let before = problems.errors();
         let read = components::Sections::read(root, registry, problems);
         let pipelines = pipelines::read(root, &read.names, problems);
-        wiring::check(&pipelines, &read.names, problems);
+        wiring::check(root, &pipelines, &read.names, problems);
         read.check_storage(root, problems);
         let extensions = extensions::Extensions::read(root, registry, problems);
-        read.check_references(&extensions, problems);
+        read.check_references(root, &extensions, problems);
         if problems.errors() > before {
             return None;
         }

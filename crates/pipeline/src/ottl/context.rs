@@ -6,6 +6,8 @@ use cupola_telemetry::Signal;
 use cupola_telemetry::edit::Level;
 use serde::Deserialize;
 
+use super::error::Problem;
+
 /// What a statement is run for, once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,6 +78,24 @@ impl Context {
     pub(super) fn sees(self, other: Self) -> bool {
         let level = other.level();
         level <= self.level() && (other.signal().is_none() || other.signal() == self.signal())
+    }
+
+    /// Whether things of this context are in a signal.
+    pub(super) fn is_of(self, signal: Signal) -> bool {
+        self.signal().is_none_or(|of| of == signal)
+    }
+
+    /// That they are not.
+    pub(super) fn foreign_to(self, signal: Signal) -> Problem {
+        Problem::NotOfSignal {
+            name: self.as_str(),
+            signal: signal.as_str(),
+            known: match signal {
+                Signal::Logs => "`resource`, `scope` and `log`",
+                Signal::Traces => "`resource`, `scope`, `span` and `spanevent`",
+                Signal::Metrics => "`resource`, `scope`, `metric` and `datapoint`",
+            },
+        }
     }
 
     /// Contexts of a signal, from the outside in.

@@ -37,6 +37,19 @@ impl OttlError {
             .unwrap_or_default()
     }
 
+    /// What to do about it.
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let other_language = match (&self.problem, self.token()) {
+            (Problem::Character('&'), _) => "conditions are joined by `and`",
+            (Problem::Character('|'), _) => "conditions are joined by `or`",
+            (Problem::Character('!'), _) => "`not` is the opposite of a condition, and `!=` compares",
+            (Problem::Character('\''), _) => "texts stand between double quotes: \"…\"",
+            (Problem::Expected { .. }, "=") => "`==` compares; values are set by `set(path, value)`",
+            _ => return self.problem.hint(),
+        };
+        Some(other_language.into())
+    }
+
     /// The problem over the statement with a line that points at the place, and what to do about it.
     pub fn render(&self) -> String {
         let before = self.statement.get(..self.span.start).unwrap_or_default();
@@ -57,7 +70,7 @@ impl OttlError {
             " ".repeat(indent),
             "^".repeat(carets.max(1))
         );
-        if let Some(hint) = self.problem.hint() {
+        if let Some(hint) = self.hint() {
             text.push_str("\n  hint: ");
             text.push_str(&hint);
         }
@@ -149,6 +162,13 @@ pub enum Problem {
     ValueAsBoolean,
     #[error("editors cannot be indexed")]
     EditorIndexed,
+    #[error("there is no `{name}` in {signal}")]
+    NotOfSignal {
+        name: &'static str,
+        signal: &'static str,
+        /// What there is instead.
+        known: &'static str,
+    },
     #[error("no context has all of the paths that are used together: {paths}")]
     NoContext { paths: String },
 }
@@ -175,6 +195,9 @@ impl Problem {
             Self::ValueAsBoolean => "compare it, as in `… == true`".into(),
             Self::BooleanAsValue => "comparisons belong after `where`".into(),
             Self::EditorIndexed => "only paths and converters can be".into(),
+            Self::NotOfSignal { known, .. } => {
+                format!("there are {known}; statements of other signals stand in a list of theirs").into()
+            }
             Self::NoContext { .. } => "put the statements into groups of their own".into(),
             _ => return None,
         })

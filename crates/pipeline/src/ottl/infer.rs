@@ -103,12 +103,26 @@ fn finish(signal: Signal, statement: &str, needs: &Needs) -> Result<Context, Ott
             .collect();
         names.sort_unstable();
         names.dedup();
+        let whole = Span::new(0, statement.len());
+        let foreign = needs.named.iter().find(|context| !context.is_of(signal));
+        let (span, problem) = match foreign {
+            Some(context) => {
+                let name = context.as_str();
+                let at = statement.find(&format!("{name}."));
+                (
+                    at.map_or(whole, |at| Span::new(at, at + name.len())),
+                    context.foreign_to(signal),
+                )
+            }
+            None => {
+                let paths = names.join(", ");
+                (whole, Problem::NoContext { paths })
+            }
+        };
         OttlError {
             statement: statement.to_owned(),
-            span: Span::new(0, statement.len()),
-            problem: Problem::NoContext {
-                paths: names.join(", "),
-            },
+            span,
+            problem,
         }
     })
 }

@@ -39,6 +39,14 @@ impl Path {
     ) -> Result<Self, Failure> {
         let dotted = path.dotted();
         let Some(field) = find(context, &dotted) else {
+            let named = dotted
+                .split_once('.')
+                .and_then(|(prefix, _)| Context::of_prefix(prefix));
+            if let (Some(named), Some(signal)) = (named, context.signal())
+                && !named.is_of(signal)
+            {
+                return Err((span, named.foreign_to(signal)));
+            }
             let problem = Problem::UnknownPath {
                 nearest: nearest_path(context, &dotted),
                 path: dotted,

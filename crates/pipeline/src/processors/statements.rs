@@ -49,6 +49,13 @@ pub struct ConditionGroup {
     pub conditions: Vec<String>,
 }
 
+impl ConditionGroup {
+    /// Whether this is a condition without any settings.
+    fn is_bare(&self) -> bool {
+        self.context.is_none() && self.error_mode.is_none() && self.conditions.len() == 1
+    }
+}
+
 /// A text, or a map of settings.
 pub(super) struct OneOrGroup<T>(pub(super) T);
 
@@ -143,6 +150,20 @@ pub(super) struct Compiling {
 }
 
 impl Compiling {
+    /// What was made of several texts; an error has the place of its own in the list `key`.
+    fn keep_of<T>(&mut self, key: &str, texts: &[String], result: Result<T, Vec<OttlError>>) -> Option<T> {
+        let errors = match result {
+            Ok(compiled) => return Some(compiled),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            let index = texts.iter().position(|text| *text == error.statement);
+            let key = index.map_or_else(|| key.to_owned(), |index| format!("{key}[{index}]"));
+            self.problems.push(StatementProblem { key, error });
+        }
+        None
+    }
+
     fn keep<T>(&mut self, key: &str, result: Result<T, Vec<OttlError>>) -> Option<T> {
         let errors = match result {
             Ok(compiled) => return Some(compiled),
@@ -174,7 +195,7 @@ impl Compiling {
         if texts.is_empty() {
             return None;
         }
-        let conditions = self.keep(key, Conditions::compile(context, texts))?;
+        let conditions = self.keep_of(key, texts, Conditions::compile(context, texts))?;
         Some(conditions.with_error_mode(mode))
     }
 
@@ -190,7 +211,11 @@ impl Compiling {
         for (index, group) in groups.iter().enumerate() {
             let key = format!("{key}[{index}]");
             let mode = group.error_mode.unwrap_or(mode);
-            for text in &group.conditions {
+            for (index, text) in group.conditions.iter().enumerate() {
+                let key = match group.is_bare() {
+                    true => key.clone(),
+                    false => format!("{key}.conditions[{index}]"),
+                };
                 let context = match group.context {
                     Some(context) => Some(context),
                     None => self.keep(&key, infer_condition(signal, text).map_err(|error| vec![error])),
@@ -198,7 +223,9 @@ impl Compiling {
                 let Some(context) = context else {
                     continue;
                 };
-                compiled.extend(self.conditions(&key, context, std::slice::from_ref(text), mode));
+                let conditions = Conditions::compile(context, std::slice::from_ref(text));
+                let conditions = self.keep(&key, conditions);
+                compiled.extend(conditions.map(|conditions| conditions.with_error_mode(mode)));
             }
         }
         compiled
@@ -259,11 +286,19 @@ impl Compiling {
             Some(context) => context,
             None => {
                 let inferred = infer_group(signal, &group.statements, &group.conditions);
-                self.keep(key, inferred.map_err(|error| vec![error]))?
+                let (list, texts) = match &inferred {
+                    Err(error) if !group.statements.contains(&error.statement) => {
+                        ("conditions", &group.conditions)
+                    }
+                    _ => ("statements", &group.statements),
+                };
+                let inferred = inferred.map_err(|error| vec![error]);
+                self.keep_of(&format!("{key}.{list}"), texts, inferred)?
             }
         };
-        let conditions = self.conditions(key, context, &group.conditions, mode);
-        let statements = self.keep(key, Statements::compile(context, &group.statements))?;
+        let conditions = self.conditions(&format!("{key}.conditions"), context, &group.conditions, mode);
+        let compiled = Statements::compile(context, &group.statements);
+        let statements = self.keep_of(&format!("{key}.statements"), &group.statements, compiled)?;
         let statements = statements
             .with_error_mode(mode)
             .with_shared_cache(group.shared_cache);

@@ -2,6 +2,7 @@
 
 mod batching;
 pub(crate) mod bench_components;
+mod options;
 mod passing;
 mod plans;
 mod reloads;

@@ -151,7 +151,7 @@ impl Sections {
     }
 
     /// Authenticators must be there, and for the side of those who name them.
-    pub(super) fn check_references(&self, extensions: &Extensions, problems: &mut Problems) {
+    pub(super) fn check_references(&self, root: &Node, extensions: &Extensions, problems: &mut Problems) {
         for (id, planned) in &self.receivers {
             let references = planned.settings.references();
             extensions.check(
@@ -170,20 +170,14 @@ impl Sections {
                 problems,
             );
         }
-        extensions.unused(&self.references(), problems);
-    }
-
-    /// All authenticators that are named.
-    fn references(&self) -> Vec<Reference> {
-        let receivers = self
-            .receivers
-            .values()
-            .map(|planned| planned.settings.references());
-        let exporters = self
-            .exporters
-            .values()
-            .map(|planned| planned.settings.references());
-        receivers.chain(exporters).flatten().collect()
+        // As they are written: a component that could not be read names its authenticator all the same.
+        let mut named = BTreeSet::new();
+        for section in [Section::Receivers, Section::Exporters] {
+            if let Some(node) = root.get(section.as_str()) {
+                authenticators(node, &mut named);
+            }
+        }
+        extensions.unused(&named, problems);
     }
 
     /// A plan of those components that a pipeline has.
@@ -209,6 +203,22 @@ impl Sections {
         plan.pipelines = pipelines;
         plan
     }
+}
+
+/// All authenticators that are named within a node.
+fn authenticators(node: &Node, named: &mut BTreeSet<ComponentId>) {
+    for entry in node.entries() {
+        if &*entry.key == "authenticator" {
+            named.extend(
+                entry
+                    .value
+                    .text()
+                    .and_then(|text| text.parse::<ComponentId>().ok()),
+            );
+        }
+        authenticators(&entry.value, named);
+    }
+    node.items().iter().for_each(|item| authenticators(item, named));
 }
 
 fn only<S: ?Sized>(
@@ -256,8 +266,13 @@ impl Reading<'_> {
                     continue;
                 }
             };
-            let Some((kind, ways)) = kinds.iter().find(|(kind, _)| kind.name == id.kind()) else {
-                self.unknown(section, &id, place, kinds.iter().map(|(kind, _)| kind.name));
+            let Some((kind, ways)) = kinds.iter().find(|(kind, _)| kind.is_called(id.kind())) else {
+                self.unknown(
+                    section,
+                    &id,
+                    place,
+                    kinds.iter().flat_map(|(kind, _)| kind.names()),
+                );
                 continue;
             };
             let named = Named {

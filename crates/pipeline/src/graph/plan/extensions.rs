@@ -17,12 +17,15 @@ pub(super) struct Extensions {
     /// Everything in the section, read or not, and whether it is of a kind that we know.
     named: BTreeMap<ComponentId, (Place, bool)>,
     kinds: Vec<&'static str>,
+    /// Of kinds that belong to whoever links this crate; any, if it has not said which there are.
+    others: Vec<&'static str>,
 }
 
 impl Extensions {
     pub(super) fn read(root: &Node, registry: &Registry, problems: &mut Problems) -> Extensions {
         let mut extensions = Extensions {
             kinds: registry.extensions.iter().map(|kind| kind.name).collect(),
+            others: registry.other_extensions.clone(),
             ..Extensions::default()
         };
         let entries = root.get("extensions").map(Node::entries).unwrap_or_default();
@@ -31,7 +34,7 @@ impl Extensions {
             let Ok(id) = key.parse::<ComponentId>() else {
                 continue;
             };
-            let kind = registry.extensions.iter().find(|kind| kind.name == id.kind());
+            let kind = registry.extensions.iter().find(|kind| kind.is_called(id.kind()));
             extensions
                 .named
                 .insert(id.clone(), (place.clone(), kind.is_some()));
@@ -66,6 +69,10 @@ impl Extensions {
             };
             return Some((format!("there is no extension `{id}`"), hint));
         };
+        // That there is no such kind is told already.
+        if !is_known && !self.others.is_empty() && !self.others.contains(&id.kind()) {
+            return None;
+        }
         if !is_known {
             let hint = format!("authenticators are {}", self.kinds.join(", "));
             return Some((format!("the extension `{id}` is no authenticator"), hint));
@@ -88,8 +95,7 @@ impl Extensions {
     }
 
     /// Tells of those that nothing refers to.
-    pub(super) fn unused(&self, references: &[Reference], problems: &mut Problems) {
-        let used: BTreeSet<&ComponentId> = references.iter().map(|reference| &reference.id).collect();
+    pub(super) fn unused(&self, used: &BTreeSet<ComponentId>, problems: &mut Problems) {
         for (id, (place, is_known)) in &self.named {
             if *is_known && !used.contains(id) {
                 let message = "no component has this authenticator, so that it protects nothing";

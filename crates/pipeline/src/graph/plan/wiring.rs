@@ -2,21 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cupola_config::{ComponentId, Problem, Problems};
+use cupola_config::{ComponentId, Node, Problem, Problems};
 use cupola_telemetry::Signal;
 
 use super::components::{Named, Names, Section};
 use super::pipelines::Placed;
 use crate::graph::id::PipelineId;
 
-pub(super) fn check(pipelines: &BTreeMap<PipelineId, Placed>, names: &Names, problems: &mut Problems) {
+pub(super) fn check(
+    root: &Node,
+    pipelines: &BTreeMap<PipelineId, Placed>,
+    names: &Names,
+    problems: &mut Problems,
+) {
     for (id, placed) in pipelines {
         signals(id, placed, names, problems);
     }
-    for (id, named) in names.of(Section::Connectors) {
-        connector(id, named, pipelines, problems);
+    let written = root.at(&["service", "pipelines"]);
+    let entries = written.map(Node::entries).unwrap_or_default();
+    // Of a pipeline that has no good name it is not known what it would join.
+    if entries.len() == pipelines.len() {
+        for (id, named) in names.of(Section::Connectors) {
+            connector(id, named, pipelines, problems);
+        }
     }
-    unused(pipelines, names, problems);
+    // As they are written: what is wrong there is no reason to say that nothing has them.
+    let lists = entries.iter().flat_map(|entry| entry.value.entries());
+    let items = lists.flat_map(|list| list.value.items().iter().chain([&list.value]));
+    let mentioned: BTreeSet<ComponentId> = items.filter_map(|item| item.text()?.parse().ok()).collect();
+    unused(&mentioned, pipelines, names, problems);
     circle(pipelines, names, problems);
 }
 
@@ -93,7 +107,12 @@ fn with(pipelines: &BTreeMap<PipelineId, Placed>, holds: impl Fn(&Placed) -> boo
         .collect()
 }
 
-fn unused(pipelines: &BTreeMap<PipelineId, Placed>, names: &Names, problems: &mut Problems) {
+fn unused(
+    mentioned: &BTreeSet<ComponentId>,
+    pipelines: &BTreeMap<PipelineId, Placed>,
+    names: &Names,
+    problems: &mut Problems,
+) {
     for section in [
         Section::Receivers,
         Section::Processors,
@@ -101,11 +120,16 @@ fn unused(pipelines: &BTreeMap<PipelineId, Placed>, names: &Names, problems: &mu
         Section::Connectors,
     ] {
         for (id, named) in names.of(section) {
-            let used = pipelines.values().any(|placed| {
-                placed.places.keys().any(|(of, component)| {
-                    component == id && (*of == section || section == Section::Connectors)
-                })
-            });
+            let wrong = mentioned.contains(id)
+                && !pipelines
+                    .values()
+                    .any(|placed| placed.places.keys().any(|(_, component)| component == id));
+            let used = wrong
+                || pipelines.values().any(|placed| {
+                    placed.places.keys().any(|(of, component)| {
+                        component == id && (*of == section || section == Section::Connectors)
+                    })
+                });
             // Without any pipeline the defaults hold, and they use what is there.
             if !used && named.known && !pipelines.is_empty() {
                 let at = format!("{}.{id}", section.as_str());

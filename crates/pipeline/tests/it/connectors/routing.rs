@@ -237,9 +237,9 @@ fn mistakes_are_refused_by_their_keys() {
         ),
         (
             row(
-                json!({ "context": "request", "condition": "request[\"X-Tenant\"] == \"a\"", "pipelines": ["logs/a"] }),
+                json!({ "context": "request", "condition": "request[\"X-Tenant\"] > \"a\"", "pipelines": ["logs/a"] }),
             ),
-            "table[0].condition: `X-Tenant` is not known",
+            "table[0].condition: expected",
         ),
         (
             row(json!({ "context": "span", "condition": "name == \"a\"", "pipelines": ["logs/a"] })),

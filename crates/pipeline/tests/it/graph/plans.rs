@@ -141,3 +141,116 @@ fn what_no_pipeline_has_is_read_and_not_started() {
         ["warning: 2: exporters.keep/x: no pipeline has this exporter, so that it is not started"]
     );
 }
+
+#[test]
+fn a_statement_is_told_where_it_is_written_and_with_what_to_write_instead() {
+    let text = "\
+processors:
+  transform:
+    log_statements:
+      - context: log
+        conditions: ['body == \"a\"']
+        statements:
+          - set(body, \"x\")
+          - set(bodi, \"x\")
+      - set(log.body, 'x')
+      - statements:
+          - set(log.body, \"x\") where log.body = \"y\"
+    trace_statements:
+      - set(log.body, \"x\")
+      - context: span
+        statements: ['set(log.body, \"x\")']
+  filter:
+    logs:
+      log_record:
+        - body == \"a\"
+        - body == \"a\" && body != \"b\"
+";
+    let told = problems(text);
+    for (start, hint) in [
+        (
+            "8: processors.transform.log_statements[0].statements[1]: ",
+            "did you mean `body`?",
+        ),
+        (
+            "9: processors.transform.log_statements[1]: ",
+            "texts stand between double quotes",
+        ),
+        ("11: processors.transform.log_statements[2]", "`==` compares"),
+        (
+            "13: processors.transform.trace_statements[0]: there is no `log` in traces",
+            "`span`",
+        ),
+        (
+            "15: processors.transform.trace_statements[1].statements[0]: there is no `log` in traces",
+            "`span`",
+        ),
+        ("20: processors.filter.logs.log_record[1]: ", "joined by `and`"),
+    ] {
+        let found = told.iter().find(|one| one.starts_with(start));
+        let found = found.unwrap_or_else(|| panic!("{start} is not in\n{}", told.join("\n")));
+        assert!(found.contains(hint), "{hint} is not in {found}");
+    }
+}
+
+/// The Collector renamed components in 2026; the id as it is written stays the one that everything names.
+#[test]
+fn components_are_known_by_their_older_and_their_newer_names() {
+    let newer = "\
+receivers:
+  file_log/a: {include: [/var/log/*.log]}
+  host_metrics: {scrapers: {load: }}
+  prometheus_remote_write:
+  otlp: {protocols: {grpc: }}
+processors:
+  cumulative_to_delta:
+  delta_to_cumulative/x:
+  group_by_attrs: {keys: [host.name]}
+  k8s_attributes:
+  resource_detection: {detectors: [env]}
+connectors:
+  span_metrics:
+  service_graph:
+exporters:
+  otlp_grpc/a: {endpoint: 'a:4317', auth: {authenticator: basic_auth/c}}
+  otlp_http: {endpoint: 'http://a:4318', auth: {authenticator: oauth2_client}}
+  prometheus_remote_write: {endpoint: 'http://a/write', auth: {authenticator: bearer_token_auth}}
+extensions:
+  basic_auth/c: {client_auth: {username: a, password: b}}
+  bearer_token_auth: {token: a}
+  oauth2_client: {client_id: a, client_secret: b, token_url: 'http://a/token'}
+service:
+  pipelines:
+    logs: {receivers: [file_log/a], processors: [group_by_attrs, resource_detection], exporters: [otlp_grpc/a]}
+    traces: {receivers: [otlp], processors: [k8s_attributes], exporters: [span_metrics, service_graph, otlp_http]}
+    metrics:
+      receivers: [host_metrics, prometheus_remote_write, span_metrics, service_graph]
+      processors: [cumulative_to_delta, delta_to_cumulative/x]
+      exporters: [prometheus_remote_write]
+";
+    assert_eq!(problems(newer), [""; 0]);
+    let plan = Bench::default().plan(newer);
+    let exporters: Vec<String> = plan.exporters.keys().map(ToString::to_string).collect();
+    assert_eq!(exporters, ["otlp_grpc/a", "otlp_http", "prometheus_remote_write"]);
+    let mut older = newer.to_owned();
+    for (new, old) in [
+        ("file_log", "filelog"),
+        ("host_metrics", "hostmetrics"),
+        ("prometheus_remote_write", "prometheusremotewrite"),
+        ("cumulative_to_delta", "cumulativetodelta"),
+        ("delta_to_cumulative", "deltatocumulative"),
+        ("group_by_attrs", "groupbyattrs"),
+        ("k8s_attributes", "k8sattributes"),
+        ("resource_detection", "resourcedetection"),
+        ("span_metrics", "spanmetrics"),
+        ("service_graph", "servicegraph"),
+        ("otlp_grpc", "otlp"),
+        ("otlp_http", "otlphttp"),
+        ("basic_auth", "basicauth"),
+        ("bearer_token_auth", "bearertokenauth"),
+        ("oauth2_client", "oauth2client"),
+    ] {
+        older = older.replace(new, old);
+    }
+    assert_eq!(problems(&older), [""; 0]);
+}

@@ -38,8 +38,10 @@ fn a_mistake_points_at_itself() {
             Context::Log,
             "set(span.name, \"x\")",
             "span.name",
-            "`span.name` is no path of the context log",
-            None,
+            "there is no `span` in logs",
+            Some(
+                "there are `resource`, `scope` and `log`; statements of other signals stand in a list of theirs",
+            ),
         ),
         (
             Context::Log,

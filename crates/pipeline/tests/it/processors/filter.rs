@@ -170,5 +170,5 @@ fn mistakes_are_refused() {
     }
     let config: FilterConfig = serde_json::from_value(json!({ "traces": { "span": ["nam == 1"] } })).unwrap();
     let error = config.validate().unwrap_err().to_string();
-    assert!(error.starts_with("traces.span: `nam` is no path"), "{error}");
+    assert!(error.starts_with("traces.span[0]: `nam` is no path"), "{error}");
 }

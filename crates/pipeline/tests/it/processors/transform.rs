@@ -84,8 +84,8 @@ fn mistakes_have_their_place() {
     assert_eq!(
         keys,
         [
-            "trace_statements[0]",
-            "trace_statements[0]",
+            "trace_statements[0].statements[0]",
+            "trace_statements[0].statements[1]",
             "log_statements[1]",
             "log_statements[2]"
         ]

@@ -136,7 +136,7 @@ fn what_cannot_work_is_refused_by_its_key() {
         ),
         (
             json!({ "name": "a", "type": "ottl_condition", "ottl_condition": { "span": ["nme == 1"] } }),
-            "policies[0].ottl_condition.span",
+            "policies[0].ottl_condition.span[0]",
         ),
         (
             json!({ "name": "a", "type": "and", "and": { "and_sub_policy": [] } }),
