@@ -68,14 +68,13 @@ fn every_stage_tells_what_is_wrong_whatever_the_others_have_found() {
 fn what_has_no_effect_is_told_of_a_file_that_is_valid() {
     let file = File::parse(
         "extensions: {health_check: {check_collector_pipeline: {enabled: true}}, file_storage: {fsync: true, directory: /a}}\n\
-         service: {telemetry: {metrics: {level: none}, logs: {sampling: {enabled: true}, level: warn}}}\n",
+         service: {telemetry: {logs: {sampling: {enabled: true}, level: warn}}}\n",
     );
     let settings = Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file.unwrap()).unwrap();
     let told = settings.warnings.join("\n");
     for key in [
         "extensions.health_check.check_collector_pipeline",
         "extensions.file_storage.fsync",
-        "service.telemetry.metrics",
         "service.telemetry.logs.sampling",
     ] {
         assert!(
@@ -83,7 +82,7 @@ fn what_has_no_effect_is_told_of_a_file_that_is_valid() {
             "{key}: {told}"
         );
     }
-    assert_eq!(told.lines().count(), 4, "{told}");
+    assert_eq!(told.lines().count(), 3, "{told}");
     assert_told(
         &refused("extensions: {zpages: {tls: {}}, health_check: {tls: {}}}"),
         &["does not have this option", "plain HTTP", "2 errors"],
