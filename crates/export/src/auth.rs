@@ -35,15 +35,40 @@ pub struct AuthSettings {
     pub request_params: Vec<String>,
 }
 
-/// Credentials that cannot be had now.
+/// Credentials that cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no credentials: {0}")]
-pub struct NoCredentials(pub String);
+#[error("no credentials: {reason}")]
+pub struct NoCredentials {
+    pub reason: String,
+    /// There are none for the data of this batch, and never will be.
+    pub lasting: bool,
+}
+
+impl NoCredentials {
+    /// There may be another time.
+    pub fn now(reason: String) -> NoCredentials {
+        NoCredentials {
+            reason,
+            lasting: false,
+        }
+    }
+
+    /// What is known of the sender of a batch gives none.
+    pub fn of_batch(reason: String) -> NoCredentials {
+        NoCredentials {
+            reason,
+            lasting: true,
+        }
+    }
+}
 
 impl From<NoCredentials> for SendError {
-    /// Nothing of the batch is at fault.
     fn from(problem: NoCredentials) -> SendError {
-        SendError::retryable(problem.to_string())
+        match problem.lasting {
+            // Others must not wait for it.
+            true => SendError::permanent(problem.to_string()),
+            false => SendError::retryable(problem.to_string()),
+        }
     }
 }
 
@@ -138,7 +163,7 @@ impl Credentials {
 /// A value of a header that no log shows.
 pub(crate) fn sensitive(text: &str) -> Result<HeaderValue, NoCredentials> {
     let mut value = HeaderValue::from_str(text)
-        .map_err(|_| NoCredentials("they have characters that a header cannot have".to_owned()))?;
+        .map_err(|_| NoCredentials::now("they have characters that a header cannot have".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -89,6 +89,8 @@ struct Progress {
     refused: BTreeSet<usize>,
     refusal: String,
     delay: String,
+    /// No attempt will fare better.
+    lasting: bool,
     retry_after: Option<Duration>,
 }
 
@@ -192,7 +194,7 @@ impl ElasticsearchSink {
                 Ok(answer) => answer,
                 Err(problem) => {
                     // The others would fare no better.
-                    progress.delay = problem;
+                    (progress.delay, progress.lasting) = (problem.reason, problem.lasting);
                     progress.pending.extend(request);
                     progress.pending.extend(left.drain(..).rev().flatten());
                     return;
@@ -306,6 +308,9 @@ impl Sink for ElasticsearchSink {
             self.round((&batch).into(), &documents, &mut progress).await;
             if progress.pending.is_empty() {
                 return self.account(&batch, progress);
+            }
+            if progress.lasting {
+                return Err(SendError::permanent(progress.delay));
             }
         }
         Err(SendError::Retryable {

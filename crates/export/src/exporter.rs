@@ -375,7 +375,11 @@ impl Core {
         let mut parts: Vec<Held<'_>> = group
             .deliveries
             .into_iter()
-            .map(|part| Held::new(queue, part))
+            .map(|mut part| {
+                // By themselves they say no more of who sent them than together.
+                part.batch = part.batch.with_client(group.client.clone());
+                Held::new(queue, part)
+            })
             .collect();
         let pieces = whole
             .map(|whole| gathering.settings.pieces(whole))
@@ -417,11 +421,9 @@ impl Core {
         for piece in pieces {
             match self.handle(piece.clone(), sender_waits).await? {
                 Ok(accepted) => all.merge(accepted),
-                // It has been put away; the others may be taken.
-                Err(SendError::Permanent { reason }) => {
-                    all.merge(Accepted::partial(piece.items() as u64, reason));
-                }
-                Err(error) => return Some(Err(error)),
+                Err(error) if sender_waits && error.is_retryable() => return Some(Err(error)),
+                // It has been put away, or counted; the others may be taken.
+                Err(error) => all.merge(Accepted::partial(piece.items() as u64, error.reason())),
             }
         }
         Some(Ok(all))

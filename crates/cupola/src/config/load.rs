@@ -167,7 +167,12 @@ impl Document {
             .checked_sub(1)
             .and_then(|index| text?.lines().nth(index));
         let excerpts = self.excerpts.get(&*problem.place.file);
-        match (line, excerpts.or(self.excerpts.values().next())) {
+        // Where there is a line, those of another file say nothing of it.
+        let excerpts = match line {
+            Some(_) => excerpts,
+            None => excerpts.or(self.excerpts.values().next()),
+        };
+        match (line, excerpts) {
             // There is nothing to look for in the line.
             (_, Some(excerpts)) if problem.message.starts_with(NO_EFFECT) => {
                 excerpts.hush(&problem.to_string())

@@ -152,3 +152,20 @@ fn no_secret_is_told_with_what_is_wrong_beside_it() {
     assert!(line.contains("tls: {insecure: maybe}"), "{told}");
     assert_eq!(caret.find('^'), line.find("maybe"), "{told}");
 }
+
+#[test]
+fn no_secret_is_told_of_a_file_that_is_no_yaml_beside_one_that_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let [good, bad] = ["good.yaml", "bad.yaml"].map(|name| directory.path().join(name));
+    std::fs::write(&good, "receivers: {otlp: }\nmemory:\n  limit: 1GiB\n").unwrap();
+    let broken = "exporters:\n  elasticsearch:\n    password: my: hunter2\n";
+    std::fs::write(&bad, broken).unwrap();
+    let told = match super::load::load(&[good, bad]).map(File::read) {
+        Ok(file) => match Settings::resolve(&ServeFlags::default(), &LogFlags::default(), file) {
+            Ok(_) => panic!("it is taken"),
+            Err(failure) => failure.as_detail(),
+        },
+        Err(failure) => failure.as_detail(),
+    };
+    assert_told(&told, &["bad.yaml:3"], &["hunter2"]);
+}

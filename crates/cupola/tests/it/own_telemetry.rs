@@ -224,7 +224,9 @@ async fn readers_open_a_page_of_metrics_and_the_resource_is_what_was_given() {
         "{log}"
     );
     eventually("a change is told to hold later", || async {
-        server.log().contains("holding after a restart: service.telemetry")
+        server
+            .log()
+            .contains("holding after a restart: service.telemetry")
     })
     .await;
     let (status, log) = server.stop().await;

@@ -125,8 +125,9 @@ impl Value {
             Value::Fixed(value) => return Ok(Some(value.clone())),
             Value::Tenant => {
                 let tenant = HeaderValue::from_str(sender.tenant.as_str());
-                let tenant =
-                    tenant.map_err(|_| NoCredentials("the tenant cannot be sent as a header".to_owned()))?;
+                let tenant = tenant.map_err(|_| {
+                    NoCredentials::of_batch("the tenant cannot be sent as a header".to_owned())
+                })?;
                 return Ok(Some(tenant));
             }
             Value::None => return Ok(Some(HeaderValue::from_static(""))),
@@ -145,8 +146,11 @@ impl Value {
         };
         match texts[..] {
             [] => Ok(default.clone()),
-            [text] => sensitive(text).map(Some),
-            _ => Err(NoCredentials(format!(
+            [text] => match sensitive(text) {
+                Ok(value) => Ok(Some(value)),
+                Err(problem) => Err(NoCredentials::of_batch(problem.reason)),
+            },
+            _ => Err(NoCredentials::of_batch(format!(
                 "the sender's header `{name}` has {} values, and one is needed",
                 texts.len()
             ))),
@@ -174,6 +178,8 @@ impl HeadersSetter {
                     fixed(files.text(file)?)?
                 } else if let Some(value) = &header.value {
                     fixed(value.expose())?
+                } else if header.action == HeaderAction::Delete {
+                    Value::None
                 } else if let Some(name) = &header.from_context {
                     match name.eq_ignore_ascii_case(TENANT_HEADER) {
                         // A batch has a tenant in any case, so that no default ever stands in for it.
@@ -294,6 +300,19 @@ mod tests {
         };
         let problem = setter.authorize(sender, &mut HeaderMap::new()).await.unwrap_err();
         assert!(problem.to_string().contains("`X-Team` has 2 values"), "{problem}");
+        // For good: a sender must not keep others' data from being sent.
+        let client = Client::default().with_metadata([("x-team", "two\nlines")]);
+        let sender = Sender {
+            tenant: &tenant,
+            client: Some(&client),
+        };
+        let odd = setter.authorize(sender, &mut HeaderMap::new()).await.unwrap_err();
+        for problem in [problem, odd] {
+            assert!(matches!(
+                crate::SendError::from(problem),
+                crate::SendError::Permanent { .. }
+            ));
+        }
     }
 
     #[test]

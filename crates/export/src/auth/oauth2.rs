@@ -231,7 +231,7 @@ impl OAuth2Client {
         let inside = self.0.clone();
         let renewed = tokio::spawn(async move { inside.token().await }).await;
         renewed.unwrap_or_else(|error| {
-            Err(NoCredentials(format!(
+            Err(NoCredentials::now(format!(
                 "asking for a token was cut short: {error}"
             )))
         })
@@ -303,7 +303,7 @@ impl Inside {
         let failed = |problem: String| {
             let url = cupola_config::mask::urls(&self.settings.token_url);
             let url = url.as_ref().unwrap_or(&self.settings.token_url);
-            NoCredentials(format!("{url} gave no token: {problem}"))
+            NoCredentials::now(format!("{url} gave no token: {problem}"))
         };
         let answer = request
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")

@@ -35,6 +35,14 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// Why no endpoint answered.
+#[derive(Debug)]
+pub(super) struct Unasked {
+    pub(super) reason: String,
+    /// None ever will, for want of credentials for this batch.
+    pub(super) lasting: bool,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 enum Unanswered {
@@ -119,7 +127,8 @@ impl Cluster {
             tenant: &tenant,
             client: None,
         };
-        self.ask_for(nobody, method, path, content_type, body).await
+        let answer = self.ask_for(nobody, method, path, content_type, body).await;
+        answer.map_err(|unasked| unasked.reason)
     }
 
     /// Asks the endpoints in turn until one answers at all; an error says why the last one did not.
@@ -130,8 +139,10 @@ impl Cluster {
         path: &str,
         content_type: &'static str,
         body: Bytes,
-    ) -> Result<Answer, String> {
-        let body = self.compressed(body).await?;
+    ) -> Result<Answer, Unasked> {
+        let lasting = false;
+        let unasked = |reason| Unasked { reason, lasting };
+        let body = self.compressed(body).await.map_err(unasked)?;
         let mut problem = String::new();
         let request = Asked {
             sender,
@@ -147,7 +158,12 @@ impl Cluster {
                     return Ok(answer);
                 }
                 // Nothing is known of the endpoint, and another one would not help.
-                Err(Unanswered::NoCredentials(problem)) => return Err(problem.to_string()),
+                Err(Unanswered::NoCredentials(problem)) => {
+                    return Err(Unasked {
+                        lasting: problem.lasting,
+                        reason: problem.to_string(),
+                    });
+                }
                 Err(Unanswered::Endpoint(error)) => {
                     let until = self.started.elapsed() + LEFT_OUT;
                     let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
@@ -156,7 +172,7 @@ impl Cluster {
                 }
             }
         }
-        Err(problem)
+        Err(unasked(problem))
     }
 
     /// All endpoints, the next one first, those left out last.
@@ -176,7 +192,7 @@ impl Cluster {
             let late = format!("no answer within {:?}", self.timeout);
             Err(match is_sent.load(Ordering::Relaxed) {
                 true => Unanswered::Endpoint(format!("{}: {late}", endpoint.base)),
-                false => NoCredentials(late).into(),
+                false => NoCredentials::now(late).into(),
             })
         })
     }
@@ -320,7 +336,7 @@ mod tests {
             if self.is_silent {
                 std::future::pending::<()>().await;
             }
-            Err(NoCredentials("the issuer is down".to_owned()))
+            Err(NoCredentials::now("the issuer is down".to_owned()))
         }
     }
 

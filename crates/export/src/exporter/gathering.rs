@@ -3,7 +3,8 @@
 //! Owns what has been taken out of the queue and waits for more of its kind: of one signal, tenant and values of the
 //! `partition` keys. All of it still counts as held by the queue, is given back to it if the end comes first, and is on the
 //! disk if the queue is. One consumer gathers at a time, the others send. A batch that is refused for good is sent again in
-//! the parts it was made of, so that one that cannot be delivered takes no others into the dead letters.
+//! the parts it was made of, so that one that cannot be delivered takes no others into the dead letters; unless it had to be
+//! split for `max_size`: a piece has a fate of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -128,7 +129,7 @@ impl Group {
         Batch::concat(&parts)
     }
 
-    /// Bytes of payloads, which are copied to make one of them.
+    /// Bytes that are held, the more of which are payloads, which are copied to make one of them.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -202,7 +203,7 @@ impl Gathering {
             due: Instant::now() + self.settings.flush_timeout.0,
         });
         group.size += self.settings.size(batch);
-        group.bytes += batch.payload().len();
+        group.bytes += batch.bytes_held();
         group.deliveries.push(delivery);
         (group.size >= self.settings.min_size.0).then_some(kind)
     }

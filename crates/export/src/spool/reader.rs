@@ -139,7 +139,7 @@ impl Log {
                 state.hand_out(number, header.sequence, Load::of(&batch));
                 drop(state);
                 let mut reservation = self.config.budget.reservation();
-                reservation.grow(batch.payload().len());
+                reservation.grow(batch.bytes_held());
                 Ok(Some(Handed {
                     sequence: header.sequence,
                     batch,
@@ -253,7 +253,7 @@ fn take_cached(state: &mut State, reader: &mut Reader) -> Option<Handed> {
         }
         let cached = state.cache.pop_front()?;
         let load = Load::of(&cached.batch);
-        state.cache_bytes -= load.bytes;
+        state.cache_bytes -= cached.batch.bytes_held() as u64;
         // What lies behind was read from the file.
         if (cached.file, cached.offset) < (reader.file, reader.offset) {
             continue;

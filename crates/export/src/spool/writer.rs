@@ -169,19 +169,21 @@ fn publish(log: &Log, file: &OpenFile, group: &[Batch], first: u64, places: &[(u
             known.live.add(load);
         }
         state.disk_bytes += record_bytes;
-        if state.cache_bytes + load.bytes > log.config.cache_bytes_max {
+        let batch = batch.clone().without_gzip();
+        let bytes = batch.bytes_held();
+        if state.cache_bytes + bytes as u64 > log.config.cache_bytes_max {
             continue;
         }
-        let Some(reservation) = log.config.budget.try_reserve(batch.payload().len()) else {
+        let Some(reservation) = log.config.budget.try_reserve(bytes) else {
             continue;
         };
-        state.cache_bytes += load.bytes;
+        state.cache_bytes += bytes as u64;
         state.cache.push_back(Cached {
             file: file.number,
             offset: *offset,
             record_bytes: *record_bytes,
             sequence: first + index as u64,
-            batch: batch.clone().without_gzip(),
+            batch,
             reservation,
         });
     }

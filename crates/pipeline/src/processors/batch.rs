@@ -225,7 +225,8 @@ impl Shared {
             return Gathered::Alone(batch);
         }
         // For the copy that is made of it; and, if its sender is answered at once, for itself.
-        let bytes = batch.payload().len();
+        let known = batch.client().map_or(0, |client| client.bytes());
+        let bytes = batch.payload().len() + known;
         let received = self.config.acknowledge == Acknowledge::Received;
         let Some(reserved) = self.memory.try_reserve(if received { 2 * bytes } else { bytes }) else {
             return Gathered::Alone(batch);

@@ -63,7 +63,7 @@ pub struct ZipkinReceiverConfig {
     pub max_request_body_size: ByteSize,
     /// Time a client has to send a whole body.
     pub read_timeout: TimeSpan,
-    /// Without effect, as in [`HttpServerConfig`].
+    /// As in [`HttpServerConfig`].
     pub include_metadata: bool,
     pub tls: Option<ServerTlsSettings>,
     /// Who may send; anybody without it.

@@ -319,8 +319,15 @@ impl Tailer {
             }
             let unlinked = file.is_unlinked();
             let idle = if unlinked { REMOVED_IDLE } else { MOVED_IDLE };
-            if !file.is_done() || self.in_flight || now - file.active < idle {
+            // A line without an end may still have become one of the header, and never will now.
+            let is_left = !file.pending && file.is_in_header() && file.done_to == file.read_to;
+            if !(file.is_done() || is_left) || self.in_flight || now - file.active < idle {
                 continue;
+            }
+            let left = file.seen_to.saturating_sub(file.read_to);
+            if is_left && file.partial.take().is_some() {
+                count(&self.stats.lost_bytes, left);
+                tracing::error!(path = %file.path.display(), lost = left, "the line that a file ends in was never ended, so that it is neither header nor record");
             }
             file.content = None;
             if unlinked {

@@ -313,6 +313,31 @@ fn what_was_seen_of_a_closed_file_that_is_removed_is_told() {
 }
 
 #[test]
+fn a_header_that_never_ends_does_not_hold_a_removed_file_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("job.log");
+    fs::write(&path, "#started").unwrap();
+    let mut now = Utc::now();
+    let config = settings(json!({
+        "include": [path], "start_at": "beginning",
+        "header": { "pattern": "^#", "metadata_operators": [{ "type": "regex_parser", "regex": "#(?P<state>.*)" }] },
+    }));
+    let mut tailer = open_tailer(config, None, now);
+    let mut look = |tailer: &mut Tailer| {
+        now += TimeDelta::seconds(20);
+        tailer.poll(now);
+        assert!(lines(tailer, now).0.is_empty());
+    };
+    (0..3).for_each(|_| look(&mut tailer));
+    assert_eq!(tailer.files.len(), 1);
+    fs::remove_file(&path).unwrap();
+    (0..3).for_each(|_| look(&mut tailer));
+    assert!(tailer.files.is_empty());
+    let lost = tailer.stats.lost_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(lost, "#started".len() as u64);
+}
+
+#[test]
 fn a_file_with_the_bytes_of_one_that_was_read_and_deleted_is_read_too() {
     let directory = tempfile::tempdir().unwrap();
     let (mut tailer, paths, now) = many_files(directory.path(), json!({ "delete_after_read": true }));
