@@ -5,6 +5,7 @@
 //! letter, or in a counter that says how it was lost.
 
 mod attempts;
+mod consuming;
 mod gathering;
 mod health;
 mod metrics;
@@ -25,17 +26,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use attempts::{Outcome, Settled};
+use gathering::Gathering;
 pub use gathering::{BatchSettings, BatchSizer, PartitionSettings};
-use gathering::{Gathering, Group};
 use health::Health;
 use metrics::ExporterCounters;
 
 use crate::dead_letter::{DeadLetterConfig, DeadLetterError, DeadLetters};
 use crate::fs::{Disk, FileSystem};
-use crate::queue::{Delivery, Load, QueueConfig, SendingQueue, SettingError, WhenFull};
+use crate::queue::{Load, QueueConfig, SendingQueue, SettingError, WhenFull};
 use crate::rate_limit::{RateLimitConfig, RateLimiter, RuntimeClock};
 use crate::retry::{RetryConfig, time_span};
-use crate::sink::share_out;
 use crate::spool::{SpoolError, blocking};
 use crate::{Accepted, Component, Condition, Sample, SendError, Sink, Trouble};
 
@@ -252,35 +252,6 @@ impl Exporter {
     }
 }
 
-/// A batch in the hands of a consumer; one that is dropped goes back to the queue.
-struct Held<'q> {
-    queue: &'q SendingQueue,
-    delivery: Option<Delivery>,
-}
-
-impl<'q> Held<'q> {
-    fn new(queue: &'q SendingQueue, delivery: Delivery) -> Held<'q> {
-        Held {
-            queue,
-            delivery: Some(delivery),
-        }
-    }
-
-    fn items(&self) -> usize {
-        self.delivery
-            .as_ref()
-            .map_or(0, |delivery| delivery.batch.items())
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if let Some(delivery) = self.delivery.take() {
-            self.queue.give_back(delivery);
-        }
-    }
-}
-
 async fn open_letters(
     directory: PathBuf,
     id: &str,
@@ -310,123 +281,6 @@ impl Core {
             Some(queue) if !queue.is_durable() => Phase::Ended,
             _ => Phase::Closing,
         }
-    }
-
-    /// Sends what is in the queue until the end.
-    async fn consume(self: Arc<Self>) {
-        let Some(queue) = &self.queue else { return };
-        let mut phase = self.phase.subscribe();
-        let last = self.last_phase();
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                _ = phase.wait_for(|phase| *phase >= last) => return,
-                delivery = queue.next() => delivery,
-            };
-            let Some(delivery) = delivery else { return };
-            let waits = queue.has_waiter(&delivery);
-            let held = Held::new(queue, delivery);
-            if self.handle_held(held, waits).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// The same, in larger batches.
-    async fn consume_gathered(self: Arc<Self>) {
-        let (Some(queue), Some(gathering)) = (&self.queue, &self.gathering) else {
-            return;
-        };
-        let mut phase = self.phase.subscribe();
-        let last = self.last_phase();
-        loop {
-            let group = tokio::select! {
-                biased;
-                _ = phase.wait_for(|phase| *phase >= last) => return,
-                group = gathering.next(queue) => group,
-            };
-            let Some(group) = group else { return };
-            if self.handle_group(queue, gathering, group).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// `None` if there was no time for it; then it is in the queue again.
-    async fn handle_held(&self, mut held: Held<'_>, sender_waits: bool) -> Option<()> {
-        let batch = held.delivery.as_ref()?.batch.clone();
-        let result = self.handle(batch, sender_waits).await?;
-        if let Some(delivery) = held.delivery.take() {
-            held.queue.finish(delivery, result);
-        }
-        Some(())
-    }
-
-    /// Sends a group as one batch; in its parts, if there is no memory for that or one of them cannot be delivered.
-    async fn handle_group(&self, queue: &SendingQueue, gathering: &Gathering, group: Group) -> Option<()> {
-        let waits = group.senders_wait;
-        let copied = if group.deliveries.len() > 1 {
-            group.bytes()
-        } else {
-            0
-        };
-        let memory = queue.reserve(copied);
-        let whole = memory.as_ref().and_then(|_| group.whole());
-        let mut parts: Vec<Held<'_>> = group
-            .deliveries
-            .into_iter()
-            .map(|mut part| {
-                // By themselves they say no more of who sent them than together.
-                part.batch = part.batch.with_client(group.client.clone());
-                Held::new(queue, part)
-            })
-            .collect();
-        let pieces = whole
-            .map(|whole| gathering.settings.pieces(whole))
-            .unwrap_or_default();
-        let result = match &pieces[..] {
-            [] => None,
-            [whole] => match self.deliver(whole).await {
-                Outcome::GivenUp { retryable: false, .. } if parts.len() > 1 => None,
-                outcome => match self.settle(whole.clone(), outcome, waits).await {
-                    Settled::Done(result) => Some(result),
-                    Settled::Interrupted => return None,
-                },
-            },
-            pieces => Some(self.handle_pieces(pieces, waits).await?),
-        };
-        drop(memory);
-        let Some(result) = result else {
-            for part in parts {
-                self.handle_held(part, waits).await?;
-            }
-            return Some(());
-        };
-        let items: Vec<usize> = parts.iter().map(Held::items).collect();
-        for (part, result) in parts.iter_mut().zip(share_out(&items, &result)) {
-            if let Some(delivery) = part.delivery.take() {
-                queue.finish(delivery, result);
-            }
-        }
-        Some(())
-    }
-
-    /// All pieces of a batch, each with a fate of its own.
-    async fn handle_pieces(
-        &self,
-        pieces: &[Batch],
-        sender_waits: bool,
-    ) -> Option<Result<Accepted, SendError>> {
-        let mut all = Accepted::all();
-        for piece in pieces {
-            match self.handle(piece.clone(), sender_waits).await? {
-                Ok(accepted) => all.merge(accepted),
-                Err(error) if sender_waits && error.is_retryable() => return Some(Err(error)),
-                // It has been put away, or counted; the others may be taken.
-                Err(error) => all.merge(Accepted::partial(piece.items() as u64, error.reason())),
-            }
-        }
-        Some(Ok(all))
     }
 
     /// Delivers one batch or puts it elsewhere; `None` if there was no time for either.
@@ -461,13 +315,6 @@ impl Core {
         match self.handle(batch, true).await {
             Some(result) => result,
             None => Err(closing()),
-        }
-    }
-
-    /// What waited for others, after the consumers have ended.
-    async fn give_back_gathered(&self) {
-        if let (Some(queue), Some(gathering)) = (&self.queue, &self.gathering) {
-            gathering.give_back(queue).await;
         }
     }
 
