@@ -370,18 +370,8 @@ pub fn list(directory: &Path) -> Result<Listing, DeadLetterError> {
 /// Hands one letter to a sink, and removes it once it is taken. Two that retry the same letter at the same time may both
 /// deliver it. Where the sink refuses some items for good and says which, a letter with these takes the place.
 pub async fn retry(directory: &Path, id: &str, sink: &dyn Sink) -> Result<Accepted, DeadLetterError> {
-    let missing = || DeadLetterError::Missing {
-        id: id.to_owned(),
-        directory: directory.to_owned(),
-    };
-    if !is_letter(id) {
-        return Err(missing());
-    }
-    let path = letter_path(directory, id);
-    let data = match tokio::fs::read(&path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
-        read => read.map_err(failed("read", &path))?,
-    };
+    let path = locate(directory, id)?;
+    let data = contents(tokio::fs::read(&path).await, directory, id)?;
     let letter = decode(&path, &data)?;
     let items = letter.batch.items() as u64;
     let accepted = sink
@@ -425,17 +415,30 @@ fn decode(path: &Path, data: &[u8]) -> Result<Letter, DeadLetterError> {
 
 /// The batch of one letter. Blocks.
 pub fn read(directory: &Path, id: &str) -> Result<Batch, DeadLetterError> {
-    let missing = || DeadLetterError::Missing {
+    let path = locate(directory, id)?;
+    let data = contents(Disk.read(&path), directory, id)?;
+    Ok(decode(&path, &data)?.batch)
+}
+
+/// Where the letter of an id would be.
+fn locate(directory: &Path, id: &str) -> Result<PathBuf, DeadLetterError> {
+    match is_letter(id) {
+        true => Ok(letter_path(directory, id)),
+        false => Err(missing(directory, id)),
+    }
+}
+
+fn contents(read: io::Result<Vec<u8>>, directory: &Path, id: &str) -> Result<Vec<u8>, DeadLetterError> {
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => missing(directory, id),
+        _ => failed("read", &letter_path(directory, id))(error),
+    })
+}
+
+fn missing(directory: &Path, id: &str) -> DeadLetterError {
+    DeadLetterError::Missing {
         id: id.to_owned(),
         directory: directory.to_owned(),
-    };
-    if !is_letter(id) {
-        return Err(missing());
-    }
-    let path = letter_path(directory, id);
-    match Disk.read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
-        read => Ok(decode(&path, &read.map_err(failed("read", &path))?)?.batch),
     }
 }
 

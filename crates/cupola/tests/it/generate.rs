@@ -124,6 +124,16 @@ async fn a_secured_receiver_is_tried_and_what_is_missing_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_is_none_is_refused_without_its_value() {
+    for wrong in ["Authorization: Bearer hunter2", "=hunter2", " =hunter2"] {
+        let output = run(&["generate", "--endpoint", "http://127.0.0.1:9", "--header", wrong]).await;
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("NAME=VALUE") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_hold_the_same_as_requests_and_as_lines() {
     let requests = written("otlp", "pb", read_requests).await;
     assert_eq!(written("json", "jsonl", read_lines).await, requests);

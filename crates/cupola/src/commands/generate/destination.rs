@@ -164,7 +164,8 @@ async fn open_endpoint(endpoint: &str, arguments: &GenerateArguments) -> Result<
 
 /// Those of the environment, and before them what the command line says.
 fn headers(arguments: &GenerateArguments) -> Result<Vec<(String, Secret)>, Failure> {
-    let mut headers = arguments.headers.clone();
+    let given = arguments.headers.iter().map(header);
+    let mut headers = given.collect::<Result<Vec<_>, _>>()?;
     if let Some(file) = &arguments.token_file {
         let token = std::fs::read_to_string(file)
             .map_err(|error| Failure::new(format!("cannot read {}", file.display())).caused_by(&error))?;
@@ -177,6 +178,17 @@ fn headers(arguments: &GenerateArguments) -> Result<Vec<(String, Secret)>, Failu
         }
     }
     Ok(headers)
+}
+
+/// `NAME=VALUE`.
+fn header(text: &Secret) -> Result<(String, Secret), Failure> {
+    match text.expose().split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), Secret::new(value.trim())))
+        }
+        _ => Err(Failure::usage("a --header is not NAME=VALUE")
+            .hint("write for example --header 'Authorization=Bearer TOKEN'")),
+    }
 }
 
 async fn reach(endpoint: &str) -> Result<(), Failure> {

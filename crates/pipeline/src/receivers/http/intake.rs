@@ -189,15 +189,30 @@ impl Intake {
     }
 
     /// Hands over one batch, and counts.
-    pub(crate) async fn send(&self, batch: Batch) -> Result<Accepted, Refusal> {
+    async fn send(&self, batch: Batch) -> Result<Accepted, Refusal> {
         let items = batch.items() as u64;
         if items == 0 {
             return Ok(Accepted::all());
         }
         count(&self.stats.payload_bytes, batch.payload().len() as u64);
-        let waiting = self.stats.waiting(items);
+        let answer = self.hand_over(batch).await;
+        self.counted(items, answer)
+    }
+
+    /// One attempt. Of it nothing is counted but that nobody waited for its answer.
+    pub(crate) async fn hand_over(&self, batch: Batch) -> Result<Accepted, SendError> {
+        let waiting = self.stats.waiting(batch.items() as u64);
         let answer = self.sink.0.send(batch).await;
         waiting.answered();
+        answer
+    }
+
+    /// Counts what became of so many items.
+    pub(crate) fn counted(
+        &self,
+        items: u64,
+        answer: Result<Accepted, SendError>,
+    ) -> Result<Accepted, Refusal> {
         match answer {
             Ok(mut accepted) => {
                 accepted.rejected = accepted.rejected.min(items);

@@ -334,25 +334,29 @@ impl Shared {
     async fn offer(&self, batch: Batch) -> Result<(), &AtomicU64> {
         let until = Instant::now() + RETRY_TIME_MAX;
         let mut wait = RETRY_FIRST;
-        loop {
-            let refusal = match self.intake.send(batch.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(refusal) => refusal,
-            };
-            let lost = || {
-                let items = batch.items();
-                tracing::error!(transport = self.transport, items, reason = %refusal, "spans lost");
-                Err(&self.lost.not_taken)
-            };
-            let Refusal::Sink(SendError::Retryable { retry_after, .. }) = &refusal else {
-                return lost();
+        let items = batch.items() as u64;
+        if items == 0 {
+            return Ok(());
+        }
+        count(&self.intake.stats.payload_bytes, batch.payload().len() as u64);
+        let answer = loop {
+            let answer = self.intake.hand_over(batch.clone()).await;
+            let Err(SendError::Retryable { retry_after, .. }) = &answer else {
+                break answer;
             };
             let next = Instant::now() + retry_after.unwrap_or(wait).max(wait);
             wait = wait.saturating_mul(2);
             if next >= until {
-                return lost();
+                break answer;
             }
             tokio::time::sleep_until(next).await;
+        };
+        match self.intake.counted(items, answer) {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                tracing::error!(transport = self.transport, items, reason = %refusal, "spans lost");
+                Err(&self.lost.not_taken)
+            }
         }
     }
 }

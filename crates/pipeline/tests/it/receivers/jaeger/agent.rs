@@ -224,6 +224,8 @@ async fn what_the_sink_cannot_take_now_is_offered_again() {
     agent.until_packets(COMPACT, 3.0).await;
     agent.running.shutdown().await;
     assert_eq!(agent.sink.drain().len(), 1);
+    // All came through, or failed for good.
+    assert_eq!(agent.counted("otelcol_receiver_refused_spans", &[]), 0.0);
     let again = UdpSocket::bind(agent.addr(Protocol::Compact)).await;
     assert!(again.is_ok(), "the port is free again");
 }
