@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cupola_telemetry::Batch;
+use cupola_telemetry::{Batch, Signal};
 
 /// Takes batches: an exporter, the embedded store, or a pipeline in front of them.
 #[async_trait]
@@ -12,12 +12,22 @@ pub trait Sink: Send + Sync {
     /// Hands over one batch. `Ok` means that the sink has taken responsibility for every item except the
     /// `rejected` ones; the caller may forget the batch and must not send it again.
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError>;
+
+    /// Why whatever of a signal would be refused now, if that is known without a batch: what a receiver asks before it
+    /// spends time on reading one. `None` promises nothing.
+    fn refuses(&self, _signal: Signal) -> Option<SendError> {
+        None
+    }
 }
 
 #[async_trait]
 impl<S: Sink + ?Sized> Sink for std::sync::Arc<S> {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
         (**self).send(batch).await
+    }
+
+    fn refuses(&self, signal: Signal) -> Option<SendError> {
+        (**self).refuses(signal)
     }
 }
 

@@ -57,6 +57,11 @@ impl Sink for Edge {
         }
         answer
     }
+
+    /// Nothing is known while the edge is held up: what is sent waits.
+    fn refuses(&self, signal: Signal) -> Option<SendError> {
+        self.target.try_read().ok()?.refuses(signal)
+    }
 }
 
 /// Where an edge leads before it is led anywhere, and after its destination has gone.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cupola_export::{Accepted, SendError, Sink};
-use cupola_telemetry::Batch;
+use cupola_telemetry::{Batch, Signal};
 use futures::future::join_all;
 
 /// Sends to all at the same time and answers when all have.
@@ -31,6 +31,11 @@ impl Sink for Fanout {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
         let answers = join_all(self.targets.iter().map(|target| target.send(batch.clone()))).await;
         together(answers)
+    }
+
+    fn refuses(&self, signal: Signal) -> Option<SendError> {
+        let mut refusals = self.targets.iter().filter_map(|target| target.refuses(signal));
+        refusals.find(SendError::is_retryable)
     }
 }
 

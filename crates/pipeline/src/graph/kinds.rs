@@ -65,6 +65,10 @@ impl Sink for SignalSinks {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
         self.0[batch.signal() as usize].send(batch).await
     }
+
+    fn refuses(&self, signal: Signal) -> Option<SendError> {
+        self.0[signal as usize].refuses(signal)
+    }
 }
 
 /// A receiver that runs.

@@ -66,6 +66,11 @@ impl Station {
         self.component.condition().or(self.answers.lock().clone())
     }
 
+    fn spoken_to(&self) {
+        self.last_input
+            .store(self.begun.elapsed().as_secs() + 1, Ordering::Relaxed);
+    }
+
     fn refused_with(&self, error: &SendError) {
         let trouble = Trouble::new(error.reason(), error.is_retryable());
         let mut answers = self.answers.lock();
@@ -135,8 +140,7 @@ impl Sink for Station {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
         let (at, items) = (batch.signal() as usize, batch.items() as u64);
         self.incoming[at].fetch_add(items, Ordering::Relaxed);
-        self.last_input
-            .store(self.begun.elapsed().as_secs() + 1, Ordering::Relaxed);
+        self.spoken_to();
         let answer = self.component.send(batch).await;
         match &answer {
             Ok(_) => self.taken(),
@@ -155,5 +159,13 @@ impl Sink for Station {
             }
         }
         answer
+    }
+
+    /// Seen in its condition and not in its counts: of how many items it is, nobody knows.
+    fn refuses(&self, signal: Signal) -> Option<SendError> {
+        let refusal = self.component.refuses(signal)?;
+        self.spoken_to();
+        self.refused_with(&refusal);
+        Some(refusal)
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Capture {
     /// While set, every call waits.
     pub(crate) gate: Mutex<Option<Arc<Notify>>>,
     pub(crate) entered: Notify,
+    /// While set, everything is refused, and receivers are told so beforehand.
+    pub(crate) closed: Mutex<Option<SendError>>,
 }
 
 #[async_trait]
@@ -51,6 +53,10 @@ impl Sink for Capture {
             gate.notified().await;
         }
         answer
+    }
+
+    fn refuses(&self, _signal: Signal) -> Option<SendError> {
+        self.closed.lock().clone()
     }
 }
 

@@ -114,6 +114,17 @@ impl Intake {
         }
     }
 
+    /// Refuses what would be refused once it is read.
+    fn admit(&self) -> Result<(), Refusal> {
+        match self.sink.0.refuses(self.signal) {
+            Some(refusal) => {
+                count(&self.stats.requests_unread, 1);
+                Err(Refusal::Sink(refusal))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Takes one request all the way. Returns after the sink has taken responsibility for every batch.
     pub(crate) async fn take<T, B>(
         &self,
@@ -128,6 +139,7 @@ impl Intake {
     {
         let tenant = tenant(request.headers())?;
         let client = client(request);
+        self.admit()?;
         let mut memory = self.memory.reservation();
         let body = read(
             request.body_mut(),

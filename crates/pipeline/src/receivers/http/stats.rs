@@ -27,6 +27,8 @@ pub struct SignalStats {
     pub requests_too_large: AtomicU64,
     /// Requests refused, retryably, because memory is at its ceiling.
     pub requests_over_memory: AtomicU64,
+    /// Requests refused before they were read, because what is behind the receiver would have refused them.
+    pub requests_unread: AtomicU64,
     /// Requests refused, retryably, because their body did not arrive in time.
     pub requests_slow: AtomicU64,
     /// Items whose sender went away before it was answered. They may have been taken, and may come again.
@@ -170,6 +172,9 @@ impl SignalStats {
             signal,
             &self.requests_over_memory,
         );
+        let name = "cupola_receiver_requests_unread_total";
+        let help = "Requests refused before they were read, because the pipeline refused everything.";
+        add(name, help, signal, &self.requests_unread);
         let name = "cupola_receiver_requests_slow_total";
         add(
             name,

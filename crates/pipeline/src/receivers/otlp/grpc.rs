@@ -112,7 +112,7 @@ where
         Some(Ok(text)) => Compression::parse(text)?,
         Some(Err(_)) => return Err(Refusal::ContentEncoding("?".to_owned())),
     };
-    let mut memory = server.ingest().reservation();
+    let mut memory = server.ingest().admit(signal, stats)?;
     let timeout = server.body_timeout();
     let reading = read_message(&mut body, bytes_max, &mut memory);
     let (compressed, body) = tokio::time::timeout(timeout, reading)

@@ -161,7 +161,7 @@ where
 {
     let tenant = tenant(request.headers())?;
     let compression = compression(request.headers())?;
-    let mut memory = server.ingest().reservation();
+    let mut memory = server.ingest().admit(signal, stats)?;
     let bytes_max = config.body_bytes_max;
     let body = read(request.body_mut(), bytes_max, &mut memory, server.body_timeout()).await?;
     let request = ingest::Request {

@@ -70,8 +70,15 @@ impl Ingest {
         &self.stats
     }
 
-    pub(super) fn reservation(&self) -> Reservation {
-        self.memory.reservation()
+    /// Memory for a request that is going to be read; or why it would be refused once it is.
+    pub(super) fn admit(&self, signal: Signal, stats: &SignalStats) -> Result<Reservation, Refusal> {
+        match self.sink.refuses(signal) {
+            Some(refusal) => {
+                count(&stats.requests_unread, 1);
+                Err(Refusal::Sink(refusal))
+            }
+            None => Ok(self.memory.reservation()),
+        }
     }
 
     /// Takes one request all the way. Returns after the sink has taken responsibility.

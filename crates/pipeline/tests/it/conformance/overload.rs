@@ -100,6 +100,49 @@ async fn c12_a_body_beyond_the_memory_budget_is_refused_before_it_is_held() {
 }
 
 #[tokio::test]
+async fn c12_what_would_be_refused_is_refused_before_it_is_read() {
+    let receiver = start().await;
+    for signal in SIGNALS {
+        *receiver.sink.closed.lock() = Some(SendError::Retryable {
+            reason: "memory is short".to_owned(),
+            retry_after: Some(Duration::from_secs(2)),
+        });
+        // No protobuf: whoever reads it has another answer.
+        let garbage = vec![0xff; 100_000];
+        let answer = receiver.post(path(signal), PROTOBUF, garbage.clone()).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
+        let answer = receiver.grpc_with(signal, &[], frame(false, &garbage)).await;
+        assert_eq!(
+            (answer.status.code(), answer.status.message()),
+            (Code::Unavailable, "memory is short")
+        );
+        assert_eq!(answer.details().retry_delay, Some(Duration::from_secs(2)));
+        *receiver.sink.closed.lock() = None;
+        assert_eq!(
+            receiver
+                .post(path(signal), PROTOBUF, request(signal))
+                .await
+                .status,
+            200
+        );
+        for transport in [&receiver.running.stats().http, &receiver.running.stats().grpc] {
+            let stats = transport.signal(signal);
+            assert_eq!(stats.requests_unread.load(Ordering::Relaxed), 1);
+            assert_eq!(stats.requests_invalid.load(Ordering::Relaxed), 0);
+        }
+        let unread = receiver
+            .running
+            .stats()
+            .grpc
+            .signal(signal)
+            .wire_bytes
+            .load(Ordering::Relaxed);
+        assert_eq!(unread, 0);
+    }
+    assert_eq!(receiver.memory.used(), 0);
+}
+
+#[tokio::test]
 async fn c13_a_permanent_error_is_400_and_invalid_argument() {
     let receiver = start().await;
     for signal in SIGNALS {

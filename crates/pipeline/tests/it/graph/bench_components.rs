@@ -105,6 +105,11 @@ impl Bench {
         Some(sinks.send(batch).await)
     }
 
+    /// What a receiver is told before it reads anything.
+    pub(crate) fn refuses(&self, receiver: &str, signal: Signal) -> Option<SendError> {
+        self.0.sources.lock()[receiver].refuses(signal)
+    }
+
     /// What exporters of this label have taken, in order.
     pub(crate) fn arrived(&self, label: &str) -> Vec<Batch> {
         self.0.arrived.lock().get(label).cloned().unwrap_or_default()

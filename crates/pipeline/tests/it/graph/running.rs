@@ -1,6 +1,10 @@
 //! Batches flow as the configuration says, and their senders hear the answer of the last component.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cupola_pipeline::graph::Pipelines;
+use cupola_pipeline::graph::context::{Context, MemoryProbe};
 use cupola_telemetry::Signal;
 
 use super::bench_components::{Bench, bodies, context, logs, span};
@@ -90,6 +94,57 @@ async fn a_refusal_reaches_the_sender_and_a_signal_without_a_pipeline_is_named()
         !refusal.is_retryable() && refusal.reason().contains("no pipeline takes traces"),
         "{refusal}"
     );
+    pipelines.shutdown().await;
+}
+
+/// Twice what a limiter of the test lets in, or half of it.
+struct Full(AtomicBool);
+
+impl MemoryProbe for Full {
+    fn resident(&self) -> u64 {
+        if self.0.load(Ordering::Relaxed) {
+            200 << 20
+        } else {
+            50 << 20
+        }
+    }
+
+    fn total(&self) -> u64 {
+        1 << 30
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_hears_before_it_reads_what_a_limiter_of_one_of_its_pipelines_will_say() {
+    let bench = Bench::default();
+    let plan = bench.plan(
+        "receivers: {push: }
+processors: {memory_limiter: {check_interval: 1ns, limit_mib: 100}, filter: {logs: {log_record: ['body == \"noise\"']}}}
+exporters: {keep: }
+service:
+  pipelines:
+    logs: {receivers: [push], processors: [filter], exporters: [keep]}
+    logs/limited: {receivers: [push], processors: [memory_limiter, filter], exporters: [keep]}
+    traces: {receivers: [push], exporters: [keep]}
+",
+    );
+    let full = Arc::new(Full(AtomicBool::new(true)));
+    let surroundings = Context {
+        memory: full.clone(),
+        ..context()
+    };
+    let pipelines = Pipelines::start(plan, surroundings).await.unwrap();
+    let refusal = bench.refuses("push", Signal::Logs).expect("memory is short");
+    assert!(refusal.is_retryable(), "{refusal}");
+    assert_eq!(bench.push("push", logs(&["a"])).await, Err(refusal));
+    assert_eq!(
+        bench.refuses("push", Signal::Traces),
+        None,
+        "no limiter is in the way of spans"
+    );
+    full.0.store(false, Ordering::Relaxed);
+    assert_eq!(bench.refuses("push", Signal::Logs), None);
+    bench.push("push", logs(&["b"])).await.unwrap();
     pipelines.shutdown().await;
 }
 
