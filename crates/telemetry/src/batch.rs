@@ -68,6 +68,7 @@ pub struct Batch {
     items: usize,
     gzip: Option<Bytes>,
     client: Option<Arc<Client>>,
+    is_admitted: bool,
 }
 
 impl Batch {
@@ -102,6 +103,7 @@ impl Batch {
             items: decoded.items,
             gzip: None,
             client: None,
+            is_admitted: false,
         })
     }
 
@@ -135,6 +137,7 @@ impl Batch {
             items,
             gzip: None,
             client: None,
+            is_admitted: false,
         })
     }
 
@@ -148,6 +151,7 @@ impl Batch {
             items,
             gzip: None,
             client: None,
+            is_admitted: false,
         }
     }
 
@@ -176,6 +180,20 @@ impl Batch {
     /// Who sent it, if that is known; no part of what the batch says.
     pub fn client(&self) -> Option<&Arc<Client>> {
         self.client.as_ref()
+    }
+
+    /// The same, of which a receiver had asked before it read it whether it would be taken.
+    #[must_use]
+    pub fn admitted(self) -> Self {
+        Self {
+            is_admitted: true,
+            ..self
+        }
+    }
+
+    /// Whether its receiver has asked; of this very batch, and of none that was made of it.
+    pub fn is_admitted(&self) -> bool {
+        self.is_admitted
     }
 
     /// The payload as one member of gzip, if somebody has made that already. A batch that was changed on its way is
@@ -250,6 +268,7 @@ impl Batch {
             items,
             gzip: None,
             client: first.client.clone().filter(|_| is_of_one),
+            is_admitted: false,
         })
     }
 
@@ -264,6 +283,7 @@ impl Batch {
             items,
             gzip: None,
             client: self.client.clone(),
+            is_admitted: false,
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! Cupola holds a ceiling of its own in any case (`memory.limit`); this one is for files that bring a tighter one along.
 //! Looks at resident memory, at most once in each interval, when a batch comes. A receiver whose pipeline begins with it
-//! asks it before a request is read: what is refused costs next to nothing, and the time goes to what was taken.
+//! asks it before a request is read: what is refused costs next to nothing, and the time goes to what was taken. What had
+//! been let in and read when memory became short passes up to `limit_mib` itself: to refuse it then would throw away the
+//! work, and its sender would bring it again.
 //! <https://github.com/open-telemetry/opentelemetry-collector/tree/main/processor/memorylimiterprocessor>
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -84,8 +86,8 @@ impl MemoryLimiterConfig {
         Ok(())
     }
 
-    /// Resident bytes from which on batches are refused, on a machine of `total` bytes.
-    fn refuse_from(&self, total: u64) -> u64 {
+    /// The limits, on a machine of `total` bytes.
+    fn limits(&self, total: u64) -> Limits {
         let (limit, spike) = match self.limit_mib {
             0 => {
                 let share = |percent: u64| total / 100 * percent;
@@ -94,8 +96,30 @@ impl MemoryLimiterConfig {
             mebibytes => (mebibytes << 20, self.spike_limit_mib << 20),
         };
         let spike = if spike == 0 { limit / 5 } else { spike };
-        limit.saturating_sub(spike)
+        Limits {
+            soft: limit.saturating_sub(spike),
+            hard: limit,
+        }
     }
+}
+
+/// Resident bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    /// From here on nothing new is let in.
+    soft: u64,
+    /// From here on nothing is.
+    hard: u64,
+}
+
+/// How much memory there was when it was last looked at, in the order of the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+enum Level {
+    Open = 0,
+    /// What was read already passes: it takes its memory in any case, and time was spent on it.
+    Soft = 1,
+    Hard = 2,
 }
 
 /// What a refused sender is asked to wait.
@@ -104,12 +128,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct MemoryLimiter {
     probe: Arc<dyn MemoryProbe>,
     next: Arc<dyn Sink>,
-    refuse_from: u64,
+    limits: Limits,
     interval: Duration,
     begun: Instant,
     /// Nanoseconds after the beginning when memory is to be looked at again.
     look_at: AtomicU64,
-    refusing: AtomicBool,
+    /// A [`Level`].
+    level: AtomicU8,
     refused: AtomicU64,
     /// Receivers that were told so before they had read anything.
     refused_unread: AtomicU64,
@@ -123,19 +148,19 @@ impl MemoryLimiter {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
-            refuse_from: config.refuse_from(probe.total()),
+            limits: config.limits(probe.total()),
             probe,
             next,
             interval: config.check_interval.0,
             begun: Instant::now(),
             look_at: AtomicU64::new(0),
-            refusing: AtomicBool::new(false),
+            level: AtomicU8::new(Level::Open as u8),
             refused: AtomicU64::new(0),
             refused_unread: AtomicU64::new(0),
         })
     }
 
-    fn is_refusing(&self) -> bool {
+    fn level(&self) -> Level {
         let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let due = self.look_at.load(Ordering::Relaxed);
         let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
@@ -146,20 +171,37 @@ impl MemoryLimiter {
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            let resident = self.probe.resident();
-            let refusing = resident >= self.refuse_from;
-            if refusing != self.refusing.swap(refusing, Ordering::Relaxed) {
-                match refusing {
-                    true => tracing::warn!(
-                        resident_bytes = resident,
-                        limit_bytes = self.refuse_from,
-                        "memory limiter refuses"
-                    ),
-                    false => tracing::info!(resident_bytes = resident, "memory limiter lets in again"),
-                }
-            }
+            self.look();
         }
-        self.refusing.load(Ordering::Relaxed)
+        self.last_level()
+    }
+
+    fn last_level(&self) -> Level {
+        match self.level.load(Ordering::Relaxed) {
+            0 => Level::Open,
+            1 => Level::Soft,
+            _ => Level::Hard,
+        }
+    }
+
+    fn look(&self) {
+        let resident = self.probe.resident();
+        let level = match resident {
+            _ if resident >= self.limits.hard => Level::Hard,
+            _ if resident >= self.limits.soft => Level::Soft,
+            _ => Level::Open,
+        };
+        let before = self.last_level();
+        self.level.store(level as u8, Ordering::Relaxed);
+        match (before == Level::Open, level == Level::Open) {
+            (true, false) => tracing::warn!(
+                resident_bytes = resident,
+                limit_bytes = self.limits.soft,
+                "memory limiter refuses"
+            ),
+            (false, true) => tracing::info!(resident_bytes = resident, "memory limiter lets in again"),
+            _ => {}
+        }
     }
 }
 
@@ -173,7 +215,12 @@ fn refusal() -> SendError {
 #[async_trait]
 impl Sink for MemoryLimiter {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        if self.is_refusing() {
+        let refused_from = if batch.is_admitted() {
+            Level::Hard
+        } else {
+            Level::Soft
+        };
+        if self.level() >= refused_from {
             self.refused.fetch_add(batch.items() as u64, Ordering::Relaxed);
             return Err(refusal());
         }
@@ -181,7 +228,7 @@ impl Sink for MemoryLimiter {
     }
 
     fn refuses(&self, _signal: Signal) -> Option<SendError> {
-        self.is_refusing().then(|| {
+        (self.level() >= Level::Soft).then(|| {
             self.refused_unread.fetch_add(1, Ordering::Relaxed);
             refusal()
         })
@@ -203,7 +250,7 @@ impl Component for MemoryLimiter {
             "Requests refused before they were read, because memory was above the limit.",
             unread,
         ));
-        let refusing = f64::from(u8::from(self.refusing.load(Ordering::Relaxed)));
+        let refusing = f64::from(u8::from(self.last_level() > Level::Open));
         samples.push(Sample::level(
             "cupola_memory_limiter_refusing",
             "Whether it refuses now.",
@@ -277,6 +324,24 @@ mod tests {
         assert!(limiter.send(batch()).await.is_ok());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_was_let_in_passes_up_to_the_hard_limit() {
+        let probe = Arc::new(Told(AtomicU64::new(99 << 20)));
+        let limiter = MemoryLimiter::new(&config(), probe.clone(), Arc::new(Taken)).unwrap();
+        assert!(limiter.refuses(Signal::Logs).is_some());
+        assert!(limiter.send(batch()).await.is_err());
+        assert!(limiter.send(batch().admitted()).await.is_ok());
+        let changed = batch().admitted();
+        let changed = changed.derived(changed.payload().clone(), changed.items());
+        assert!(
+            limiter.send(changed).await.is_err(),
+            "nobody has asked for what a processor made"
+        );
+        probe.0.store(100 << 20, Ordering::Relaxed);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(limiter.send(batch().admitted()).await.is_err());
+    }
+
     #[test]
     fn limits_are_of_the_machine_where_they_are_shares() {
         let share = MemoryLimiterConfig {
@@ -286,8 +351,12 @@ mod tests {
             spike_limit_percentage: 30,
             ..config()
         };
-        assert_eq!(share.refuse_from(1000 << 20), 500 << 20);
-        assert_eq!(config().refuse_from(0), 80 << 20);
+        let mebibytes = |soft: u64, hard: u64| Limits {
+            soft: soft << 20,
+            hard: hard << 20,
+        };
+        assert_eq!(share.limits(1000 << 20), mebibytes(500, 800));
+        assert_eq!(config().limits(0), mebibytes(80, 100));
         assert!(MemoryLimiterConfig::default().validate().is_err());
     }
 }

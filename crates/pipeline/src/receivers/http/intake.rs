@@ -114,14 +114,14 @@ impl Intake {
         }
     }
 
-    /// Refuses what would be refused once it is read.
-    fn admit(&self) -> Result<(), Refusal> {
+    /// Memory for a request that is going to be read; or why it would be refused once it is.
+    pub(crate) fn admit(&self) -> Result<Reservation, Refusal> {
         match self.sink.0.refuses(self.signal) {
             Some(refusal) => {
                 count(&self.stats.requests_unread, 1);
                 Err(Refusal::Sink(refusal))
             }
-            None => Ok(()),
+            None => Ok(self.memory.reservation()),
         }
     }
 
@@ -139,8 +139,7 @@ impl Intake {
     {
         let tenant = tenant(request.headers())?;
         let client = client(request);
-        self.admit()?;
-        let mut memory = self.memory.reservation();
+        let mut memory = self.admit()?;
         let body = read(
             request.body_mut(),
             self.body_bytes_max,
@@ -153,7 +152,7 @@ impl Intake {
         self.take_body(body, from, compression, memory, convert).await
     }
 
-    /// The same for a body that has been read; `memory` holds it. `from` says whose it is, and who sent it.
+    /// The same for a body that was [admitted](Self::admit) and read; `memory` holds it. `from` says whose it is, and who sent it.
     pub(crate) async fn take_body<T: Send + 'static>(
         &self,
         body: Bytes,
@@ -166,7 +165,7 @@ impl Intake {
         let ((batches, extra), _memory) = self.convert(body, tenant, compression, memory, convert).await?;
         let mut accepted = Accepted::all();
         for batch in batches {
-            accepted.merge(self.send(batch.with_client(client.clone())).await?);
+            accepted.merge(self.send(batch.with_client(client.clone()).admitted()).await?);
         }
         Ok((accepted, extra))
     }

@@ -81,7 +81,7 @@ impl Calls {
             .and_then(|value| value.to_str().ok());
         let compression = Compression::parse(encoding.unwrap_or_default())?;
         let intake = &self.intake;
-        let mut memory = intake.memory.reservation();
+        let mut memory = intake.admit()?;
         let bytes_max = intake.body_bytes_max.saturating_add(PREFIX_BYTES);
         let mut body = read(request.body_mut(), bytes_max, &mut memory, intake.body_timeout).await?;
         count(&intake.stats.wire_bytes, body.len() as u64);

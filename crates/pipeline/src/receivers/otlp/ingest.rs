@@ -81,12 +81,12 @@ impl Ingest {
         }
     }
 
-    /// Takes one request all the way. Returns after the sink has taken responsibility.
+    /// Takes one request that was [admitted](Self::admit) all the way. Returns after the sink has taken responsibility.
     pub(super) async fn take(&self, request: Request, stats: &SignalStats) -> Result<Accepted, Refusal> {
         count(&stats.wire_bytes, request.body.len() as u64);
         let client = request.client.clone();
         let (batch, _memory) = self.decode(request).await?;
-        let batch = batch.with_client(Some(client));
+        let batch = batch.with_client(Some(client)).admitted();
         let items = batch.items() as u64;
         count(&stats.payload_bytes, batch.payload().len() as u64);
         if items == 0 {
