@@ -20,9 +20,9 @@ const FIXTURES: &str = "tests/fixtures";
 pub(crate) fn fuzz(arguments: &[String]) -> Result<bool> {
     let seconds = number(arguments, FUZZ_SECONDS, "seconds")?;
     let tool = tools::cargo_fuzz().map_err(anyhow::Error::msg)?;
-    run(&mut fuzz_build(&tool))?;
+    run(&mut fuzz_build(&tool, Optimised::Fully))?;
     for target in fuzz_targets(&tool)? {
-        run(&mut fuzz_run(&tool, &target, seconds))?;
+        run(&mut fuzz_run(&tool, &target, seconds, Optimised::Fully))?;
     }
     Ok(true)
 }
@@ -37,33 +37,52 @@ pub(crate) fn fuzz_targets(tool: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// How fuzz targets are compiled.
+#[derive(Clone, Copy)]
+pub(crate) enum Optimised {
+    /// For a long search.
+    Fully,
+    /// For a short one, which would take less time than to compile for a long one.
+    Little,
+}
+
 /// Builds all targets at once, which takes less time than one after the other.
-pub(crate) fn fuzz_build(tool: &Path) -> std::process::Command {
+pub(crate) fn fuzz_build(tool: &Path, optimised: Optimised) -> std::process::Command {
     let mut command = command(&tool.to_string_lossy(), &["build"]);
-    in_fuzz(&mut command);
+    in_fuzz(&mut command, optimised);
     command
 }
 
-pub(crate) fn fuzz_run(tool: &Path, target: &str, seconds: u64) -> std::process::Command {
+pub(crate) fn fuzz_run(
+    tool: &Path,
+    target: &str,
+    seconds: u64,
+    optimised: Optimised,
+) -> std::process::Command {
     let time = format!("-max_total_time={seconds}");
-    let arguments = [
-        "run",
+    let mut command = command(&tool.to_string_lossy(), &["run"]);
+    // Flags of the compiler are part of what is built: those of the build again.
+    in_fuzz(&mut command, optimised);
+    command.args([
         target,
         "--",
         &time,
         "-rss_limit_mb=2048",
         "-timeout=10",
         "-print_final_stats=0",
-    ];
-    let mut command = command(&tool.to_string_lossy(), &arguments);
-    in_fuzz(&mut command);
+    ]);
     command
 }
 
-fn in_fuzz(command: &mut std::process::Command) {
+fn in_fuzz(command: &mut std::process::Command, optimised: Optimised) {
     command
         .current_dir(workspace::root().join("fuzz"))
         .env("RUSTUP_TOOLCHAIN", "nightly");
+    if let Optimised::Little = optimised {
+        command
+            .args(["--codegen-units", "16"])
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    }
 }
 
 /// The tests against peers that `cargo xtask test` leaves out for the time they take to build.

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use anyhow::Result;
 
+use crate::commands::Optimised;
 use crate::process::{cargo, command, run, watch};
 use crate::report::Outcome;
 use crate::test_output::TestOutput;
@@ -104,7 +105,7 @@ pub(super) fn fuzz() -> Result<Outcome> {
         Ok(tool) => tool,
         Err(reason) => return Ok(Outcome::skipped(format!("fuzz: {reason}"))),
     };
-    run(&mut commands::fuzz_build(&tool))?;
+    run(&mut commands::fuzz_build(&tool, Optimised::Little))?;
     let mut outcome = Outcome::default();
     for target in commands::fuzz_targets(&tool)? {
         outcome.add(fuzz_one(&tool, &target)?);
@@ -117,7 +118,7 @@ fn fuzz_one(tool: &Path, target: &str) -> Result<Outcome> {
     let folder = workspace::scratch().join("fuzz");
     std::fs::create_dir_all(&folder)?;
     let log = folder.join(format!("{target}.log"));
-    let mut fuzz = commands::fuzz_run(tool, target, FUZZ_SECONDS);
+    let mut fuzz = commands::fuzz_run(tool, target, FUZZ_SECONDS, Optimised::Little);
     let Err(error) = run(fuzz.stderr(std::fs::File::create(&log)?)) else {
         return Ok(Outcome::passed());
     };
