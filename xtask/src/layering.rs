@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("cupola-generator", &["cupola-telemetry"]),
     ("cupola-peers", &[]),
+    ("cupola-sdk-core", &["cupola-export", "cupola-telemetry"]),
     (
         "cupola",
         &[

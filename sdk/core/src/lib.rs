@@ -1,0 +1,29 @@
+//! The core of the SDK: what an application's spans, log records and measurements go through before they are exported.
+//! Shared by the Rust crate and the Python package, which bring the surface that their users see.
+//!
+//! The way of a span, which is that of a log record too:
+//!
+//! 1. A sampler looks at its parent, its name and its attributes and says whether it is recorded ([`sampling`]).
+//! 2. While it runs it is a [`span::Span`] in the hands of the application. Attributes, events and links are kept in the
+//!    form in which they will be sent ([`attributes`]): there is no tree of objects to build and to walk again.
+//! 3. When it ends it is written, as OTLP, behind what its thread has recorded before ([`recorder`]). Threads do not wait
+//!    for one another, and for nobody else: where memory is short the record is dropped and counted.
+//! 4. What has been recorded is taken from time to time, becomes batches with the resource in front
+//!    ([`cupola_telemetry::Batch`]), and goes to exporters, which are those of the server ([`cupola_export`]).
+//!
+//! Never panics into an application, never blocks it, starts no thread before something is recorded. Knows neither
+//! `tracing` nor Python, and reads neither files nor the environment except where a module says so.
+
+pub mod attributes;
+pub mod clock;
+pub mod context;
+pub mod fork;
+pub mod ids;
+pub mod log;
+pub mod recorder;
+pub mod sampling;
+pub mod span;
+pub mod value;
+
+pub use context::SpanContext;
+pub use value::Value;

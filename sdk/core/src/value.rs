@@ -1,0 +1,102 @@
+//! Values of attributes and bodies of log records, as an application gives them: borrowed, and written at once.
+
+use cupola_telemetry::wire::{self, FIXED64, VARINT};
+
+/// Deepest nesting that is written; what is below it is left out. Receivers refuse what is much deeper.
+const DEPTH_MAX: usize = 16;
+
+/// A value of any type that OTLP has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'v> {
+    Empty,
+    String(&'v str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Bytes(&'v [u8]),
+    Array(&'v [Value<'v>]),
+    Map(&'v [(&'v str, Value<'v>)]),
+}
+
+macro_rules! from {
+    ($($type:ty => $variant:ident),* $(,)?) => {
+        $(impl<'v> From<$type> for Value<'v> {
+            fn from(value: $type) -> Self {
+                Value::$variant(value.into())
+            }
+        })*
+    };
+}
+
+from!(&'v str => String, bool => Bool, i64 => Int, i32 => Int, u32 => Int, u16 => Int, u8 => Int, f64 => Double, f32 => Double, &'v [u8] => Bytes, &'v [Value<'v>] => Array);
+
+impl<'v> From<&'v String> for Value<'v> {
+    fn from(value: &'v String) -> Self {
+        Value::String(value)
+    }
+}
+
+impl Value<'_> {
+    /// Writes an `AnyValue` as field `number`. Texts, also those within, are cut to `characters_max`.
+    pub(crate) fn write(self, out: &mut Vec<u8>, number: u32, characters_max: Option<usize>) {
+        let message = wire::open(out, number);
+        self.write_member(out, characters_max, DEPTH_MAX);
+        wire::close(out, message);
+    }
+
+    fn write_member(self, out: &mut Vec<u8>, characters_max: Option<usize>, depth: usize) {
+        match self {
+            Value::Empty => {}
+            Value::String(text) => wire::write_bytes(out, 1, cut(text, characters_max).as_bytes()),
+            Value::Bool(value) => {
+                wire::write_key(out, 2, VARINT);
+                out.push(u8::from(value));
+            }
+            Value::Int(value) => {
+                wire::write_key(out, 3, VARINT);
+                wire::write_varint(out, value as u64);
+            }
+            Value::Double(value) => {
+                wire::write_key(out, 4, FIXED64);
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+            Value::Bytes(bytes) => {
+                let length = characters_max.map_or(bytes.len(), |most| most.min(bytes.len()));
+                wire::write_bytes(out, 7, &bytes[..length]);
+            }
+            Value::Array(_) | Value::Map(_) if depth == 0 => {}
+            Value::Array(values) => {
+                let array = wire::open(out, 5);
+                for value in values {
+                    let element = wire::open(out, 1);
+                    value.write_member(out, characters_max, depth - 1);
+                    wire::close(out, element);
+                }
+                wire::close(out, array);
+            }
+            Value::Map(pairs) => {
+                let map = wire::open(out, 6);
+                for (key, value) in pairs {
+                    let pair = wire::open(out, 1);
+                    wire::write_bytes(out, 1, key.as_bytes());
+                    let inner = wire::open(out, 2);
+                    value.write_member(out, characters_max, depth - 1);
+                    wire::close(out, inner);
+                    wire::close(out, pair);
+                }
+                wire::close(out, map);
+            }
+        }
+    }
+}
+
+/// The first so many characters.
+fn cut(text: &str, characters_max: Option<usize>) -> &str {
+    let Some(most) = characters_max.filter(|most| *most < text.len()) else {
+        return text;
+    };
+    match text.char_indices().nth(most) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}

@@ -1,0 +1,8 @@
+//! What the core promises to the crates above it, seen through what it hands to exporters.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+
+mod attributes;
+mod forked;
+mod recording;
+mod records;
