@@ -42,4 +42,4 @@ pub mod tls;
 pub use component::{Component, Sample};
 pub use condition::{Condition, Trouble};
 pub use exporter::{DeliveryConfig, Exporter, ExporterError};
-pub use sink::{Accepted, SendError, Sink, share_out};
+pub use sink::{Accepted, Outlook, SendError, Sink, share_out};

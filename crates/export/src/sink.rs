@@ -13,11 +13,19 @@ pub trait Sink: Send + Sync {
     /// `rejected` ones; the caller may forget the batch and must not send it again.
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError>;
 
-    /// Why whatever of a signal would be refused now, if that is known without a batch: what a receiver asks before it
-    /// spends time on reading one. `None` promises nothing.
-    fn refuses(&self, _signal: Signal) -> Option<SendError> {
-        None
+    /// What would become of a batch of a signal now: what a receiver asks before it spends time on reading one.
+    fn outlook(&self, _signal: Signal) -> Outlook {
+        Outlook::Unknown
     }
+}
+
+/// What is known of the answer to a batch before there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlook {
+    Unknown,
+    /// What is read now is let in as it had been asked for now: see [`Batch::is_admitted`].
+    Open,
+    Refused(SendError),
 }
 
 #[async_trait]
@@ -26,8 +34,24 @@ impl<S: Sink + ?Sized> Sink for std::sync::Arc<S> {
         (**self).send(batch).await
     }
 
-    fn refuses(&self, signal: Signal) -> Option<SendError> {
-        (**self).refuses(signal)
+    fn outlook(&self, signal: Signal) -> Outlook {
+        (**self).outlook(signal)
+    }
+}
+
+impl Outlook {
+    /// Of a batch that goes to several: one refusal refuses the whole; and one that would let it in is told so, whatever the
+    /// others do.
+    pub fn of_all(outlooks: impl IntoIterator<Item = Outlook>) -> Outlook {
+        let mut of_all = Outlook::Unknown;
+        for outlook in outlooks {
+            match outlook {
+                Outlook::Refused(_) => return outlook,
+                Outlook::Open => of_all = Outlook::Open,
+                Outlook::Unknown => {}
+            }
+        }
+        of_all
     }
 }
 

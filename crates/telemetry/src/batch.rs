@@ -182,16 +182,13 @@ impl Batch {
         self.client.as_ref()
     }
 
-    /// The same, of which a receiver had asked before it read it whether it would be taken.
+    /// The same, which its receiver was told that it may read and hand to the next component: or was not.
     #[must_use]
-    pub fn admitted(self) -> Self {
-        Self {
-            is_admitted: true,
-            ..self
-        }
+    pub fn with_admission(self, is_admitted: bool) -> Self {
+        Self { is_admitted, ..self }
     }
 
-    /// Whether its receiver has asked; of this very batch, and of none that was made of it.
+    /// Whether the component that it is handed to has said beforehand that it would let it in.
     pub fn is_admitted(&self) -> bool {
         self.is_admitted
     }

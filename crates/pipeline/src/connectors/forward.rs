@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_export::{Accepted, Component, Outlook, Sample, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
 use serde::Deserialize;
 
@@ -62,6 +62,11 @@ impl Sink for Forward {
             return Err(no_output(batch.signal()));
         }
         fan_out(&outputs, &batch).await
+    }
+
+    fn outlook(&self, signal: Signal) -> Outlook {
+        let outputs = self.outputs.of(signal);
+        Outlook::of_all(outputs.iter().map(|output| output.sink.outlook(signal)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use cupola_export::{Accepted, SendError, Sink};
+use cupola_export::{Accepted, Outlook, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
@@ -59,8 +59,11 @@ impl Sink for Edge {
     }
 
     /// Nothing is known while the edge is held up: what is sent waits.
-    fn refuses(&self, signal: Signal) -> Option<SendError> {
-        self.target.try_read().ok()?.refuses(signal)
+    fn outlook(&self, signal: Signal) -> Outlook {
+        match self.target.try_read() {
+            Ok(target) => target.outlook(signal),
+            Err(_) => Outlook::Unknown,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cupola_export::{Accepted, SendError, Sink};
+use cupola_export::{Accepted, Outlook, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
 use futures::future::join_all;
 
@@ -33,9 +33,10 @@ impl Sink for Fanout {
         together(answers)
     }
 
-    fn refuses(&self, signal: Signal) -> Option<SendError> {
-        let mut refusals = self.targets.iter().filter_map(|target| target.refuses(signal));
-        refusals.find(SendError::is_retryable)
+    /// One refusal refuses the whole, and beforehand it spares the others a second delivery.
+    fn outlook(&self, signal: Signal) -> Outlook {
+        let outlooks = self.targets.iter().map(|target| target.outlook(signal));
+        Outlook::of_all(outlooks)
     }
 }
 

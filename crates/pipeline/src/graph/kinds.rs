@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cupola_config::{Node, Place, Problem, Problems, SecretPath};
-use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_export::{Accepted, Component, Outlook, Sample, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -66,8 +66,8 @@ impl Sink for SignalSinks {
         self.0[batch.signal() as usize].send(batch).await
     }
 
-    fn refuses(&self, signal: Signal) -> Option<SendError> {
-        self.0[signal as usize].refuses(signal)
+    fn outlook(&self, signal: Signal) -> Outlook {
+        self.0[signal as usize].outlook(signal)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use cupola_export::{Accepted, Component, Condition, Sample, SendError, Sink, Trouble};
+use cupola_export::{Accepted, Component, Condition, Outlook, Sample, SendError, Sink, Trouble};
 use cupola_telemetry::{Batch, Signal};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -21,6 +21,10 @@ pub(crate) struct Station {
     last_input: AtomicU64,
     /// The last answer was a refusal for now: looked at for each batch, so that a good answer after a good one takes no lock.
     refusing: AtomicBool,
+    /// The component has an [`Outlook`] that is not unknown.
+    asked: AtomicBool,
+    /// It was a refusal: what was let in before and is taken now does not end the trouble.
+    refusing_unread: AtomicBool,
     answers: Mutex<Condition>,
 }
 
@@ -34,6 +38,8 @@ impl Station {
             begun: Instant::now(),
             last_input: AtomicU64::new(0),
             refusing: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            refusing_unread: AtomicBool::new(false),
             answers: Mutex::default(),
         })
     }
@@ -90,7 +96,7 @@ impl Station {
     }
 
     fn taken(&self) {
-        if !self.refusing.load(Ordering::Relaxed) {
+        if !self.refusing.load(Ordering::Relaxed) || self.refusing_unread.load(Ordering::Relaxed) {
             return;
         }
         let mut answers = self.answers.lock();
@@ -141,6 +147,9 @@ impl Sink for Station {
         let (at, items) = (batch.signal() as usize, batch.items() as u64);
         self.incoming[at].fetch_add(items, Ordering::Relaxed);
         self.spoken_to();
+        // One that was asked nothing has let nothing in.
+        let is_admitted = batch.is_admitted() && self.asked.load(Ordering::Relaxed);
+        let batch = batch.with_admission(is_admitted);
         let answer = self.component.send(batch).await;
         match &answer {
             Ok(_) => self.taken(),
@@ -162,10 +171,18 @@ impl Sink for Station {
     }
 
     /// Seen in its condition and not in its counts: of how many items it is, nobody knows.
-    fn refuses(&self, signal: Signal) -> Option<SendError> {
-        let refusal = self.component.refuses(signal)?;
-        self.spoken_to();
-        self.refused_with(&refusal);
-        Some(refusal)
+    fn outlook(&self, signal: Signal) -> Outlook {
+        let outlook = self.component.outlook(signal);
+        match &outlook {
+            Outlook::Unknown => {}
+            Outlook::Open => self.refusing_unread.store(false, Ordering::Relaxed),
+            Outlook::Refused(refusal) => {
+                self.spoken_to();
+                self.refusing_unread.store(true, Ordering::Relaxed);
+                self.refused_with(refusal);
+            }
+        }
+        self.asked.store(outlook != Outlook::Unknown, Ordering::Relaxed);
+        outlook
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cupola_config::units::TimeSpan;
-use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_export::{Accepted, Component, Outlook, Sample, SendError, Sink};
 use cupola_telemetry::{Batch, Signal};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -224,14 +224,16 @@ impl Sink for MemoryLimiter {
             self.refused.fetch_add(batch.items() as u64, Ordering::Relaxed);
             return Err(refusal());
         }
-        self.next.send(batch).await
+        // Let in here, and nowhere else.
+        self.next.send(batch.with_admission(false)).await
     }
 
-    fn refuses(&self, _signal: Signal) -> Option<SendError> {
-        (self.level() >= Level::Soft).then(|| {
-            self.refused_unread.fetch_add(1, Ordering::Relaxed);
-            refusal()
-        })
+    fn outlook(&self, _signal: Signal) -> Outlook {
+        if self.level() < Level::Soft {
+            return Outlook::Open;
+        }
+        self.refused_unread.fetch_add(1, Ordering::Relaxed);
+        Outlook::Refused(refusal())
     }
 }
 
@@ -317,10 +319,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let refusal = limiter.send(batch()).await.unwrap_err();
         assert!(refusal.is_retryable(), "{refusal}");
-        assert_eq!(limiter.refuses(Signal::Logs), Some(refusal));
+        assert_eq!(limiter.outlook(Signal::Logs), Outlook::Refused(refusal));
         probe.0.store(10 << 20, Ordering::Relaxed);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(limiter.refuses(Signal::Logs), None);
+        assert_eq!(limiter.outlook(Signal::Logs), Outlook::Open);
         assert!(limiter.send(batch()).await.is_ok());
     }
 
@@ -328,10 +330,10 @@ mod tests {
     async fn what_was_let_in_passes_up_to_the_hard_limit() {
         let probe = Arc::new(Told(AtomicU64::new(99 << 20)));
         let limiter = MemoryLimiter::new(&config(), probe.clone(), Arc::new(Taken)).unwrap();
-        assert!(limiter.refuses(Signal::Logs).is_some());
+        assert!(matches!(limiter.outlook(Signal::Logs), Outlook::Refused(_)));
         assert!(limiter.send(batch()).await.is_err());
-        assert!(limiter.send(batch().admitted()).await.is_ok());
-        let changed = batch().admitted();
+        assert!(limiter.send(batch().with_admission(true)).await.is_ok());
+        let changed = batch().with_admission(true);
         let changed = changed.derived(changed.payload().clone(), changed.items());
         assert!(
             limiter.send(changed).await.is_err(),
@@ -339,7 +341,7 @@ mod tests {
         );
         probe.0.store(100 << 20, Ordering::Relaxed);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(limiter.send(batch().admitted()).await.is_err());
+        assert!(limiter.send(batch().with_admission(true)).await.is_err());
     }
 
     #[test]

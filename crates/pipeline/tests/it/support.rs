@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cupola_export::otlp::grpc_path;
 use cupola_export::rpc_status::RpcStatus;
-use cupola_export::{Accepted, SendError, Sink};
+use cupola_export::{Accepted, Outlook, SendError, Sink};
 use cupola_pipeline::receivers::otlp::{OtlpReceiver, OtlpReceiverConfig, RunningReceiver};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Batch, Signal};
@@ -55,8 +55,8 @@ impl Sink for Capture {
         answer
     }
 
-    fn refuses(&self, _signal: Signal) -> Option<SendError> {
-        self.closed.lock().clone()
+    fn outlook(&self, _signal: Signal) -> Outlook {
+        self.closed.lock().clone().map_or(Outlook::Open, Outlook::Refused)
     }
 }
 

@@ -22,6 +22,8 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// What is read and thrown away of a refused HTTP/1 body, so that the client gets to read the answer
 /// instead of a reset connection.
 const DRAIN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// As much as clients of gRPC send in one message unless they are told otherwise.
+const DRAIN_STREAM_BYTES_MAX: usize = 4 * 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A buffer whose contents are reserved before they are copied.
@@ -162,8 +164,26 @@ where
         .map_err(|_| Refusal::Slow(timeout))?
 }
 
-/// Reads on, keeping nothing, until the end or a bound.
+/// Reads on, keeping nothing, until the end or a bound: of a connection of HTTP/1, which is closed beyond it.
 pub(crate) async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    drain_within(body, DRAIN_BYTES_MAX).await;
+}
+
+/// The same of a stream of HTTP/2, which is reset beyond a smaller bound: what arrives of it after that counts against its
+/// connection, which ends when it is too much, and with it the requests that were taken.
+pub(crate) async fn drain_stream<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    drain_within(body, DRAIN_STREAM_BYTES_MAX).await;
+}
+
+async fn drain_within<B>(body: &mut B, bytes_max: usize)
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
@@ -172,11 +192,10 @@ where
         let mut drained = 0;
         while let Ok(Some(chunk)) = next_chunk(body).await {
             drained += chunk.len();
-            if drained > DRAIN_BYTES_MAX {
+            if drained > bytes_max {
                 return;
             }
         }
     };
-    // Beyond the bound the connection is closed; that is all there is to say.
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, reading).await;
 }

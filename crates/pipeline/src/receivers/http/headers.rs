@@ -12,7 +12,7 @@ use cupola_export::otlp::TENANT_HEADER;
 use cupola_telemetry::TenantId;
 use http_body::Body;
 
-use super::body::drain;
+use super::body::{drain, drain_stream};
 use super::decompress::Compression;
 use super::refusal::Refusal;
 
@@ -49,8 +49,8 @@ pub(crate) fn compression(headers: &HeaderMap) -> Result<Option<Compression>, Re
     Ok(found)
 }
 
-/// Over HTTP/1 a client that is still writing would see a closed connection instead of the answer. Over
-/// HTTP/2 it gets both.
+/// Over HTTP/1 a client that is still writing would see a closed connection instead of the answer. Over HTTP/2 it gets both, but
+/// each frame that arrives of a body that nobody reads counts against its connection.
 pub(crate) async fn finish_body<B>(request: Request<B>)
 where
     B: Body<Data = Bytes> + Unpin,
@@ -62,8 +62,12 @@ where
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
     let unasked = request.headers().contains_key(EXPECT) && announced == request.body().size_hint().exact();
-    if request.version() < Version::HTTP_2 && !unasked {
-        drain(&mut request.into_body()).await;
+    if unasked {
+        return;
+    }
+    match request.version() < Version::HTTP_2 {
+        true => drain(&mut request.into_body()).await,
+        false => drain_stream(&mut request.into_body()).await,
     }
 }
 
@@ -86,5 +90,45 @@ pub(crate) fn advise(refusal: &Refusal, headers: &mut HeaderMap) {
             );
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    const CHUNK: &[u8] = &[0; 64 * 1024];
+
+    /// How many of so many chunks are read of a request that is answered before it was.
+    async fn read_of(chunks: usize, version: Version) -> usize {
+        let read = AtomicUsize::new(0);
+        let body = StreamBody::new(stream::iter((0..chunks).map(|_| {
+            read.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK)))
+        })));
+        let mut request = Request::new(body);
+        *request.version_mut() = version;
+        finish_body(request).await;
+        read.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_read_to_its_end_and_no_endless_body_is() {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            assert_eq!(read_of(60, version).await, 60);
+        }
+        assert_eq!(
+            read_of(1_000, Version::HTTP_2).await,
+            65,
+            "4 MiB, and what passes the bound"
+        );
+        assert_eq!(read_of(1_000, Version::HTTP_11).await, 513, "32 MiB");
     }
 }

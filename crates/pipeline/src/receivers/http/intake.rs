@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
-use cupola_export::{Accepted, Sample, SendError, Sink};
+use cupola_export::{Accepted, Outlook, Sample, SendError, Sink};
 use cupola_telemetry::memory::{MemoryBudget, Reservation};
 use cupola_telemetry::{Batch, Client, Signal, TenantId};
 use http_body::Body;
@@ -42,6 +42,31 @@ pub(crate) struct Intake {
     sink: NoDebug,
     /// A place for each processor.
     cpu: Arc<Semaphore>,
+}
+
+/// That a request may be read, and whether it is then let in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Admission {
+    is_promised: bool,
+}
+
+impl Admission {
+    pub(crate) fn mark(self, batch: Batch) -> Batch {
+        batch.with_admission(self.is_promised)
+    }
+}
+
+/// Asks what comes after a receiver whether a request is to be read.
+pub(crate) fn admit(sink: &dyn Sink, signal: Signal, stats: &SignalStats) -> Result<Admission, Refusal> {
+    match sink.outlook(signal) {
+        Outlook::Refused(refusal) => {
+            count(&stats.requests_unread, 1);
+            Err(Refusal::Sink(refusal))
+        }
+        outlook => Ok(Admission {
+            is_promised: outlook == Outlook::Open,
+        }),
+    }
 }
 
 struct NoDebug(Arc<dyn Sink>);
@@ -114,15 +139,9 @@ impl Intake {
         }
     }
 
-    /// Memory for a request that is going to be read; or why it would be refused once it is.
-    pub(crate) fn admit(&self) -> Result<Reservation, Refusal> {
-        match self.sink.0.refuses(self.signal) {
-            Some(refusal) => {
-                count(&self.stats.requests_unread, 1);
-                Err(Refusal::Sink(refusal))
-            }
-            None => Ok(self.memory.reservation()),
-        }
+    /// Whether a request is let in before it is read; or why it would be refused once it is.
+    pub(crate) fn admit(&self) -> Result<Admission, Refusal> {
+        admit(&*self.sink.0, self.signal, &self.stats)
     }
 
     /// Takes one request all the way. Returns after the sink has taken responsibility for every batch.
@@ -139,7 +158,8 @@ impl Intake {
     {
         let tenant = tenant(request.headers())?;
         let client = client(request);
-        let mut memory = self.admit()?;
+        let admission = self.admit()?;
+        let mut memory = self.memory.reservation();
         let body = read(
             request.body_mut(),
             self.body_bytes_max,
@@ -148,24 +168,28 @@ impl Intake {
         )
         .await?;
         count(&self.stats.wire_bytes, body.len() as u64);
-        let from = (tenant, client);
+        let from = (tenant, client, admission);
         self.take_body(body, from, compression, memory, convert).await
     }
 
-    /// The same for a body that was [admitted](Self::admit) and read; `memory` holds it. `from` says whose it is, and who sent it.
+    /// The same for a body that was [admitted](Self::admit) and read; `memory` holds it. `from` says whose it is, who sent it, and what
+    /// was said beforehand.
     pub(crate) async fn take_body<T: Send + 'static>(
         &self,
         body: Bytes,
-        from: (TenantId, Option<Arc<Client>>),
+        from: (TenantId, Option<Arc<Client>>, Admission),
         compression: Option<Compression>,
         memory: Reservation,
         convert: impl FnOnce(Bytes, TenantId, &mut Room<'_>) -> Converted<T> + Send + 'static,
     ) -> Result<(Accepted, T), Refusal> {
-        let (tenant, client) = from;
+        let (tenant, client, admission) = from;
         let ((batches, extra), _memory) = self.convert(body, tenant, compression, memory, convert).await?;
         let mut accepted = Accepted::all();
         for batch in batches {
-            accepted.merge(self.send(batch.with_client(client.clone()).admitted()).await?);
+            accepted.merge(
+                self.send(admission.mark(batch.with_client(client.clone())))
+                    .await?,
+            );
         }
         Ok((accepted, extra))
     }

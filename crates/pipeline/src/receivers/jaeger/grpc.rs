@@ -81,7 +81,8 @@ impl Calls {
             .and_then(|value| value.to_str().ok());
         let compression = Compression::parse(encoding.unwrap_or_default())?;
         let intake = &self.intake;
-        let mut memory = intake.admit()?;
+        let admission = intake.admit()?;
+        let mut memory = intake.memory.reservation();
         let bytes_max = intake.body_bytes_max.saturating_add(PREFIX_BYTES);
         let mut body = read(request.body_mut(), bytes_max, &mut memory, intake.body_timeout).await?;
         count(&intake.stats.wire_bytes, body.len() as u64);
@@ -102,7 +103,7 @@ impl Calls {
         };
         let convert = |body: Bytes, tenant, room: &mut Room<'_>| proto::convert(&body, tenant, room);
         let (accepted, outcome) = intake
-            .take_body(body, (tenant, client), compression, memory, convert)
+            .take_body(body, (tenant, client, admission), compression, memory, convert)
             .await?;
         count(&intake.stats.failed_items, outcome.refused);
         Ok(match (outcome.refused, accepted.rejected) {

@@ -19,7 +19,7 @@ use http_body::Body;
 use super::ingest::{self, Encoding, count_refusal};
 use super::server::Server;
 use super::stats::{SignalStats, count};
-use crate::receivers::http::body::{Buffer, next_chunk};
+use crate::receivers::http::body::{Buffer, drain_stream, next_chunk};
 use crate::receivers::http::decompress::Compression;
 use crate::receivers::http::guard::Guard;
 use crate::receivers::http::headers::tenant;
@@ -106,15 +106,48 @@ where
     B::Error: Display,
 {
     let (head, mut body) = request.into_parts();
-    let tenant = tenant(&head.headers)?;
-    let compression = match head.headers.get(&GRPC_ENCODING).map(HeaderValue::to_str) {
+    let read = read_request(
+        server,
+        signal,
+        client,
+        bytes_max,
+        (&head.headers, &mut body),
+        stats,
+    )
+    .await;
+    match read {
+        Ok(request) => server.ingest().take(request, stats).await,
+        Err(refusal) => {
+            if !matches!(refusal, Refusal::Slow(_)) {
+                drain_stream(&mut body).await;
+            }
+            Err(refusal)
+        }
+    }
+}
+
+async fn read_request<B>(
+    server: &Server,
+    signal: Signal,
+    client: Arc<Client>,
+    bytes_max: usize,
+    (headers, body): (&HeaderMap, &mut B),
+    stats: &SignalStats,
+) -> Result<ingest::Request, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let tenant = tenant(headers)?;
+    let compression = match headers.get(&GRPC_ENCODING).map(HeaderValue::to_str) {
         None => None,
         Some(Ok(text)) => Compression::parse(text)?,
         Some(Err(_)) => return Err(Refusal::ContentEncoding("?".to_owned())),
     };
-    let mut memory = server.ingest().admit(signal, stats)?;
+    let admission = server.ingest().admit(signal, stats)?;
+    let mut memory = server.ingest().reservation();
     let timeout = server.body_timeout();
-    let reading = read_message(&mut body, bytes_max, &mut memory);
+    let reading = read_message(body, bytes_max, &mut memory);
     let (compressed, body) = tokio::time::timeout(timeout, reading)
         .await
         .map_err(|_| Refusal::Slow(timeout))??;
@@ -124,20 +157,18 @@ where
             "the message is compressed, but no encoding is named",
         ));
     }
-    let compression = compression.filter(|_| compressed);
-    let encoding = Encoding::Protobuf;
-    let request = ingest::Request {
+    Ok(ingest::Request {
         signal,
         tenant,
         client,
-        encoding,
-        compression,
+        admission,
+        encoding: Encoding::Protobuf,
+        compression: compression.filter(|_| compressed),
         body,
         gzip: None,
         bytes_max,
         memory,
-    };
-    server.ingest().take(request, stats).await
+    })
 }
 
 /// The one message of a unary call, and whether it is compressed.

@@ -161,13 +161,15 @@ where
 {
     let tenant = tenant(request.headers())?;
     let compression = compression(request.headers())?;
-    let mut memory = server.ingest().admit(signal, stats)?;
+    let admission = server.ingest().admit(signal, stats)?;
+    let mut memory = server.ingest().reservation();
     let bytes_max = config.body_bytes_max;
     let body = read(request.body_mut(), bytes_max, &mut memory, server.body_timeout()).await?;
     let request = ingest::Request {
         signal,
         tenant,
         client,
+        admission,
         encoding,
         compression,
         body,

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::stats::{ReceiverStats, SignalStats, count};
 use crate::receivers::http::body::into_bytes;
 use crate::receivers::http::decompress::{Compression, decompress};
+use crate::receivers::http::intake::{Admission, admit};
 use crate::receivers::http::pool::on_pool;
 use crate::receivers::http::refusal::Refusal;
 
@@ -36,6 +37,7 @@ pub(super) struct Request {
     pub(super) signal: Signal,
     pub(super) tenant: TenantId,
     pub(super) client: Arc<Client>,
+    pub(super) admission: Admission,
     pub(super) encoding: Encoding,
     pub(super) compression: Option<Compression>,
     pub(super) body: Bytes,
@@ -70,23 +72,21 @@ impl Ingest {
         &self.stats
     }
 
-    /// Memory for a request that is going to be read; or why it would be refused once it is.
-    pub(super) fn admit(&self, signal: Signal, stats: &SignalStats) -> Result<Reservation, Refusal> {
-        match self.sink.refuses(signal) {
-            Some(refusal) => {
-                count(&stats.requests_unread, 1);
-                Err(Refusal::Sink(refusal))
-            }
-            None => Ok(self.memory.reservation()),
-        }
+    pub(super) fn reservation(&self) -> Reservation {
+        self.memory.reservation()
     }
 
-    /// Takes one request that was [admitted](Self::admit) all the way. Returns after the sink has taken responsibility.
+    /// Whether a request is let in before it is read; or why it would be refused once it is.
+    pub(super) fn admit(&self, signal: Signal, stats: &SignalStats) -> Result<Admission, Refusal> {
+        admit(&*self.sink, signal, stats)
+    }
+
+    /// Takes one request that was [let in](Self::admit) all the way. Returns after the sink has taken responsibility.
     pub(super) async fn take(&self, request: Request, stats: &SignalStats) -> Result<Accepted, Refusal> {
         count(&stats.wire_bytes, request.body.len() as u64);
-        let client = request.client.clone();
+        let (client, admission) = (request.client.clone(), request.admission);
         let (batch, _memory) = self.decode(request).await?;
-        let batch = batch.with_client(Some(client)).admitted();
+        let batch = admission.mark(batch.with_client(Some(client)));
         let items = batch.items() as u64;
         count(&stats.payload_bytes, batch.payload().len() as u64);
         if items == 0 {
@@ -241,6 +241,7 @@ mod tests {
             signal: Signal::Logs,
             tenant: TenantId::default_tenant(),
             client: Arc::default(),
+            admission: Admission::default(),
             encoding: Encoding::Protobuf,
             compression,
             body: body.into(),

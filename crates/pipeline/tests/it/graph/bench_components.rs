@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use cupola_config::{Node, Problems};
-use cupola_export::{Accepted, Component, SendError, Sink};
+use cupola_export::{Accepted, Component, Outlook, SendError, Sink};
 use cupola_pipeline::connectors::Outputs;
 use cupola_pipeline::graph::kinds::{
     BuildError, ConnectorKind, ConnectorSettings, ExporterSettings, Kind, Receiver, ReceiverSettings,
@@ -106,8 +106,8 @@ impl Bench {
     }
 
     /// What a receiver is told before it reads anything.
-    pub(crate) fn refuses(&self, receiver: &str, signal: Signal) -> Option<SendError> {
-        self.0.sources.lock()[receiver].refuses(signal)
+    pub(crate) fn outlook(&self, receiver: &str, signal: Signal) -> Outlook {
+        self.0.sources.lock()[receiver].outlook(signal)
     }
 
     /// What exporters of this label have taken, in order.

@@ -1,8 +1,9 @@
 //! Batches flow as the configuration says, and their senders hear the answer of the last component.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use cupola_export::Outlook;
 use cupola_pipeline::graph::Pipelines;
 use cupola_pipeline::graph::context::{Context, MemoryProbe};
 use cupola_telemetry::Signal;
@@ -97,16 +98,12 @@ async fn a_refusal_reaches_the_sender_and_a_signal_without_a_pipeline_is_named()
     pipelines.shutdown().await;
 }
 
-/// Twice what a limiter of the test lets in, or half of it.
-struct Full(AtomicBool);
+/// So many mebibytes are taken.
+struct Taken(AtomicU64);
 
-impl MemoryProbe for Full {
+impl MemoryProbe for Taken {
     fn resident(&self) -> u64 {
-        if self.0.load(Ordering::Relaxed) {
-            200 << 20
-        } else {
-            50 << 20
-        }
+        self.0.load(Ordering::Relaxed) << 20
     }
 
     fn total(&self) -> u64 {
@@ -114,37 +111,69 @@ impl MemoryProbe for Full {
     }
 }
 
+/// Refuses from 80 mebibytes on what is new, and from 100 on everything.
+const LIMITER: &str = "{check_interval: 1ns, limit_mib: 100, spike_limit_mib: 20}";
+
 #[tokio::test]
 async fn a_receiver_hears_before_it_reads_what_a_limiter_of_one_of_its_pipelines_will_say() {
     let bench = Bench::default();
-    let plan = bench.plan(
-        "receivers: {push: }
-processors: {memory_limiter: {check_interval: 1ns, limit_mib: 100}, filter: {logs: {log_record: ['body == \"noise\"']}}}
-exporters: {keep: }
+    let plan = bench.plan(&format!(
+        "receivers: {{push: }}
+processors: {{memory_limiter: {LIMITER}, filter: {{logs: {{log_record: ['body == \"noise\"']}}}}}}
+exporters: {{keep: }}
+connectors: {{forward: }}
 service:
   pipelines:
-    logs: {receivers: [push], processors: [filter], exporters: [keep]}
-    logs/limited: {receivers: [push], processors: [memory_limiter, filter], exporters: [keep]}
-    traces: {receivers: [push], exporters: [keep]}
-",
-    );
-    let full = Arc::new(Full(AtomicBool::new(true)));
+    logs: {{receivers: [push], processors: [filter], exporters: [keep]}}
+    logs/forward: {{receivers: [push], exporters: [forward]}}
+    logs/limited: {{receivers: [forward], processors: [memory_limiter, filter], exporters: [keep]}}
+    traces: {{receivers: [push], exporters: [keep]}}
+"
+    ));
+    let taken = Arc::new(Taken(AtomicU64::new(90)));
     let surroundings = Context {
-        memory: full.clone(),
+        memory: taken.clone(),
         ..context()
     };
     let pipelines = Pipelines::start(plan, surroundings).await.unwrap();
-    let refusal = bench.refuses("push", Signal::Logs).expect("memory is short");
+    let Outlook::Refused(refusal) = bench.outlook("push", Signal::Logs) else {
+        panic!("memory is short");
+    };
     assert!(refusal.is_retryable(), "{refusal}");
-    assert_eq!(bench.push("push", logs(&["a"])).await, Err(refusal));
+    assert_eq!(bench.push("push", logs(&["new"])).await, Err(refusal));
+    let read = || logs(&["a"]).with_admission(true);
+    bench.push("push", read()).await.unwrap();
     assert_eq!(
-        bench.refuses("push", Signal::Traces),
-        None,
+        bench.outlook("push", Signal::Traces),
+        Outlook::Unknown,
         "no limiter is in the way of spans"
     );
-    full.0.store(false, Ordering::Relaxed);
-    assert_eq!(bench.refuses("push", Signal::Logs), None);
+    taken.0.store(100, Ordering::Relaxed);
+    assert!(bench.push("push", read()).await.is_err());
+    taken.0.store(50, Ordering::Relaxed);
+    assert_eq!(bench.outlook("push", Signal::Logs), Outlook::Open);
     bench.push("push", logs(&["b"])).await.unwrap();
+    pipelines.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_limiter_that_no_receiver_can_ask_lets_nothing_pass_from_its_first_limit_on() {
+    let bench = Bench::default();
+    let plan = bench.plan(&format!(
+        "receivers: {{push: }}
+processors: {{memory_limiter: {LIMITER}, filter: {{logs: {{log_record: ['body == \"noise\"']}}}}}}
+exporters: {{keep: }}
+service: {{pipelines: {{logs: {{receivers: [push], processors: [filter, memory_limiter], exporters: [keep]}}}}}}
+"
+    ));
+    let surroundings = Context {
+        memory: Arc::new(Taken(AtomicU64::new(90))),
+        ..context()
+    };
+    let pipelines = Pipelines::start(plan, surroundings).await.unwrap();
+    assert_eq!(bench.outlook("push", Signal::Logs), Outlook::Unknown);
+    let read = logs(&["a"]).with_admission(true);
+    assert!(bench.push("push", read).await.is_err());
     pipelines.shutdown().await;
 }
 
