@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("cupola-generator", &["cupola-telemetry"]),
     ("cupola-peers", &[]),
-    ("cupola-sdk-core", &["cupola-export", "cupola-telemetry"]),
+    ("cupola-sdk-core", &["cupola-telemetry"]),
     (
         "cupola",
         &[

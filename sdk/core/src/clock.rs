@@ -1,11 +1,14 @@
-//! The time of day in nanoseconds, quick and never going back within a thread; or a time that a test sets.
+//! The time of day in nanoseconds, at the cost of the monotonic clock; or a time that a test sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// So often the system's time of day is asked again; between, the monotonic clock is added to it.
+/// So often the system's time of day is asked again; between, the monotonic clock is added to it. When it has been set, times
+/// follow it within so long.
 const ANCHOR_NANOS: u64 = 1_000_000_000;
+/// A reading of the time of day in which so much went by is not believed.
+const READING_NANOS_MAX: u64 = 100_000;
 
 /// What says how late it is.
 #[derive(Clone, Debug)]
@@ -13,6 +16,14 @@ pub enum Clock {
     System(Arc<Anchor>),
     /// Stands still until it is moved on.
     Manual(Arc<AtomicU64>),
+}
+
+/// The beginning of something whose end is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub unix_nano: u64,
+    /// Of a clock that nobody sets.
+    monotonic_nano: u64,
 }
 
 /// A reading of both clocks.
@@ -46,29 +57,65 @@ impl Clock {
     /// Nanoseconds since 1970.
     #[inline]
     pub fn now(&self) -> u64 {
+        self.moment().unix_nano
+    }
+
+    /// Now, of which [`after`](Self::after) tells how long ago it was, whatever the time of day is set to meanwhile.
+    #[inline]
+    pub fn moment(&self) -> Moment {
         match self {
-            Clock::System(anchor) => anchor.now(),
-            Clock::Manual(time) => time.load(Ordering::Relaxed),
+            Clock::System(anchor) => anchor.moment(),
+            Clock::Manual(time) => {
+                let now = time.load(Ordering::Relaxed);
+                Moment {
+                    unix_nano: now,
+                    monotonic_nano: now,
+                }
+            }
         }
+    }
+
+    /// The time of day now of something that began at `begin`.
+    #[inline]
+    pub fn after(&self, begin: Moment) -> u64 {
+        let now = match self {
+            Clock::System(anchor) => anchor.elapsed(),
+            Clock::Manual(time) => time.load(Ordering::Relaxed),
+        };
+        begin.unix_nano + now.saturating_sub(begin.monotonic_nano)
     }
 }
 
 impl Anchor {
     #[inline]
-    fn now(&self) -> u64 {
-        let elapsed = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    #[inline]
+    fn moment(&self) -> Moment {
+        let elapsed = self.elapsed();
         let read_at = self.read_at.load(Ordering::Relaxed);
         if elapsed.saturating_sub(read_at) > ANCHOR_NANOS {
-            self.read_again(elapsed);
+            self.read_again();
         }
-        self.offset.load(Ordering::Relaxed).wrapping_add(elapsed)
+        Moment {
+            unix_nano: self.offset.load(Ordering::Relaxed).wrapping_add(elapsed),
+            monotonic_nano: elapsed,
+        }
     }
 
     #[cold]
-    fn read_again(&self, elapsed: u64) {
-        self.read_at.store(elapsed, Ordering::Relaxed);
-        self.offset
-            .store(unix_nano().wrapping_sub(elapsed), Ordering::Relaxed);
+    fn read_again(&self) {
+        let before = self.elapsed();
+        let time = unix_nano();
+        let after = self.elapsed();
+        // A thread that was stopped between the two does not know which belongs to which; the next one will.
+        if after.saturating_sub(before) <= READING_NANOS_MAX {
+            self.read_at.store(after, Ordering::Relaxed);
+            let middle = before + (after - before) / 2;
+            self.offset.store(time.wrapping_sub(middle), Ordering::Relaxed);
+        }
     }
 }
 
@@ -91,8 +138,24 @@ mod tests {
             "{before} {now} {after}"
         );
         let (clock, time) = Clock::at(5);
+        let begin = clock.moment();
         assert_eq!(clock.now(), 5);
         time.store(7, Ordering::Relaxed);
-        assert_eq!(clock.now(), 7);
+        assert_eq!((clock.now(), clock.after(begin)), (7, 7));
+    }
+
+    #[test]
+    fn how_long_something_took_does_not_follow_the_time_of_day() {
+        let clock = Clock::default();
+        let begin = clock.moment();
+        let Clock::System(anchor) = &clock else {
+            panic!("not the system's");
+        };
+        // Set back by an hour, and seen at the next reading.
+        let hour = 3_600_000_000_000;
+        anchor.offset.fetch_sub(hour, Ordering::Relaxed);
+        assert!(clock.now() < begin.unix_nano);
+        let end = clock.after(begin);
+        assert!(end >= begin.unix_nano && end < begin.unix_nano + hour);
     }
 }

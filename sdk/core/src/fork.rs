@@ -1,13 +1,13 @@
 //! Which process this is, as far as `fork()` goes: the child of a fork has the memory of its parent, and none of its threads.
 //!
 //! Everything that a thread keeps, and everything behind a lock, belongs to a generation. In a child the generation is
-//! another one, and what belongs to an earlier is left alone: a lock in it may be held by a thread that is not there.
+//! another one, and what belongs to an earlier is left alone: a lock in it may be held by a thread that is not there. Locks
+//! are those of the standard library, which on Linux are a number each; others share tables between all locks of a process.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
-static WATCHED: Once = Once::new();
+static WATCHED: AtomicBool = AtomicBool::new(false);
 
 /// The number of forks between the first process that used the SDK and this one.
 #[inline]
@@ -15,18 +15,92 @@ pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Has forks counted from now on, also those that C code makes.
+/// Has forks counted from now on, also those that C code makes. To be called before anything of a generation is made.
 pub fn watch() {
-    WATCHED.call_once(|| {
-        #[cfg(unix)]
+    if WATCHED.load(Ordering::Relaxed) || WATCHED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    #[cfg(unix)]
+    {
         // SAFETY: the handler does nothing but add to an atomic number, which is allowed in a child of a process with threads.
-        unsafe {
-            libc::pthread_atfork(None, None, Some(in_child));
+        let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        if refused != 0 {
+            // Out of memory: the next one tries again.
+            WATCHED.store(false, Ordering::Relaxed);
         }
-    });
+    }
 }
 
 #[cfg(unix)]
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Bits for the number; the others tell the generation that it is of.
+const NUMBER_BITS: u32 = 40;
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
+
+/// A number that is nothing in the child of a fork, without a lock. Up to a million million.
+#[derive(Debug, Default)]
+pub struct ProcessCount(AtomicU64);
+
+impl ProcessCount {
+    pub const fn new() -> ProcessCount {
+        ProcessCount(AtomicU64::new(0))
+    }
+
+    pub fn get(&self) -> u64 {
+        of_now(self.0.load(Ordering::Relaxed))
+    }
+
+    pub fn add(&self, more: u64) {
+        self.change(|number| Some(number.saturating_add(more)));
+    }
+
+    /// Whether there is room for so many more below `max`, which are then added.
+    pub fn try_add(&self, more: u64, max: u64) -> bool {
+        self.change(|number| number.checked_add(more).filter(|sum| *sum <= max))
+    }
+
+    pub fn subtract(&self, less: u64) {
+        self.change(|number| Some(number.saturating_sub(less)));
+    }
+
+    fn change(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
+        let next = |kept| Some(change(of_now(kept))?.min(NUMBER_MASK) | generation_bits());
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .is_ok()
+    }
+}
+
+fn generation_bits() -> u64 {
+    generation() << NUMBER_BITS
+}
+
+/// The number, if it is of this process.
+fn of_now(kept: u64) -> u64 {
+    match kept & !NUMBER_MASK == generation_bits() {
+        true => kept & NUMBER_MASK,
+        false => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_is_given_back_fits_again() {
+        let held = ProcessCount::new();
+        assert!(held.try_add(60, 100) && !held.try_add(41, 100) && held.try_add(40, 100));
+        assert_eq!(held.get(), 100);
+        held.subtract(60);
+        assert!(held.try_add(60, 100) && !held.try_add(1, 100));
+        held.subtract(1000);
+        assert_eq!(held.get(), 0);
+        held.add(u64::MAX);
+        held.add(5);
+        assert_eq!(held.get(), NUMBER_MASK);
+    }
 }

@@ -1,8 +1,10 @@
 //! New ids: at random, or one after the other in tests.
 
 use std::cell::RefCell;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use cupola_telemetry::{SpanId, TraceId};
 use rand::rngs::SmallRng;
@@ -72,10 +74,20 @@ fn random<T>(make: impl FnOnce(&mut SmallRng) -> T) -> T {
         match rng {
             Some(rng) if *of == generation => make(rng),
             _ => {
+                // Before the seed: a child that has this one must know that it is not its own.
+                fork::watch();
                 *of = generation;
-                make(rng.insert(SmallRng::from_os_rng()))
+                make(rng.insert(seeded()))
             }
         }
+    })
+}
+
+/// From the system; where that fails, from what differs between processes, threads and moments.
+fn seeded() -> SmallRng {
+    SmallRng::try_from_os_rng().unwrap_or_else(|_| {
+        let differing = (std::process::id(), std::thread::current().id(), SystemTime::now());
+        SmallRng::seed_from_u64(std::hash::RandomState::new().hash_one(differing))
     })
 }
 

@@ -9,17 +9,19 @@
 //! 3. When it ends it is written, as OTLP, behind what its thread has recorded before ([`recorder`]). Threads do not wait
 //!    for one another, and for nobody else: where memory is short the record is dropped and counted.
 //! 4. What has been recorded is taken from time to time, becomes batches with the resource in front
-//!    ([`cupola_telemetry::Batch`]), and goes to exporters, which are those of the server ([`cupola_export`]).
+//!    ([`cupola_telemetry::Batch`]), and goes to exporters, which are those of the server.
 //!
 //! Never panics into an application, never blocks it, starts no thread before something is recorded. Knows neither
 //! `tracing` nor Python, and reads neither files nor the environment except where a module says so.
 
 pub mod attributes;
+pub mod baggage;
 pub mod clock;
 pub mod context;
 pub mod fork;
 pub mod ids;
 pub mod log;
+pub mod propagation;
 pub mod recorder;
 pub mod sampling;
 pub mod span;

@@ -14,7 +14,13 @@ const ATTRIBUTES: u32 = 6;
 
 /// `severity_number`: 1 to 24, of which each name has four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Severity(pub u8);
+pub struct Severity(u8);
+
+const NAMES: [&str; 24] = [
+    "TRACE", "TRACE2", "TRACE3", "TRACE4", "DEBUG", "DEBUG2", "DEBUG3", "DEBUG4", "INFO", "INFO2", "INFO3",
+    "INFO4", "WARN", "WARN2", "WARN3", "WARN4", "ERROR", "ERROR2", "ERROR3", "ERROR4", "FATAL", "FATAL2",
+    "FATAL3", "FATAL4",
+];
 
 impl Severity {
     pub const TRACE: Severity = Severity(1);
@@ -24,17 +30,18 @@ impl Severity {
     pub const ERROR: Severity = Severity(17);
     pub const FATAL: Severity = Severity(21);
 
-    /// The name that the specification has for it; empty for what is no severity.
+    /// `None` for a number that is no severity.
+    pub fn new(number: u8) -> Option<Severity> {
+        (1..=24).contains(&number).then_some(Severity(number))
+    }
+
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The short name that the specification has for it.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            1..=4 => "TRACE",
-            5..=8 => "DEBUG",
-            9..=12 => "INFO",
-            13..=16 => "WARN",
-            17..=20 => "ERROR",
-            21..=24 => "FATAL",
-            _ => "",
-        }
+        NAMES[usize::from(self.0) - 1]
     }
 }
 

@@ -1,17 +1,15 @@
 //! Where records wait between their end and their export: encoded, one behind the other, apart by thread. Owns the bound on
 //! the memory that they take, and what is dropped beyond it.
 //!
-//! A thread writes into a shard of its own, so that its lock is free unless the exporting side is just taking what is there.
-//! Shards are in a list that only grows at its front, and are used again when their thread has ended: there is no lock over
+//! A thread adds to a shard of its own, so that its lock is free unless the exporting side is just taking what is there. The
+//! record is written before, and without any lock. Shards are in a list that only grows at its front, and are used again when their thread has ended: there is no lock over
 //! all of them that a `fork()` could leave shut. The child of a fork has shards of its own and leaves those of its parent,
 //! which the parent will export, untouched.
 
-mod held;
 mod scope;
 mod shards;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use cupola_telemetry::wire;
@@ -20,7 +18,7 @@ use cupola_telemetry::{Batch, Signal, TenantId};
 pub use scope::Scope;
 use shards::Shards;
 
-use crate::fork;
+use crate::fork::{self, ProcessCount};
 
 /// Bounds of a recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +41,8 @@ impl Default for RecorderLimits {
     }
 }
 
-/// Told that there is something to export: by the first record of a process, and when much has come together. Called by
-/// threads of the application, so it may not wait.
+/// Told that there is something to export: by the first record of each thread after its records were taken, and when a thread
+/// has recorded much. Called by threads of the application, so it may not wait.
 pub type Wake = dyn Fn() + Send + Sync;
 
 /// Records of one signal that wait.
@@ -52,9 +50,8 @@ pub struct Recorder {
     signal: Signal,
     limits: RecorderLimits,
     shards: Shards,
-    /// Records that found no room.
-    dropped: AtomicU64,
-    recorded: AtomicU64,
+    dropped: ProcessCount,
+    taken: ProcessCount,
     wake: Box<Wake>,
 }
 
@@ -73,8 +70,8 @@ impl Recorder {
             signal,
             limits,
             shards: Shards::new(limits.bytes_max),
-            dropped: AtomicU64::new(0),
-            recorded: AtomicU64::new(0),
+            dropped: ProcessCount::new(),
+            taken: ProcessCount::new(),
             wake,
         })
     }
@@ -91,20 +88,21 @@ impl Recorder {
                 true
             }
             None => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.dropped.add(1);
                 false
             }
         }
     }
 
-    /// Records that were dropped because those that waited took as much memory as they may.
+    /// Records of this process that were dropped: because those that waited took as much memory as they may, or because they
+    /// were made while another was being written.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.get()
     }
 
-    /// Records taken for export so far.
+    /// Records of this process that were taken for export so far.
     pub fn taken(&self) -> u64 {
-        self.recorded.load(Ordering::Relaxed)
+        self.taken.get()
     }
 
     /// Bytes that wait.
@@ -123,7 +121,7 @@ impl Recorder {
         });
         batches.extend(open.finish());
         let items: usize = batches.iter().map(Batch::items).sum();
-        self.recorded.fetch_add(items as u64, Ordering::Relaxed);
+        self.taken.add(items as u64);
         batches
     }
 }

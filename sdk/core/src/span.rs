@@ -167,16 +167,22 @@ impl Span {
         });
     }
 
-    /// Adds an exception as an event, by the semantic conventions.
-    pub fn record_exception(&mut self, exception: &Exception<'_>, unix_nano: u64) {
-        let mut attributes = vec![
+    /// Adds an exception as an event, by the semantic conventions. Of attributes that it has itself, those given count.
+    pub fn record_exception(
+        &mut self,
+        exception: &Exception<'_>,
+        unix_nano: u64,
+        attributes: &[(&str, Value<'_>)],
+    ) {
+        let mut all = vec![
             ("exception.type", Value::String(exception.kind)),
             ("exception.message", Value::String(exception.message)),
         ];
         if let Some(stack_trace) = exception.stack_trace {
-            attributes.push(("exception.stacktrace", Value::String(stack_trace)));
+            all.push(("exception.stacktrace", Value::String(stack_trace)));
         }
-        self.add_event("exception", unix_nano, &attributes);
+        all.extend_from_slice(attributes);
+        self.add_event("exception", unix_nano, &all);
     }
 
     /// Adds a link to another span. One without ids is kept if it says something.

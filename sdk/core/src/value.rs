@@ -1,5 +1,7 @@
 //! Values of attributes and bodies of log records, as an application gives them: borrowed, and written at once.
 
+use std::collections::HashMap;
+
 use cupola_telemetry::wire::{self, FIXED64, VARINT};
 
 /// Deepest nesting that is written; what is below it is left out. Receivers refuse what is much deeper.
@@ -15,6 +17,7 @@ pub enum Value<'v> {
     Double(f64),
     Bytes(&'v [u8]),
     Array(&'v [Value<'v>]),
+    /// Of a key that stands twice, the later value counts.
     Map(&'v [(&'v str, Value<'v>)]),
 }
 
@@ -76,7 +79,7 @@ impl Value<'_> {
             }
             Value::Map(pairs) => {
                 let map = wire::open(out, 6);
-                for (key, value) in pairs {
+                for (key, value) in last_of_each_key(pairs) {
                     let pair = wire::open(out, 1);
                     wire::write_bytes(out, 1, key.as_bytes());
                     let inner = wire::open(out, 2);
@@ -88,6 +91,28 @@ impl Value<'_> {
             }
         }
     }
+}
+
+/// Pairs without those whose key comes again.
+fn last_of_each_key<'p, 'v>(
+    pairs: &'p [(&'v str, Value<'v>)],
+) -> impl Iterator<Item = &'p (&'v str, Value<'v>)> {
+    // Quicker than hashing while there are few.
+    const FEW: usize = 32;
+    let last: Option<HashMap<&str, usize>> = (pairs.len() > FEW).then(|| {
+        pairs
+            .iter()
+            .enumerate()
+            .map(|(at, (key, _))| (*key, at))
+            .collect()
+    });
+    pairs.iter().enumerate().filter_map(move |(at, pair)| {
+        let is_last = match &last {
+            Some(last) => last.get(pair.0) == Some(&at),
+            None => pairs[at + 1..].iter().all(|(later, _)| *later != pair.0),
+        };
+        is_last.then_some(pair)
+    })
 }
 
 /// The first so many characters.

@@ -50,10 +50,10 @@ impl TraceState {
             if members.iter().any(|(known, _)| *known == key) {
                 return Err(TraceStateError::Twice(key.to_owned()));
             }
+            if members.len() == MEMBERS_MAX {
+                return Err(TraceStateError::TooMany);
+            }
             members.push((key, value));
-        }
-        if members.len() > MEMBERS_MAX {
-            return Err(TraceStateError::TooMany);
         }
         Ok(TraceState::of(members))
     }

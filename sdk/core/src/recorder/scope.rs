@@ -4,12 +4,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::attributes::{AttributeLimits, Attributes};
-use crate::span::write_text;
+use crate::span::{write_number, write_text};
 use crate::value::Value;
 
 /// Most scopes that are told apart: one that is made for each request is a mistake, and must not fill the memory.
 const SCOPES_MAX: usize = 4096;
 const ATTRIBUTES: u32 = 3;
+const DROPPED: u32 = 4;
 
 /// What made a record: a library, its version, its attributes.
 #[derive(Clone, Copy)]
@@ -62,10 +63,14 @@ impl Scope {
         write_text(&mut message, 1, name);
         write_text(&mut message, 2, version);
         let mut set = Attributes::new(ATTRIBUTES, AttributeLimits::default());
-        for (key, value) in attributes {
-            set.set(key, *value);
+        // In whatever order they were given, they are the same.
+        let mut sorted = attributes.to_vec();
+        sorted.sort_by_key(|(key, _)| *key);
+        for (key, value) in sorted {
+            set.set(key, value);
         }
         message.extend_from_slice(set.as_bytes());
+        write_number(&mut message, DROPPED, set.dropped());
         if message.is_empty() && schema_url.is_empty() {
             return Scope::nameless();
         }
@@ -149,5 +154,10 @@ mod tests {
             assert_ne!(other, found[0][0]);
         }
         assert_eq!(Scope::of("", "", "", &[]), Scope::nameless());
+        let [one, two] = [("a", Value::Int(1)), ("b", Value::Int(2))];
+        assert_eq!(
+            Scope::of("l", "", "", &[one, two]),
+            Scope::of("l", "", "", &[two, one])
+        );
     }
 }

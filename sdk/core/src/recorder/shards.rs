@@ -2,15 +2,11 @@
 
 use std::cell::RefCell;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use parking_lot::Mutex;
-use smallvec::SmallVec;
-
-use super::held::Held;
 use super::scope::Scope;
-use crate::fork;
+use crate::fork::{self, ProcessCount};
 
 /// Memory is asked for in steps of this size, so that threads seldom meet at the counter.
 const STEP_BYTES: usize = 16 * 1024;
@@ -26,44 +22,35 @@ const RECORD_BYTES: usize = size_of::<(Scope, usize)>();
 pub(super) struct Records {
     bytes: Vec<u8>,
     ends: Vec<(Scope, usize)>,
-    /// Counted in [`Held`].
+    /// Counted as held.
     reserved: usize,
 }
 
 /// A record that was added.
 pub(super) struct Added {
-    /// It is the first since the records were taken.
+    /// It is the first of its thread since the records were taken.
     pub(super) is_first: bool,
     /// With it, the thread has recorded as much as is worth an export.
     pub(super) is_much: bool,
 }
 
 impl Records {
-    fn add(&mut self, scope: Scope, write: impl FnOnce(&mut Vec<u8>), held: &Held) -> Option<Added> {
-        let start = self.ends.last().map_or(0, |(_, end)| *end);
-        // What a record left here whose writing ended in a panic.
-        self.bytes.truncate(start);
-        write(&mut self.bytes);
-        let needed = self.bytes.len() + (self.ends.len() + 1) * RECORD_BYTES;
+    fn add(&mut self, scope: Scope, record: &[u8], held: &Held) -> Option<Added> {
+        let start = self.bytes.len();
+        let needed = start + record.len() + (self.ends.len() + 1) * RECORD_BYTES;
         if needed > self.reserved {
             let step = (needed - self.reserved).next_multiple_of(STEP_BYTES);
-            if !held.try_add(step) {
-                self.bytes.truncate(start);
+            if !held.count.try_add(step as u64, held.max) {
                 return None;
             }
             self.reserved += step;
         }
+        self.bytes.extend_from_slice(record);
         self.ends.push((scope, self.bytes.len()));
         Some(Added {
             is_first: self.ends.len() == 1,
             is_much: start < MUCH_BYTES && self.bytes.len() >= MUCH_BYTES,
         })
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.reserved = 0;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Scope, &[u8])> {
@@ -74,6 +61,17 @@ impl Records {
             (*scope, record)
         })
     }
+
+    /// Whether it is worth keeping when it is empty.
+    fn is_small(&self) -> bool {
+        self.bytes.capacity() + self.ends.capacity() * RECORD_BYTES <= SPARE_BYTES_MAX
+    }
+}
+
+/// Bytes that records of this process take.
+struct Held {
+    count: ProcessCount,
+    max: u64,
 }
 
 /// Records of one thread.
@@ -86,18 +84,29 @@ struct Shard {
     next: *const Shard,
 }
 
+impl Shard {
+    fn records(&self) -> MutexGuard<'_, Records> {
+        // Nothing panics while it is held.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// All shards of a recorder.
 pub(super) struct Shards {
     /// Told apart by number: an address may be used again by another recorder.
     number: u64,
-    newest: Arc<List>,
+    list: Arc<List>,
     held: Held,
-    /// Emptied buffers, for the next shard that is taken from.
+    /// An emptied buffer for the next records: with one thread, the same two for ever.
     spare: Mutex<Records>,
 }
 
-/// The front of a list that only grows there. Owns its shards.
-struct List(AtomicPtr<Shard>);
+/// A list that only grows, at its front. Owns its shards.
+struct List {
+    newest: AtomicPtr<Shard>,
+    /// Its recorder is gone.
+    closed: AtomicBool,
+}
 
 // SAFETY: `next` of a shard is set before others see the shard, and shards are freed with the whole list.
 unsafe impl Send for Shard {}
@@ -106,7 +115,7 @@ unsafe impl Sync for Shard {}
 
 impl Drop for List {
     fn drop(&mut self) {
-        let mut at = *self.0.get_mut();
+        let mut at = *self.newest.get_mut();
         while !at.is_null() {
             // SAFETY: each was made by `Box::into_raw`, and nobody has the list any more: threads hold it as long as they
             // own a shard of it.
@@ -121,7 +130,7 @@ struct Own {
     recorder: u64,
     generation: u64,
     shard: *const Shard,
-    _list: Arc<List>,
+    list: Arc<List>,
 }
 
 impl Own {
@@ -137,51 +146,93 @@ impl Drop for Own {
     }
 }
 
+/// What a thread keeps.
+struct Local {
+    own: Vec<Own>,
+    /// Where a record is written before there is known to be room for it, and without a lock: what writes it is code of the
+    /// application, which may take its time or fail.
+    scratch: Vec<u8>,
+}
+
 thread_local! {
-    static OWN: RefCell<SmallVec<[Own; 4]>> = const { RefCell::new(SmallVec::new_const()) };
+    static LOCAL: RefCell<Local> = const {
+        RefCell::new(Local {
+            own: Vec::new(),
+            scratch: Vec::new(),
+        })
+    };
 }
 
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Shards {
     pub(super) fn new(bytes_max: usize) -> Shards {
+        let list = List {
+            newest: AtomicPtr::new(ptr::null_mut()),
+            closed: AtomicBool::new(false),
+        };
         Shards {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            newest: Arc::new(List(AtomicPtr::new(ptr::null_mut()))),
-            held: Held::new(bytes_max),
+            list: Arc::new(list),
+            held: Held {
+                count: ProcessCount::new(),
+                max: bytes_max as u64,
+            },
             spare: Mutex::default(),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.held.bytes()
+        self.held.count.get() as usize
     }
 
-    /// Adds a record to those of this thread; `None` if there is no room.
+    /// Adds a record to those of this thread; `None` if there is no room, or if it is made while another is being written.
     #[inline]
     pub(super) fn add(&self, scope: Scope, write: impl FnOnce(&mut Vec<u8>)) -> Option<Added> {
-        let generation = fork::generation();
-        OWN.try_with(|own| {
-            // A record that is made while one is being written: by a destructor or a formatter of the application.
-            let mut own = own.try_borrow_mut().ok()?;
-            let mine = own
-                .iter()
-                .position(|own| own.recorder == self.number && own.generation == generation);
-            let at = match mine {
-                Some(at) => at,
-                None => self.enter(&mut own, generation),
-            };
-            own[at].shard().records.lock().add(scope, write, &self.held)
-        })
-        // The thread is ending and has given back what it owned.
-        .unwrap_or(None)
+        let mut write = Some(write);
+        let added = LOCAL.try_with(|local| {
+            let mut local = local.try_borrow_mut().ok()?;
+            let Local { own, scratch } = &mut *local;
+            scratch.clear();
+            write.take()?(scratch);
+            let at = self.own(own);
+            let added = own[at].shard().records().add(scope, scratch, &self.held);
+            if scratch.capacity() > MUCH_BYTES {
+                *scratch = Vec::new();
+            }
+            added
+        });
+        match (added, write) {
+            (Ok(added), _) => added,
+            // The thread is ending, and what it kept is gone.
+            (Err(_), Some(write)) => {
+                let mut record = Vec::new();
+                write(&mut record);
+                self.enter().shard().records().add(scope, &record, &self.held)
+            }
+            (Err(_), None) => None,
+        }
     }
 
-    /// Takes a shard for this thread.
+    /// Where the shard of this thread is among those that it owns.
+    #[inline]
+    fn own(&self, own: &mut Vec<Own>) -> usize {
+        let generation = fork::generation();
+        let mine = own
+            .iter()
+            .position(|own| own.recorder == self.number && own.generation == generation);
+        mine.unwrap_or_else(|| {
+            // Neither of recorders that are gone, nor of the parent of a fork.
+            own.retain(|own| own.generation == generation && !own.list.closed.load(Ordering::Relaxed));
+            own.push(self.enter());
+            own.len() - 1
+        })
+    }
+
+    /// Takes a shard: one that a thread has left, or a new one.
     #[cold]
-    fn enter(&self, own: &mut SmallVec<[Own; 4]>, generation: u64) -> usize {
-        // Of recorders that are gone, and of the parent of a fork, whose records are not this process's to give back.
-        own.retain(|own| own.generation == generation && Arc::strong_count(&own._list) > 1);
+    fn enter(&self) -> Own {
+        let generation = fork::generation();
         let free = self.iter().find(|shard| {
             shard.generation == generation
                 && shard
@@ -189,14 +240,12 @@ impl Shards {
                     .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
                     .is_ok()
         });
-        let shard = free.map_or_else(|| self.push(generation), ptr::from_ref);
-        own.push(Own {
+        Own {
             recorder: self.number,
             generation,
-            shard,
-            _list: self.newest.clone(),
-        });
-        own.len() - 1
+            shard: free.map_or_else(|| self.push(generation), ptr::from_ref),
+            list: self.list.clone(),
+        }
     }
 
     fn push(&self, generation: u64) -> *const Shard {
@@ -206,15 +255,12 @@ impl Shards {
             records: Mutex::default(),
             next: ptr::null(),
         }));
-        let mut newest = self.newest.0.load(Ordering::Acquire);
+        let front = &self.list.newest;
+        let mut newest = front.load(Ordering::Acquire);
         loop {
             // SAFETY: nobody else has seen it.
             unsafe { (*shard).next = newest };
-            match self
-                .newest
-                .0
-                .compare_exchange(newest, shard, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match front.compare_exchange(newest, shard, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return shard,
                 Err(other) => newest = other,
             }
@@ -222,7 +268,7 @@ impl Shards {
     }
 
     fn iter(&self) -> impl Iterator<Item = &Shard> {
-        let mut at: *const Shard = self.newest.0.load(Ordering::Acquire);
+        let mut at: *const Shard = self.list.newest.load(Ordering::Acquire);
         std::iter::from_fn(move || {
             // SAFETY: shards live as long as the list, which `self` holds.
             let shard = unsafe { at.as_ref() }?;
@@ -235,24 +281,39 @@ impl Shards {
     pub(super) fn take_all(&self, mut with: impl FnMut(&Records)) {
         let generation = fork::generation();
         // Not waited for: in the child of a fork, nobody may be there to let it go.
-        let mut kept = self.spare.try_lock();
-        let mut spare = kept.as_deref_mut().map(std::mem::take).unwrap_or_default();
+        let mut kept = self.spare.try_lock().ok();
+        let mut spare = kept.as_deref_mut().map(std::mem::take);
         for shard in self.iter().filter(|shard| shard.generation == generation) {
-            let mut records = shard.records.lock();
+            let mut records = shard.records();
             if records.ends.is_empty() {
                 continue;
             }
-            let mut taken = std::mem::replace(&mut *records, std::mem::take(&mut spare));
+            let mut taken = std::mem::replace(&mut *records, spare.take().unwrap_or_default());
             drop(records);
             with(&taken);
-            self.held.give_back(taken.reserved);
-            taken.clear();
-            if taken.bytes.capacity() <= SPARE_BYTES_MAX {
-                spare = taken;
+            self.held.count.subtract(taken.reserved as u64);
+            if let Some(kept) = kept.as_deref_mut()
+                && taken.is_small()
+            {
+                taken.bytes.clear();
+                taken.ends.clear();
+                taken.reserved = 0;
+                *kept = taken;
             }
         }
-        if let Some(mut kept) = kept {
-            *kept = spare;
+        if let (Some(kept), Some(unused)) = (kept.as_deref_mut(), spare) {
+            *kept = unused;
+        }
+    }
+}
+
+impl Drop for Shards {
+    /// Threads hold the list until they record again or end; not what is in it.
+    fn drop(&mut self) {
+        self.list.closed.store(true, Ordering::Relaxed);
+        let generation = fork::generation();
+        for shard in self.iter().filter(|shard| shard.generation == generation) {
+            *shard.records() = Records::default();
         }
     }
 }

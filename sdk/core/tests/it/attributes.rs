@@ -88,7 +88,18 @@ fn values_of_every_type_arrive_and_texts_within_are_cut() {
         "array",
         &[Value::String("long text"), Value::Int(7), Value::Empty][..],
     );
-    attributes.set("map", Value::Map(&[("key is not cut", Value::String("abcd"))]));
+    let twice = [
+        ("key is not cut", Value::Int(1)),
+        ("key is not cut", Value::String("abcd")),
+    ];
+    attributes.set("map", Value::Map(&twice));
+    let numbers: Vec<String> = (0..40).map(|n| (n % 35).to_string()).collect();
+    let many: Vec<_> = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, key)| (key.as_str(), Value::Int(at as i64)))
+        .collect();
+    attributes.set("many", Value::Map(&many));
     let found = decoded(&attributes);
     let value = |key: &str| found.iter().find(|(known, _)| known == key).unwrap().1.clone();
     assert_eq!(value("text"), Some(Decoded::StringValue("äöü".to_owned())));
@@ -111,9 +122,16 @@ fn values_of_every_type_arrive_and_texts_within_are_cut() {
     let Some(Decoded::KvlistValue(map)) = value("map") else {
         panic!("no map");
     };
-    assert_eq!(map.values[0].key, "key is not cut");
+    assert_eq!(
+        (map.values.len(), map.values[0].key.as_str()),
+        (1, "key is not cut")
+    );
     let inner = map.values[0].value.clone().and_then(|value| value.value);
     assert_eq!(inner, Some(Decoded::StringValue("abc".to_owned())));
+    let Some(Decoded::KvlistValue(many)) = value("many") else {
+        panic!("no map");
+    };
+    assert_eq!((many.values.len(), many.values[34].key.as_str()), (35, "4"));
 }
 
 #[test]

@@ -152,6 +152,8 @@ fn a_panic_while_a_record_is_written_harms_no_other() {
         })
     });
     assert!(std::panic::catch_unwind(panicking).is_err());
+    let huge = "x".repeat(RecorderLimits::default().bytes_max);
+    assert!(!log(&recorder, Scope::nameless(), &huge));
     assert!(log(&recorder, Scope::nameless(), "after"));
     // Nor does one that records while it is written: it is the one that is dropped.
     recorder.record(Scope::nameless(), |out| {
@@ -163,5 +165,50 @@ fn a_panic_while_a_record_is_written_harms_no_other() {
         .map(|(_, body)| body)
         .collect();
     assert_eq!(found, ["before", "after", "around"]);
-    assert_eq!(recorder.dropped(), 1);
+    assert_eq!(recorder.dropped(), 2);
+}
+
+#[test]
+fn a_record_that_is_made_while_a_thread_ends_arrives() {
+    struct Last(Arc<Recorder>);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            log(&self.0, Scope::nameless(), "last words");
+        }
+    }
+
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+
+    let (recorder, _) = recorder(RecorderLimits::default());
+    for first_record_first in [true, false] {
+        let recorder = recorder.clone();
+        let thread = std::thread::spawn(move || {
+            if first_record_first {
+                log(&recorder, Scope::nameless(), "first");
+            }
+            LAST.set(Some(Last(recorder.clone())));
+            log(&recorder, Scope::nameless(), "second");
+        });
+        thread.join().unwrap();
+    }
+    let found = bodies(&take(&recorder));
+    let last = found.iter().filter(|(_, body)| body == "last words").count();
+    assert_eq!((found.len(), last, recorder.dropped()), (5, 2, 0));
+}
+
+#[test]
+fn a_recorder_that_is_gone_leaves_nothing_but_a_place() {
+    // More recorders than a thread remembers, one after the other, on two threads.
+    for _ in 0..100 {
+        let (recorder, _) = recorder(RecorderLimits::default());
+        let other = recorder.clone();
+        std::thread::spawn(move || log(&other, Scope::nameless(), "other"))
+            .join()
+            .unwrap();
+        assert!(log(&recorder, Scope::nameless(), "own"));
+        assert_eq!(bodies(&take(&recorder)).len(), 2);
+    }
 }

@@ -60,7 +60,11 @@ fn a_span_has_all_that_it_was_given() {
         message: "broken pipe",
         stack_trace: Some("at main"),
     };
-    span.record_exception(&error, 1_600);
+    span.record_exception(
+        &error,
+        1_600,
+        &[("exception.message", Value::String("pipe broke"))],
+    );
     span.add_link(&context(3), &[("kind", Value::String("retry"))]);
     span.add_link(&SpanContext::default(), &[]);
     span.set_status(Status::Error {
@@ -92,8 +96,8 @@ fn a_span_has_all_that_it_was_given() {
                     name: "exception".to_owned(),
                     attributes: vec![
                         attribute("exception.type", "io::Error"),
-                        attribute("exception.message", "broken pipe"),
                         attribute("exception.stacktrace", "at main"),
+                        attribute("exception.message", "pipe broke"),
                     ],
                     dropped_attributes_count: 0,
                 },
