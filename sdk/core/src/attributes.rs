@@ -27,6 +27,9 @@ impl Default for AttributeLimits {
     }
 }
 
+/// Room for several attributes, made with the first: to grow to it byte by byte takes longer than to write them.
+const FIRST_BYTES: usize = 256;
+
 /// Attributes as fields of the message that they belong to, each key once.
 ///
 /// The specification has the newest attribute dropped where there are too many; here it is the oldest, as in the SDK for
@@ -107,6 +110,9 @@ impl Attributes {
         } else if self.entries.len() >= self.limits.count {
             self.remove_at(0);
             self.dropped = self.dropped.saturating_add(1);
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES);
         }
         let start = self.bytes.len();
         let pair = wire::open(&mut self.bytes, self.field);

@@ -1,3 +1,5 @@
+//! Headers as the specifications show them, headers that are none, and what is sent against what arrives.
+
 use proptest::prelude::*;
 
 use super::*;
