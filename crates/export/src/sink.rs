@@ -23,7 +23,7 @@ pub trait Sink: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outlook {
     Unknown,
-    /// What is read now is let in as it had been asked for now: see [`Batch::is_admitted`].
+    /// What is read from now on is let in, up to a last limit: see [`Batch::is_admitted`].
     Open,
     Refused(SendError),
 }

@@ -82,7 +82,9 @@ impl Clock {
             Clock::System(anchor) => anchor.elapsed(),
             Clock::Manual(time) => time.load(Ordering::Relaxed),
         };
-        begin.unix_nano + now.saturating_sub(begin.monotonic_nano)
+        begin
+            .unix_nano
+            .saturating_add(now.saturating_sub(begin.monotonic_nano))
     }
 }
 

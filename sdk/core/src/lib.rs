@@ -1,5 +1,6 @@
-//! The core of the SDK: what an application's spans, log records and measurements go through before they are exported.
-//! Shared by the Rust crate and the Python package, which bring the surface that their users see.
+//! The core of the SDK: what an application's spans and log records go through before they are exported. Made for the Rust
+//! crate and the Python package to share, which bring the surface that their users see. Metrics, and what joins it to
+//! exporters, are not here yet.
 //!
 //! The way of a span, which is that of a log record too:
 //!
@@ -9,7 +10,7 @@
 //! 3. When it ends it is written, as OTLP, behind what its thread has recorded before ([`recorder`]). Threads do not wait
 //!    for one another, and for nobody else: where memory is short the record is dropped and counted.
 //! 4. What has been recorded is taken from time to time, becomes batches with the resource in front
-//!    ([`cupola_telemetry::Batch`]), and goes to exporters, which are those of the server.
+//!    ([`cupola_telemetry::Batch`]), and is what exporters take.
 //!
 //! Never panics into an application, never blocks it, starts no thread before something is recorded. Knows neither
 //! `tracing` nor Python, and reads neither files nor the environment except where a module says so.

@@ -21,9 +21,9 @@ pub(crate) struct Station {
     last_input: AtomicU64,
     /// The last answer was a refusal for now: looked at for each batch, so that a good answer after a good one takes no lock.
     refusing: AtomicBool,
-    /// The component has an [`Outlook`] that is not unknown.
-    asked: AtomicBool,
-    /// It was a refusal: what was let in before and is taken now does not end the trouble.
+    /// The component had an [`Outlook`] for a signal that was not unknown.
+    asked: [AtomicBool; Signal::ALL.len()],
+    /// Its last one was a refusal: what was let in before and is taken now does not end the trouble.
     refusing_unread: AtomicBool,
     answers: Mutex<Condition>,
 }
@@ -38,7 +38,7 @@ impl Station {
             begun: Instant::now(),
             last_input: AtomicU64::new(0),
             refusing: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
+            asked: Default::default(),
             refusing_unread: AtomicBool::new(false),
             answers: Mutex::default(),
         })
@@ -95,12 +95,16 @@ impl Station {
         answers.last_error = Some(trouble);
     }
 
-    fn taken(&self) {
-        if !self.refusing.load(Ordering::Relaxed) || self.refusing_unread.load(Ordering::Relaxed) {
+    fn taken(&self, is_admitted: bool) {
+        if !self.refusing.load(Ordering::Relaxed) {
+            return;
+        }
+        if is_admitted && self.refusing_unread.load(Ordering::Relaxed) {
             return;
         }
         let mut answers = self.answers.lock();
         self.refusing.store(false, Ordering::Relaxed);
+        self.refusing_unread.store(false, Ordering::Relaxed);
         answers.failing = None;
         answers.recovered = Some(SystemTime::now());
     }
@@ -148,11 +152,11 @@ impl Sink for Station {
         self.incoming[at].fetch_add(items, Ordering::Relaxed);
         self.spoken_to();
         // One that was asked nothing has let nothing in.
-        let is_admitted = batch.is_admitted() && self.asked.load(Ordering::Relaxed);
+        let is_admitted = batch.is_admitted() && self.asked[at].load(Ordering::Relaxed);
         let batch = batch.with_admission(is_admitted);
         let answer = self.component.send(batch).await;
         match &answer {
-            Ok(_) => self.taken(),
+            Ok(_) => self.taken(is_admitted),
             Err(error) => self.refused_with(error),
         }
         match &answer {
@@ -182,7 +186,81 @@ impl Sink for Station {
                 self.refused_with(refusal);
             }
         }
-        self.asked.store(outlook != Outlook::Unknown, Ordering::Relaxed);
+        self.asked[signal as usize].store(outlook != Outlook::Unknown, Ordering::Relaxed);
         outlook
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cupola_telemetry::TenantId;
+    use cupola_telemetry::encode::LogsEncoder;
+
+    use super::*;
+
+    /// Refuses new logs while it is closed, takes what it is given, and knows nothing of other signals beforehand.
+    #[derive(Default)]
+    struct Door {
+        is_closed: AtomicBool,
+        admitted: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Sink for Door {
+        async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+            self.admitted.store(batch.is_admitted(), Ordering::Relaxed);
+            Ok(Accepted::all())
+        }
+
+        fn outlook(&self, signal: Signal) -> Outlook {
+            match (signal, self.is_closed.load(Ordering::Relaxed)) {
+                (Signal::Logs, true) => Outlook::Refused(SendError::retryable("closed")),
+                (Signal::Logs, false) => Outlook::Open,
+                _ => Outlook::Unknown,
+            }
+        }
+    }
+
+    #[async_trait]
+    impl Component for Door {}
+
+    fn logs(is_admitted: bool) -> Batch {
+        let mut logs = LogsEncoder::new();
+        logs.resource_logs().scope_logs().record().body("a");
+        logs.finish(TenantId::default_tenant())
+            .with_admission(is_admitted)
+    }
+
+    #[tokio::test]
+    async fn what_was_let_in_before_does_not_end_a_trouble_and_what_is_new_does() {
+        let door = Arc::new(Door::default());
+        let station = Station::new(door.clone());
+        let is_failing = || station.condition().failing.is_some();
+        assert_eq!(station.outlook(Signal::Logs), Outlook::Open);
+        door.is_closed.store(true, Ordering::Relaxed);
+        assert!(matches!(station.outlook(Signal::Logs), Outlook::Refused(_)));
+        assert!(is_failing());
+        station.send(logs(true)).await.unwrap();
+        assert!(is_failing(), "it had been let in before");
+        station.send(logs(false)).await.unwrap();
+        assert!(!is_failing(), "somebody who does not ask was let in now");
+
+        assert!(matches!(station.outlook(Signal::Logs), Outlook::Refused(_)));
+        door.is_closed.store(false, Ordering::Relaxed);
+        assert_eq!(station.outlook(Signal::Logs), Outlook::Open);
+        station.send(logs(true)).await.unwrap();
+        assert!(!is_failing());
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_let_in_by_what_was_asked_about_its_signal_alone() {
+        let door = Arc::new(Door::default());
+        let station = Station::new(door.clone());
+        station.send(logs(true)).await.unwrap();
+        assert!(!door.admitted.load(Ordering::Relaxed), "nobody has asked");
+        station.outlook(Signal::Logs);
+        station.outlook(Signal::Traces);
+        station.send(logs(true)).await.unwrap();
+        assert!(door.admitted.load(Ordering::Relaxed));
     }
 }

@@ -317,3 +317,24 @@ impl Drop for Shards {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorder_that_is_gone_leaves_no_record_and_is_forgotten_by_its_threads() {
+        let gone = Shards::new(1 << 20);
+        assert!(gone.add(Scope::nameless(), |out| out.push(1)).is_some());
+        let list = gone.list.clone();
+        drop(gone);
+        // SAFETY: the list, which owns its shards, is held.
+        let shard = unsafe { &*list.newest.load(Ordering::Acquire) };
+        assert_eq!(shard.records().bytes.capacity(), 0);
+        assert_eq!(Arc::strong_count(&list), 2, "this thread has it still");
+
+        let next = Shards::new(1 << 20);
+        assert!(next.add(Scope::nameless(), |out| out.push(2)).is_some());
+        assert_eq!(Arc::strong_count(&list), 1);
+    }
+}

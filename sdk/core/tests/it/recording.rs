@@ -198,17 +198,3 @@ fn a_record_that_is_made_while_a_thread_ends_arrives() {
     let last = found.iter().filter(|(_, body)| body == "last words").count();
     assert_eq!((found.len(), last, recorder.dropped()), (5, 2, 0));
 }
-
-#[test]
-fn a_recorder_that_is_gone_leaves_nothing_but_a_place() {
-    // More recorders than a thread remembers, one after the other, on two threads.
-    for _ in 0..100 {
-        let (recorder, _) = recorder(RecorderLimits::default());
-        let other = recorder.clone();
-        std::thread::spawn(move || log(&other, Scope::nameless(), "other"))
-            .join()
-            .unwrap();
-        assert!(log(&recorder, Scope::nameless(), "own"));
-        assert_eq!(bodies(&take(&recorder)).len(), 2);
-    }
-}
