@@ -27,7 +27,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("cupola-generator", &["cupola-telemetry"]),
     ("cupola-peers", &[]),
-    ("cupola-sdk-core", &["cupola-telemetry"]),
+    (
+        "cupola-sdk-core",
+        &["cupola-config", "cupola-export", "cupola-telemetry"],
+    ),
     (
         "cupola",
         &[

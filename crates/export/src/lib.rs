@@ -16,6 +16,7 @@ pub mod file;
 pub mod fs;
 pub mod http_client;
 mod items;
+pub mod json_lines;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod loki;

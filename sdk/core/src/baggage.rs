@@ -46,6 +46,11 @@ impl Member {
 pub struct Baggage(Option<Arc<[Member]>>);
 
 impl Baggage {
+    /// Nothing.
+    pub const fn none() -> Baggage {
+        Baggage(None)
+    }
+
     pub fn members(&self) -> &[Member] {
         self.0.as_deref().unwrap_or_default()
     }

@@ -42,6 +42,17 @@ pub struct SpanContext {
 }
 
 impl SpanContext {
+    /// The context outside of every span.
+    pub const fn none() -> SpanContext {
+        SpanContext {
+            trace_id: TraceId([0; TraceId::BYTES]),
+            span_id: SpanId([0; SpanId::BYTES]),
+            flags: TraceFlags(0),
+            trace_state: TraceState::empty(),
+            is_remote: false,
+        }
+    }
+
     /// Both ids are there.
     pub fn is_valid(&self) -> bool {
         !self.trace_id.is_zero() && !self.span_id.is_zero()

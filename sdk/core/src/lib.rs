@@ -16,17 +16,26 @@
 //! `tracing` nor Python, and reads neither files nor the environment except where a module says so.
 
 pub mod attributes;
+pub mod backend;
 pub mod baggage;
 pub mod clock;
 pub mod context;
 pub mod fork;
 pub mod ids;
 pub mod log;
+pub mod logger;
 pub mod propagation;
 pub mod recorder;
+pub mod resource;
 pub mod sampling;
+pub mod scrub;
+pub mod sdk;
+pub mod settings;
 pub mod span;
+pub mod tracer;
 pub mod value;
 
 pub use context::SpanContext;
+pub use sdk::{Sdk, Surroundings};
+pub use settings::Settings;
 pub use value::Value;

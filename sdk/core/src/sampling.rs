@@ -20,7 +20,7 @@ pub struct Question<'q> {
     pub name: &'q str,
     pub kind: SpanKind,
     pub attributes: &'q [(&'q str, Value<'q>)],
-    pub links: &'q [SpanContext],
+    pub links: &'q [(SpanContext, &'q [(&'q str, Value<'q>)])],
 }
 
 /// What becomes of a span.

@@ -36,6 +36,11 @@ impl fmt::Debug for TraceState {
 }
 
 impl TraceState {
+    /// Without members.
+    pub const fn empty() -> TraceState {
+        TraceState(None)
+    }
+
     /// Reads a header, or several joined by commas. Empty members are passed over.
     pub fn parse(header: &str) -> Result<TraceState, TraceStateError> {
         let mut members: Vec<(&str, &str)> = Vec::new();

@@ -1,0 +1,54 @@
+//! Emitting log records: where levels, limits, the clock and baggage come together.
+
+use crate::baggage::Baggage;
+use crate::log::{LogRecord, Severity};
+use crate::recorder::Scope;
+use crate::sdk::Sdk;
+use crate::value::Value;
+
+/// Emits log records of one scope.
+#[derive(Clone, Debug)]
+pub struct Logger {
+    sdk: Sdk,
+    scope: Scope,
+}
+
+impl Logger {
+    pub(crate) fn new(sdk: Sdk, scope: Scope) -> Logger {
+        Logger { sdk, scope }
+    }
+
+    pub fn sdk(&self) -> &Sdk {
+        &self.sdk
+    }
+
+    /// Whether a record of this severity would be recorded.
+    #[inline]
+    pub fn is_enabled(&self, severity: Severity) -> bool {
+        let live = self.sdk.live();
+        !live.is_disabled && severity >= live.level
+    }
+
+    /// A record to be filled, of now, with what the baggage brings. The limits are those of the settings.
+    pub fn record<'r>(
+        &self,
+        severity: Severity,
+        body: impl Into<Value<'r>>,
+        baggage: &Baggage,
+    ) -> LogRecord<'r> {
+        let live = self.sdk.live();
+        let mut record = LogRecord::new(severity, body, live.log_limits);
+        live.baggage
+            .logs
+            .each(baggage, |key, value| record.set(key, value));
+        let now = self.sdk.clock().now();
+        record.unix_nano = now;
+        record.observed_unix_nano = now;
+        record
+    }
+
+    /// Records it, if its severity is enough. Whether it was, and there was room.
+    pub fn emit(&self, record: &LogRecord<'_>) -> bool {
+        self.is_enabled(record.severity) && self.sdk.logs().record(self.scope, |out| record.write(out))
+    }
+}

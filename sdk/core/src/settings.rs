@@ -1,0 +1,175 @@
+//! Everything the SDK can be told, resolved: what the environment, files and builders come down to. Owns the defaults.
+//! Knows no variable and no file: those who read them make a [`Settings`] of what they find.
+//!
+//! What can be changed while the SDK runs is changed by giving it other settings; [`Settings`] says of each what is not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupola_telemetry::Signal;
+
+use crate::attributes::AttributeLimits;
+use crate::backend::Backend;
+use crate::baggage::Baggage;
+use crate::log::Severity;
+use crate::propagation::Propagators;
+use crate::recorder::RecorderLimits;
+use crate::resource::ResourceSettings;
+use crate::sampling::{AlwaysOn, ParentBased, Sampler};
+use crate::scrub::ScrubSettings;
+use crate::span::SpanLimits;
+
+/// What an SDK is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Nothing is recorded; contexts are passed on all the same.
+    pub is_disabled: bool,
+    /// Cannot be changed later: what has been recorded has it.
+    pub resource: ResourceSettings,
+    pub propagators: Propagators,
+    pub baggage: BaggageSettings,
+    pub scrub: ScrubSettings,
+    pub traces: TraceSettings,
+    pub logs: LogSettings,
+    pub backends: Vec<Backend>,
+    /// Where records are kept from their end until they have been delivered, so that a crash loses none; without it they are
+    /// in memory. Cannot be changed later.
+    pub spool: Option<SpoolSettings>,
+    /// Whether the SDK tells about itself, as metrics.
+    pub self_metrics: bool,
+    /// Longest that the end of the process waits for what has not been delivered.
+    pub exit_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            is_disabled: false,
+            resource: ResourceSettings::default(),
+            propagators: Propagators::default(),
+            baggage: BaggageSettings::default(),
+            scrub: ScrubSettings::default(),
+            traces: TraceSettings::default(),
+            logs: LogSettings::default(),
+            backends: Vec::new(),
+            spool: None,
+            self_metrics: true,
+            exit_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Spans.
+#[derive(Clone, Debug)]
+pub struct TraceSettings {
+    pub sampler: Arc<dyn Sampler>,
+    pub limits: SpanLimits,
+    /// Cannot be changed later.
+    pub queue: QueueSettings,
+}
+
+impl Default for TraceSettings {
+    fn default() -> TraceSettings {
+        TraceSettings {
+            sampler: Arc::new(ParentBased::new(Arc::new(AlwaysOn))),
+            limits: SpanLimits::default(),
+            queue: QueueSettings::of(Signal::Traces),
+        }
+    }
+}
+
+/// Log records.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub limits: AttributeLimits,
+    /// Less severe ones are not recorded at all; each backend may have a higher one.
+    pub level: Severity,
+    /// Cannot be changed later.
+    pub queue: QueueSettings,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings {
+            limits: AttributeLimits::default(),
+            level: Severity::TRACE,
+            queue: QueueSettings::of(Signal::Logs),
+        }
+    }
+}
+
+/// Records between their end and their export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    pub limits: RecorderLimits,
+    /// Longest that a record waits while there are few.
+    pub delay: Duration,
+}
+
+impl QueueSettings {
+    /// The defaults of the specification for the delay: 5 s for spans, 1 s for log records.
+    pub fn of(signal: Signal) -> QueueSettings {
+        let seconds = match signal {
+            Signal::Traces => 5,
+            Signal::Logs | Signal::Metrics => 1,
+        };
+        QueueSettings {
+            limits: RecorderLimits::default(),
+            delay: Duration::from_secs(seconds),
+        }
+    }
+}
+
+/// Files in which records survive a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Of this application alone; its processes have a directory each below it.
+    pub directory: PathBuf,
+    /// Of each backend.
+    pub bytes_max: u64,
+}
+
+/// Which members of the baggage become attributes of what is recorded while it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaggageSettings {
+    pub spans: BaggageKeys,
+    pub logs: BaggageKeys,
+    /// Each value makes a series of its own: only what is opted in.
+    pub metrics: BaggageKeys,
+}
+
+impl Default for BaggageSettings {
+    fn default() -> BaggageSettings {
+        let usual = ["tenant.id", "user.id", "request_id", "correlation_id"];
+        let usual = BaggageKeys::These(usual.map(str::to_owned).to_vec());
+        BaggageSettings {
+            spans: usual.clone(),
+            logs: usual,
+            metrics: BaggageKeys::These(Vec::new()),
+        }
+    }
+}
+
+/// Names of members of the baggage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaggageKeys {
+    All,
+    These(Vec<String>),
+}
+
+impl BaggageKeys {
+    /// Calls `with` with each member that is among them.
+    #[inline]
+    pub fn each<'b>(&self, baggage: &'b Baggage, mut with: impl FnMut(&'b str, &'b str)) {
+        for member in baggage.members() {
+            let is_wanted = match self {
+                BaggageKeys::All => true,
+                BaggageKeys::These(names) => names.iter().any(|name| *name == member.name),
+            };
+            if is_wanted {
+                with(&member.name, &member.value);
+            }
+        }
+    }
+}

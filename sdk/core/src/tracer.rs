@@ -1,0 +1,197 @@
+//! Starting and ending spans: where sampling, ids, the clock, baggage and limits come together. Which span is the current one
+//! is the business of the crates above.
+
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
+
+use crate::baggage::Baggage;
+use crate::clock::Moment;
+use crate::context::{SpanContext, TraceFlags};
+use crate::recorder::Scope;
+use crate::sampling::{Answer, Decision, Question};
+use crate::sdk::Sdk;
+use crate::span::{Span, SpanKind};
+use crate::value::Value;
+
+/// Makes spans of one scope.
+#[derive(Clone, Debug)]
+pub struct Tracer {
+    sdk: Sdk,
+    scope: Scope,
+}
+
+/// A span that is to start.
+#[derive(Clone, Debug)]
+pub struct Start<'s> {
+    pub name: Cow<'static, str>,
+    pub kind: SpanKind,
+    /// The span in which it starts; without ids, it begins a trace.
+    pub parent: &'s SpanContext,
+    pub baggage: &'s Baggage,
+    /// Recorded whatever the sampler says: see [`Carried::is_forced`](crate::propagation::Carried::is_forced).
+    pub is_forced: bool,
+    pub attributes: &'s [(&'s str, Value<'s>)],
+    pub links: &'s [(SpanContext, &'s [(&'s str, Value<'s>)])],
+    /// Now, if nobody says when.
+    pub unix_nano: Option<u64>,
+}
+
+static NO_SPAN: SpanContext = SpanContext::none();
+static NO_BAGGAGE: Baggage = Baggage::none();
+
+impl<'s> Start<'s> {
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Start<'s> {
+        Start {
+            name: name.into(),
+            kind: SpanKind::Internal,
+            parent: &NO_SPAN,
+            baggage: &NO_BAGGAGE,
+            is_forced: false,
+            attributes: &[],
+            links: &[],
+            unix_nano: None,
+        }
+    }
+}
+
+/// A span that has started.
+#[derive(Debug)]
+pub struct Started {
+    /// What spans below it, and other processes, know it by: also of one that is not recorded.
+    pub context: SpanContext,
+    /// `None` if the sampler said so.
+    pub recording: Option<Recording>,
+}
+
+/// A span that is recorded. To be given back to [`Tracer::end`]; one that is dropped is lost.
+#[derive(Debug)]
+pub struct Recording {
+    span: Span,
+    begin: Moment,
+}
+
+impl Deref for Recording {
+    type Target = Span;
+
+    fn deref(&self) -> &Span {
+        &self.span
+    }
+}
+
+impl DerefMut for Recording {
+    fn deref_mut(&mut self) -> &mut Span {
+        &mut self.span
+    }
+}
+
+impl Tracer {
+    pub(crate) fn new(sdk: Sdk, scope: Scope) -> Tracer {
+        Tracer { sdk, scope }
+    }
+
+    pub fn sdk(&self) -> &Sdk {
+        &self.sdk
+    }
+
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Starts a span.
+    pub fn start(&self, start: Start<'_>) -> Started {
+        let live = self.sdk.live();
+        let parent = start.parent;
+        let (trace_id, random) = match parent.is_valid() {
+            true => (parent.trace_id, parent.flags.0 & TraceFlags::RANDOM.0),
+            false => (self.sdk.ids().trace_id(), TraceFlags::RANDOM.0),
+        };
+        let mut context = SpanContext {
+            trace_id,
+            span_id: self.sdk.ids().span_id(),
+            flags: TraceFlags(random),
+            trace_state: parent.trace_state.clone(),
+            is_remote: false,
+        };
+        if live.is_disabled {
+            context.flags = context.flags.with_sampled(parent.flags.is_sampled());
+            return Started {
+                context,
+                recording: None,
+            };
+        }
+        let answer = match start.is_forced {
+            true => Answer::from(Decision::RecordAndSample),
+            false => live.sampler.sample(&Question {
+                parent,
+                trace_id,
+                name: &start.name,
+                kind: start.kind,
+                attributes: start.attributes,
+                links: start.links,
+            }),
+        };
+        if let Some(trace_state) = answer.trace_state {
+            context.trace_state = trace_state;
+        }
+        context.flags = context
+            .flags
+            .with_sampled(answer.decision == Decision::RecordAndSample);
+        if answer.decision == Decision::Drop {
+            return Started {
+                context,
+                recording: None,
+            };
+        }
+        let begin = self.sdk.clock().moment();
+        let unix_nano = start.unix_nano.unwrap_or(begin.unix_nano);
+        let limits = &live.span_limits;
+        let mut span = Span::new(
+            context.clone(),
+            Some(parent),
+            start.name,
+            start.kind,
+            unix_nano,
+            limits,
+        );
+        live.baggage
+            .spans
+            .each(start.baggage, |key, value| span.set(key, value));
+        for (key, value) in start.attributes {
+            span.set(key, *value);
+        }
+        for (key, value) in answer.attributes {
+            span.set(key, value);
+        }
+        for (to, attributes) in start.links {
+            span.add_link(to, attributes);
+        }
+        Started {
+            context,
+            recording: Some(Recording { span, begin }),
+        }
+    }
+
+    /// Ends a span now.
+    #[inline]
+    pub fn end(&self, recording: Recording) {
+        let begin = recording.begin;
+        let took = self.sdk.clock().after(begin).saturating_sub(begin.unix_nano);
+        // Also of one that was started at another time than now: as long after it as it says itself.
+        let end = match recording.span.start_unix_nano() == begin.unix_nano {
+            true => begin.unix_nano.saturating_add(took),
+            false => self.sdk.clock().now(),
+        };
+        self.end_at(recording, end);
+    }
+
+    /// Ends a span at a time.
+    #[inline]
+    pub fn end_at(&self, recording: Recording, unix_nano: u64) {
+        let span = recording.span;
+        if span.context().flags.is_sampled() {
+            self.sdk
+                .spans()
+                .record(self.scope, |out| span.write(out, unix_nano));
+        }
+    }
+}
