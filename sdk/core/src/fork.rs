@@ -4,7 +4,9 @@
 //! another one, and what belongs to an earlier is left alone: a lock in it may be held by a thread that is not there. Locks
 //! are those of the standard library, which on Linux are a number each; others share tables between all locks of a process.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::fmt;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -34,6 +36,105 @@ pub fn watch() {
 #[cfg(unix)]
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    for held in &HELD {
+        let file = held.swap(0, Ordering::Relaxed);
+        if file > 0 {
+            // SAFETY: it is open, and whoever owns it knows that it is not its in a child.
+            unsafe { libc::close(file) };
+        }
+    }
+}
+
+/// Files that the child of a fork closes at once, as its parent's locks are on them; zero where there is none.
+static HELD: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
+
+/// Has this file closed in children. `false` if there are too many already.
+pub(crate) fn close_in_child(file: i32) -> bool {
+    HELD.iter().any(|held| {
+        held.compare_exchange(0, file, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    })
+}
+
+/// Takes that back, before the file is closed.
+pub(crate) fn keep_in_child(file: i32) {
+    for held in &HELD {
+        let _ = held.compare_exchange(file, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// Something that each process makes for itself when it first wants it, without a lock. What a parent has made is left alone in
+/// its child, and never freed there.
+pub struct PerProcess<T>(AtomicPtr<Made<T>>);
+
+struct Made<T> {
+    generation: u64,
+    value: T,
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> PerProcess<T> {
+        PerProcess(AtomicPtr::new(ptr::null_mut()))
+    }
+}
+
+impl<T> fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PerProcess")
+    }
+}
+
+// SAFETY: it owns its value, and lends it to whoever shares it.
+unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
+
+impl<T> PerProcess<T> {
+    /// What this process has made.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        // SAFETY: it was made by `Box::into_raw`, and is freed with `self` alone.
+        let made = unsafe { self.0.load(Ordering::Acquire).as_ref() }?;
+        (made.generation == generation()).then_some(&made.value)
+    }
+
+    /// What this process has made, or makes now. Of two threads that make it at once, one drops what it made.
+    pub fn get_or_make<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+        if let Some(value) = self.get() {
+            return Ok(value);
+        }
+        let before = self.0.load(Ordering::Acquire);
+        let generation = generation();
+        let made = Box::into_raw(Box::new(Made {
+            generation,
+            value: make()?,
+        }));
+        match self
+            .0
+            .compare_exchange(before, made, Ordering::AcqRel, Ordering::Acquire)
+        {
+            // SAFETY: it was made above, and is freed with `self` alone.
+            Ok(_) => Ok(unsafe { &(*made).value }),
+            Err(other) => {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(made) });
+                // SAFETY: another thread of this process has put it there; it is freed with `self` alone.
+                Ok(unsafe { &(*other).value })
+            }
+        }
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        let made = *self.0.get_mut();
+        // SAFETY: it was made by `Box::into_raw`, and nobody looks at it any more.
+        let is_own = unsafe { made.as_ref() }.is_some_and(|made| made.generation == generation());
+        if is_own {
+            // SAFETY: as above.
+            drop(unsafe { Box::from_raw(made) });
+        }
+    }
 }
 
 /// Bits for the number; the others tell the generation that it is of.

@@ -28,10 +28,12 @@ pub mod propagation;
 pub mod recorder;
 pub mod resource;
 pub mod sampling;
+mod say;
 pub mod scrub;
 pub mod sdk;
 pub mod settings;
 pub mod span;
+mod spool;
 pub mod tracer;
 pub mod value;
 

@@ -6,19 +6,20 @@
 //! their thread has ended: there is no lock over all of them that a `fork()` could leave shut. The child of a fork has shards of
 //! its own and leaves those of its parent, which the parent will export, untouched.
 
+mod batcher;
 mod scope;
 mod shards;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use cupola_telemetry::wire;
 use cupola_telemetry::{Batch, Signal, TenantId};
 
+pub(crate) use batcher::Batcher;
 pub use scope::Scope;
 use shards::Shards;
 
 use crate::fork::{self, ProcessCount};
+use crate::resource::Resource;
 
 /// Bounds of a recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,86 +111,36 @@ impl Recorder {
         self.shards.bytes()
     }
 
-    /// Takes all that waits, as batches of this resource, which is an encoded message. Of a thread the order is kept.
-    pub fn take(&self, resource: &[u8], tenant: &TenantId) -> Vec<Batch> {
+    /// Takes all that waits, as batches of this resource. Of a thread the order is kept.
+    pub fn take(&self, resource: &Resource, tenant: &TenantId) -> Vec<Batch> {
+        let mut batcher = Batcher::new(self.signal, self.limits);
         let mut batches = Vec::new();
-        let mut open = Open::new(self.signal, self.limits, resource, tenant);
-        self.shards.take_all(|records| {
-            for (scope, record) in records.iter() {
-                batches.extend(open.add(scope, record));
+        self.take_each(|scope, record| {
+            if batcher.add(scope, record) {
+                batches.extend(batcher.finish(resource, tenant));
             }
         });
-        batches.extend(open.finish());
-        let items: usize = batches.iter().map(Batch::items).sum();
-        self.taken.add(items as u64);
+        batches.extend(batcher.finish(resource, tenant));
         batches
     }
-}
 
-/// A batch that is being put together: records by scope, in the order in which the scopes came first.
-struct Open<'r> {
-    signal: Signal,
-    limits: RecorderLimits,
-    resource: &'r [u8],
-    tenant: &'r TenantId,
-    scopes: Vec<(Scope, Vec<u8>)>,
-    bytes: usize,
-    items: usize,
-}
-
-impl<'r> Open<'r> {
-    fn new(signal: Signal, limits: RecorderLimits, resource: &'r [u8], tenant: &'r TenantId) -> Open<'r> {
-        Open {
-            signal,
-            limits,
-            resource,
-            tenant,
-            scopes: Vec::new(),
-            bytes: 0,
-            items: 0,
-        }
-    }
-
-    /// Adds a record; the batch, if it is full.
-    fn add(&mut self, scope: Scope, record: &[u8]) -> Option<Batch> {
-        let at = self.scopes.iter().position(|(known, _)| *known == scope);
-        let at = at.unwrap_or_else(|| {
-            self.scopes.push((scope, Vec::new()));
-            self.scopes.len() - 1
-        });
-        wire::write_bytes(&mut self.scopes[at].1, 2, record);
-        self.bytes += record.len();
-        self.items += 1;
-        (self.bytes >= self.limits.batch_bytes || self.items >= self.limits.batch_items_max)
-            .then(|| self.finish())
-            .flatten()
-    }
-
-    fn finish(&mut self) -> Option<Batch> {
-        if self.items == 0 {
-            return None;
-        }
-        let mut payload = Vec::with_capacity(self.bytes + self.resource.len() + 256);
-        let of_resource = wire::open(&mut payload, 1);
-        wire::write_bytes(&mut payload, 1, self.resource);
-        for (scope, records) in self.scopes.drain(..) {
-            let of_scope = wire::open(&mut payload, 2);
-            wire::write_bytes(&mut payload, 1, scope.message());
-            payload.extend_from_slice(&records);
-            if !scope.schema_url().is_empty() {
-                wire::write_bytes(&mut payload, 3, scope.schema_url().as_bytes());
+    /// Takes all that waits and hands each record to `with`.
+    pub(crate) fn take_each(&self, mut with: impl FnMut(Scope, &[u8])) {
+        let mut items = 0;
+        self.shards.take_all(|records| {
+            for (scope, record) in records.iter() {
+                items += 1;
+                with(scope, record);
             }
-            wire::close(&mut payload, of_scope);
-        }
-        wire::close(&mut payload, of_resource);
-        let items = std::mem::take(&mut self.items);
-        self.bytes = 0;
-        let payload = Bytes::from(payload);
-        Some(Batch::from_canonical(
-            self.signal,
-            self.tenant.clone(),
-            payload,
-            items,
-        ))
+        });
+        self.taken.add(items);
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    pub(crate) fn limits(&self) -> RecorderLimits {
+        self.limits
     }
 }

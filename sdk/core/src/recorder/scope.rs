@@ -71,18 +71,23 @@ impl Scope {
         }
         message.extend_from_slice(set.as_bytes());
         write_number(&mut message, DROPPED, set.dropped());
+        Scope::of_message(&message, schema_url)
+    }
+
+    /// The scope of an encoded `InstrumentationScope`.
+    pub(crate) fn of_message(message: &[u8], schema_url: &str) -> Scope {
         if message.is_empty() && schema_url.is_empty() {
             return Scope::nameless();
         }
         let mut known = NEWEST.load(Ordering::Acquire);
-        if let Some(found) = find(known, ptr::null(), &message, schema_url) {
+        if let Some(found) = find(known, ptr::null(), message, schema_url) {
             return found;
         }
         if COUNT.load(Ordering::Relaxed) >= SCOPES_MAX {
             return Scope::nameless();
         }
         let new = Box::into_raw(Box::new(Known {
-            message,
+            message: message.to_owned(),
             schema_url: schema_url.to_owned(),
             next: known,
         }));
@@ -109,11 +114,11 @@ impl Scope {
     }
 
     /// An `InstrumentationScope` of OTLP.
-    pub(super) fn message(self) -> &'static [u8] {
+    pub(crate) fn message(self) -> &'static [u8] {
         &self.0.message
     }
 
-    pub(super) fn schema_url(self) -> &'static str {
+    pub(crate) fn schema_url(self) -> &'static str {
         &self.0.schema_url
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cupola_sdk_core::attributes::AttributeLimits;
 use cupola_sdk_core::log::{LogRecord, Severity};
 use cupola_sdk_core::recorder::{Recorder, RecorderLimits, Scope};
+use cupola_sdk_core::resource::Resource;
 use cupola_telemetry::view::AnyValue;
 use cupola_telemetry::{Batch, Signal, TenantId};
 
@@ -25,10 +26,13 @@ pub(crate) fn log(recorder: &Recorder, scope: Scope, body: &str) -> bool {
 }
 
 /// `service.name: cart`, as an encoded resource.
-fn resource() -> Vec<u8> {
+fn resource() -> Resource {
     let mut attributes = cupola_sdk_core::attributes::Attributes::new(1, AttributeLimits::default());
     attributes.set("service.name", "cart");
-    attributes.as_bytes().to_vec()
+    Resource {
+        message: attributes.as_bytes().to_vec(),
+        schema_url: String::new(),
+    }
 }
 
 pub(crate) fn take(recorder: &Recorder) -> Vec<Batch> {

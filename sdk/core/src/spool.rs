@@ -1,0 +1,128 @@
+//! Where records survive a crash: a directory of the application, with one below it for each of its processes.
+//!
+//! ```text
+//! <spool>/<pid>-<random>/lock        held by the process while it lives
+//!                        resource    what its records have in common
+//!                        records/    a segment for each thread: what has ended and is in no queue yet
+//!                        queues/     the queue of each backend: what has not been delivered yet
+//! ```
+//!
+//! A record is copied into the segment of its thread when it ends, which is memory that the system writes to a file when it
+//! sees fit: it survives the end of the process, also by `kill -9`, and costs no system call. It does not survive a loss of
+//! power; queues do. When the records of a segment are in the queues it begins anew. What is left of a process that has ended
+//! is taken over by the next that starts, or by one that runs: its records are exported, its queues are delivered. A record that
+//! was both in a segment and in a queue at the crash is exported twice.
+//!
+//! Files are for the eyes of their owner only: records in segments have been through no scrubbing yet.
+//!
+//! Refuses file systems on which the copy of what is written takes new room, such as btrfs: when the disk is full, the system
+//! would end an application that writes to such memory.
+
+mod left;
+mod process;
+mod segment;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use left::{Left, left_behind};
+pub(crate) use process::ProcessDirectory;
+pub(crate) use segment::{Segment, SegmentRecords};
+
+use cupola_telemetry::Signal;
+
+use crate::fork::{self, PerProcess};
+use crate::recorder::Scope;
+use crate::say;
+use crate::settings::SpoolSettings;
+
+/// A spool that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("cannot use {path} for the spool; give a directory that this user may write to", path = path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is on a file system ({kind}) on which the spool of records cannot be; give a directory on ext4, xfs or tmpfs",
+        path = path.display()
+    )]
+    FileSystem { path: PathBuf, kind: &'static str },
+}
+
+impl SpoolError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> SpoolError + '_ {
+        move |source| SpoolError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// The spool of an application, and the directory of this process in it.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    settings: SpoolSettings,
+    current: PerProcess<ProcessDirectory>,
+    /// Generation, plus one, in which it could not be made: said once, not tried for each record.
+    failed: AtomicU64,
+}
+
+impl Spool {
+    pub(crate) fn new(settings: SpoolSettings) -> Spool {
+        fork::watch();
+        Spool {
+            settings,
+            current: PerProcess::default(),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &SpoolSettings {
+        &self.settings
+    }
+
+    /// The directory of this process, if it has been made.
+    pub(crate) fn current(&self) -> Option<&ProcessDirectory> {
+        self.current.get()
+    }
+
+    /// The directory of this process, made if it is not there; `None` if it cannot be.
+    pub(crate) fn process(&self) -> Option<&ProcessDirectory> {
+        let generation = fork::generation();
+        if self.failed.load(Ordering::Relaxed) == generation + 1 {
+            return None;
+        }
+        let make = || ProcessDirectory::make(&self.settings.directory);
+        match self.current.get_or_make(make) {
+            Ok(made) => Some(made),
+            Err(error) => {
+                self.failed.store(generation + 1, Ordering::Relaxed);
+                say::warning(&error);
+                None
+            }
+        }
+    }
+
+    /// A segment for the records of a thread, with room for one of `record_bytes`.
+    pub(crate) fn segment(&self, signal: Signal, record_bytes: usize) -> Option<Segment> {
+        let process = self.process()?;
+        match process.segment(signal, record_bytes) {
+            Ok(segment) => Some(segment),
+            Err(error) => {
+                process.say_once(&error);
+                None
+            }
+        }
+    }
+
+    /// Gives back a segment whose records are elsewhere now.
+    pub(crate) fn release(&self, segment: Segment) {
+        match self.current() {
+            Some(process) => process.release(segment),
+            None => segment.remove(),
+        }
+    }
+}
+
+/// A record that was left behind by a process that has ended.
+pub(crate) type WithRecord<'w> = &'w mut dyn FnMut(Scope, &[u8]);

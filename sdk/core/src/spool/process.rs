@@ -1,0 +1,222 @@
+//! The directory of one process in the spool, while it lives.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use cupola_telemetry::Signal;
+use rustix::fs::{FlockOperation, flock, statfs};
+
+use super::SpoolError;
+use super::segment::{SEGMENT_BYTES, Segment};
+use crate::fork;
+use crate::resource::Resource;
+use crate::say;
+
+pub(super) const LOCK: &str = "lock";
+pub(super) const RESOURCE: &str = "resource";
+pub(super) const RECORDS: &str = "records";
+pub(super) const QUEUES: &str = "queues";
+/// In front of the names of directories that are being made: nobody takes them over.
+pub(super) const UNFINISHED: &str = ".";
+/// Segments that are kept for the next records; others are removed. 16 MiB.
+const FREE_SEGMENTS_MAX: usize = 64;
+
+/// What this process keeps on disk.
+#[derive(Debug)]
+pub(crate) struct ProcessDirectory {
+    path: PathBuf,
+    generation: u64,
+    lock: Held,
+    /// In the name of the next segment.
+    next: AtomicU64,
+    free: Mutex<Vec<Segment>>,
+    has_said: AtomicBool,
+    delivered: AtomicBool,
+}
+
+/// A lock that this process has for as long as it lives, and that a child of it does not have.
+#[derive(Debug)]
+struct Held {
+    /// Closed by whoever made it only: see [`fork::close_in_child`].
+    file: Option<File>,
+    generation: u64,
+}
+
+impl Held {
+    fn new(path: &Path) -> io::Result<Held> {
+        let file = lock_file(path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        if !fork::close_in_child(file.as_raw_fd()) {
+            return Err(io::Error::other("this process has too many spools"));
+        }
+        Ok(Held {
+            file: Some(file),
+            generation: fork::generation(),
+        })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else {
+            return;
+        };
+        match self.generation == fork::generation() {
+            true => fork::keep_in_child(file.as_raw_fd()),
+            // It was closed already, and its number may be another file's by now.
+            false => std::mem::forget(file),
+        }
+    }
+}
+
+pub(super) fn lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+impl ProcessDirectory {
+    /// Makes one, below the directory of the application.
+    pub(super) fn make(spool: &Path) -> Result<ProcessDirectory, SpoolError> {
+        let failed = || SpoolError::io(spool);
+        directories(spool).map_err(failed())?;
+        if let Some(kind) = unfit(spool).map_err(failed())? {
+            return Err(SpoolError::FileSystem {
+                path: spool.to_owned(),
+                kind,
+            });
+        }
+        let name = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
+        let unfinished = spool.join(format!("{UNFINISHED}{name}"));
+        for directory in [RECORDS, QUEUES] {
+            directories(&unfinished.join(directory)).map_err(failed())?;
+        }
+        // Locked before anybody can see it, as what nobody holds is taken over.
+        let lock = Held::new(&unfinished.join(LOCK)).map_err(failed())?;
+        let path = spool.join(name);
+        std::fs::rename(&unfinished, &path).map_err(failed())?;
+        Ok(ProcessDirectory {
+            path,
+            generation: fork::generation(),
+            lock,
+            next: AtomicU64::new(0),
+            free: Mutex::default(),
+            has_said: AtomicBool::new(false),
+            delivered: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the queue of a backend is.
+    pub(crate) fn queue(&self, backend: &str) -> PathBuf {
+        self.path.join(QUEUES).join(file_name(backend))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps what the records of this process have in common, for whoever takes them over.
+    pub(crate) fn keep_resource(&self, resource: &Resource) -> io::Result<()> {
+        let mut bytes = (resource.message.len() as u32).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&resource.message);
+        bytes.extend_from_slice(resource.schema_url.as_bytes());
+        let unfinished = self.path.join("resource.new");
+        std::fs::write(&unfinished, bytes)?;
+        std::fs::rename(unfinished, self.path.join(RESOURCE))
+    }
+
+    pub(super) fn segment(&self, signal: Signal, record_bytes: usize) -> io::Result<Segment> {
+        // Threads of the application do not wait for one another: the other one is at it for some instructions, and a new
+        // file does as well.
+        if record_bytes < SEGMENT_BYTES / 2
+            && let Ok(mut free) = self.free.try_lock()
+            && let Some(at) = free.iter().position(|segment| segment.signal() == signal)
+        {
+            return Ok(free.swap_remove(at));
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.join(RECORDS).join(format!("{number:08}"));
+        Segment::create(path, signal, record_bytes)
+    }
+
+    pub(super) fn release(&self, mut segment: Segment) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if segment.is_usual() && free.len() < FREE_SEGMENTS_MAX {
+            segment.clear();
+            free.push(segment);
+        } else {
+            drop(free);
+            segment.remove();
+        }
+    }
+
+    /// Says what is wrong, the first time.
+    pub(super) fn say_once(&self, error: &io::Error) {
+        if !self.has_said.swap(true, Ordering::Relaxed) {
+            say::text(&format!(
+                "records are not kept in {} and a crash would lose them: {error}",
+                self.path.display()
+            ));
+        }
+    }
+
+    /// Says that its queues hold nothing more, and that they are closed.
+    pub(crate) fn has_delivered(&self) {
+        self.delivered.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ProcessDirectory {
+    /// Takes away what nobody needs any more. Queues that have something stay, for the next to start.
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            return;
+        }
+        let free = self.free.get_mut().unwrap_or_else(PoisonError::into_inner);
+        free.drain(..).for_each(Segment::remove);
+        let records = super::left::segments_of(&self.path);
+        let is_delivered = *self.delivered.get_mut();
+        if is_delivered && records.is_ok_and(|records| records.is_empty()) {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+        // Only now may others take it over.
+        let _ = &self.lock;
+    }
+}
+
+/// Makes directories that only their owner may look into.
+fn directories(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// The name of a file system on which memory that is a file may have no room when it is written to. `None` for all others.
+fn unfit(path: &Path) -> io::Result<Option<&'static str>> {
+    // statfs(2), and the sources of zfs and bcachefs.
+    let kind = statfs(path)?.f_type as u64 & 0xffff_ffff;
+    Ok(match kind {
+        0x9123_683e => Some("btrfs"),
+        0x2fc1_2fc1 => Some("zfs"),
+        0xca45_1a4e => Some("bcachefs"),
+        0x6969 => Some("nfs"),
+        _ => None,
+    })
+}
+
+/// A backend's name as a file may be called: what is neither letter nor number by its number.
+fn file_name(backend: &str) -> String {
+    backend
+        .chars()
+        .map(|character| match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' => character.to_string(),
+            other => format!("_{:x}_", u32::from(other)),
+        })
+        .collect()
+}
