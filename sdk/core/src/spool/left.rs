@@ -68,10 +68,6 @@ impl Left {
         queues_of(&self.path)
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Takes it away.
     pub(crate) fn remove(self) -> io::Result<()> {
         std::fs::remove_dir_all(&self.path)
