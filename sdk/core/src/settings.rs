@@ -13,6 +13,7 @@ use crate::attributes::AttributeLimits;
 use crate::backend::Backend;
 use crate::baggage::Baggage;
 use crate::log::Severity;
+use crate::metrics::MetricSettings;
 use crate::propagation::Propagators;
 use crate::recorder::RecorderLimits;
 use crate::resource::ResourceSettings;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     pub traces: TraceSettings,
     pub logs: LogSettings,
+    /// Cannot be changed later.
+    pub metrics: MetricSettings,
     pub backends: Vec<Backend>,
     /// Where records are kept from their end until they have been delivered, so that a crash loses none; without it they are
     /// in memory. Cannot be changed later.
@@ -52,6 +55,7 @@ impl Default for Settings {
             scrub: ScrubSettings::default(),
             traces: TraceSettings::default(),
             logs: LogSettings::default(),
+            metrics: MetricSettings::default(),
             backends: Vec::new(),
             spool: None,
             self_metrics: true,
