@@ -19,6 +19,7 @@ pub mod attributes;
 pub mod backend;
 pub mod baggage;
 pub mod clock;
+pub mod configuration;
 pub mod context;
 pub mod fork;
 pub mod ids;
