@@ -20,6 +20,7 @@ pub mod attributes;
 pub mod backend;
 pub mod baggage;
 pub mod clock;
+pub mod configuration;
 pub mod context;
 mod exporting;
 pub mod fork;
