@@ -6,3 +6,4 @@ mod attributes;
 mod forked;
 mod recording;
 mod records;
+mod scrubbing;
