@@ -6,4 +6,5 @@ mod attributes;
 mod forked;
 mod recording;
 mod records;
+mod resources;
 mod scrubbing;
