@@ -25,6 +25,7 @@ pub mod ids;
 pub mod log;
 pub mod logger;
 pub mod propagation;
+pub mod rate_limit;
 pub mod recorder;
 pub mod resource;
 pub mod sampling;

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
+use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope};
 use crate::sampling::Sampler;
 use crate::settings::{BaggageSettings, Settings};
@@ -37,17 +38,22 @@ pub(crate) struct Live {
     pub(crate) span_limits: SpanLimits,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
+    /// Of log records; none if there are no rules.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) baggage: BaggageSettings,
 }
 
 impl Live {
-    fn of(settings: &Settings) -> Live {
+    /// What `before` counts goes on being counted, where its rules are the same.
+    fn of(settings: &Settings, before: Option<&Live>) -> Live {
+        let limiter = before.and_then(|before| before.limiter.as_ref());
         Live {
             is_disabled: settings.is_disabled,
             sampler: settings.traces.sampler.clone(),
             span_limits: settings.traces.limits,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
+            limiter: Limiter::renewed(limiter, &settings.logs.rate_limits),
             baggage: settings.baggage.clone(),
         }
     }
@@ -71,7 +77,7 @@ impl Sdk {
             logs: recorder(Signal::Logs, settings.logs.queue),
             clock: surroundings.clock,
             ids: surroundings.ids,
-            live: ArcSwap::from_pointee(Live::of(&settings)),
+            live: ArcSwap::from_pointee(Live::of(&settings, None)),
         }))
     }
 
@@ -99,6 +105,15 @@ impl Sdk {
     /// The log records that wait.
     pub fn logs(&self) -> &Recorder {
         &self.0.logs
+    }
+
+    /// What the rules for log records have dropped in this process.
+    pub fn rate_limited(&self) -> Vec<Limited> {
+        self.live()
+            .limiter
+            .as_ref()
+            .map(|limiter| limiter.limited())
+            .unwrap_or_default()
     }
 
     #[inline]

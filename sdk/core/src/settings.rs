@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::baggage::Baggage;
 use crate::log::Severity;
 use crate::propagation::Propagators;
+use crate::rate_limit::RateLimitSettings;
 use crate::recorder::RecorderLimits;
 use crate::resource::ResourceSettings;
 use crate::sampling::{AlwaysOn, ParentBased, Sampler};
@@ -85,6 +86,8 @@ pub struct LogSettings {
     pub limits: AttributeLimits,
     /// Less severe ones are not recorded at all; each backend may have a higher one.
     pub level: Severity,
+    /// How many may be recorded.
+    pub rate_limits: RateLimitSettings,
     /// Cannot be changed later.
     pub queue: QueueSettings,
 }
@@ -94,6 +97,7 @@ impl Default for LogSettings {
         LogSettings {
             limits: AttributeLimits::default(),
             level: Severity::TRACE,
+            rate_limits: RateLimitSettings::default(),
             queue: QueueSettings::of(Signal::Logs),
         }
     }

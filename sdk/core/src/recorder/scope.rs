@@ -3,6 +3,8 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use cupola_telemetry::view;
+
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::span::{write_number, write_text};
 use crate::value::Value;
@@ -110,6 +112,15 @@ impl Scope {
                     known = newest;
                 }
             }
+        }
+    }
+
+    /// The name of the library; empty if nobody names it.
+    pub fn name(self) -> &'static str {
+        match self.0.message.first() {
+            // `name`, which is written first, if there is one.
+            Some(0x0a) => view::Scope::parse(&self.0.message).name,
+            _ => "",
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod forked;
+mod rates;
 mod recording;
 mod records;
 mod resources;
