@@ -30,6 +30,7 @@ pub mod logger;
 pub mod metrics;
 mod per_thread;
 pub mod propagation;
+pub mod rate_limit;
 pub mod recorder;
 pub mod resource;
 pub mod sampling;

@@ -8,6 +8,8 @@ mod crashed;
 mod exporting;
 mod forked;
 mod kept;
+mod rates;
 mod recording;
 mod records;
+mod resources;
 mod scrubbing;
