@@ -32,6 +32,15 @@ const EDGES: &[(&str, &[&str])] = &[
         &["cupola-config", "cupola-export", "cupola-telemetry"],
     ),
     (
+        "cupola-sdk",
+        &[
+            "cupola-config",
+            "cupola-export",
+            "cupola-sdk-core",
+            "cupola-telemetry",
+        ],
+    ),
+    (
         "cupola",
         &[
             "cupola-api",
