@@ -24,6 +24,7 @@ pub mod fork;
 pub mod ids;
 pub mod log;
 pub mod logger;
+mod per_thread;
 pub mod propagation;
 pub mod recorder;
 pub mod resource;

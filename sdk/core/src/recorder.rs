@@ -2,9 +2,8 @@
 //! the memory that they take, and what is dropped beyond it.
 //!
 //! A thread adds to a shard of its own, so that its lock is free unless the exporting side is just taking what is there. The
-//! record is written before, and without any lock. Shards are in a list that only grows at its front, and are used again when
-//! their thread has ended: there is no lock over all of them that a `fork()` could leave shut. The child of a fork has shards of
-//! its own and leaves those of its parent, which the parent will export, untouched.
+//! record is written before, and without any lock. The child of a fork has shards of its own and leaves those of its parent, which
+//! the parent will export, untouched (`per_thread`).
 
 mod batcher;
 mod scope;

@@ -1,12 +1,11 @@
-//! What each thread has recorded: a list of shards, of which a thread owns one while it lives.
+//! What each thread has recorded, the bound on all of it, and how it is taken.
 
 use std::cell::RefCell;
-use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::scope::Scope;
-use crate::fork::{self, ProcessCount};
+use crate::fork::ProcessCount;
+use crate::per_thread::PerThread;
 
 /// Memory is asked for in steps of this size, so that threads seldom meet at the counter.
 const STEP_BYTES: usize = 16 * 1024;
@@ -74,106 +73,24 @@ struct Held {
     max: u64,
 }
 
-/// Records of one thread.
-#[derive(Debug)]
-struct Shard {
-    generation: u64,
-    /// A thread has it.
-    owned: AtomicBool,
-    records: Mutex<Records>,
-    next: *const Shard,
-}
-
-impl Shard {
-    fn records(&self) -> MutexGuard<'_, Records> {
-        // Nothing panics while it is held.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// All shards of a recorder.
+/// What all threads have recorded.
 pub(super) struct Shards {
-    /// Told apart by number: an address may be used again by another recorder.
-    number: u64,
-    list: Arc<List>,
+    threads: PerThread<Records>,
     held: Held,
     /// An emptied buffer for the next records: with one thread, the same two for ever.
     spare: Mutex<Records>,
 }
 
-/// A list that only grows, at its front. Owns its shards.
-struct List {
-    newest: AtomicPtr<Shard>,
-    /// Its recorder is gone.
-    closed: AtomicBool,
-}
-
-// SAFETY: `next` of a shard is set before others see the shard, and shards are freed with the whole list.
-unsafe impl Send for Shard {}
-// SAFETY: as above; the rest is atomic or behind a lock.
-unsafe impl Sync for Shard {}
-
-impl Drop for List {
-    fn drop(&mut self) {
-        let mut at = *self.newest.get_mut();
-        while !at.is_null() {
-            // SAFETY: each was made by `Box::into_raw`, and nobody has the list any more: threads hold it as long as they
-            // own a shard of it.
-            let shard = unsafe { Box::from_raw(at) };
-            at = shard.next.cast_mut();
-        }
-    }
-}
-
-/// The shard of this thread in one recorder. Gives the shard back when the thread ends.
-struct Own {
-    recorder: u64,
-    generation: u64,
-    shard: *const Shard,
-    list: Arc<List>,
-}
-
-impl Own {
-    fn shard(&self) -> &Shard {
-        // SAFETY: the list that owns it is held beside it.
-        unsafe { &*self.shard }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        self.shard().owned.store(false, Ordering::Release);
-    }
-}
-
-/// What a thread keeps.
-struct Local {
-    own: Vec<Own>,
+thread_local! {
     /// Where a record is written before there is known to be room for it, and without a lock: what writes it is code of the
     /// application, which may take its time or fail.
-    scratch: Vec<u8>,
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
-
-thread_local! {
-    static LOCAL: RefCell<Local> = const {
-        RefCell::new(Local {
-            own: Vec::new(),
-            scratch: Vec::new(),
-        })
-    };
-}
-
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Shards {
     pub(super) fn new(bytes_max: usize) -> Shards {
-        let list = List {
-            newest: AtomicPtr::new(ptr::null_mut()),
-            closed: AtomicBool::new(false),
-        };
         Shards {
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            list: Arc::new(list),
+            threads: PerThread::new(),
             held: Held {
                 count: ProcessCount::new(),
                 max: bytes_max as u64,
@@ -190,13 +107,11 @@ impl Shards {
     #[inline]
     pub(super) fn add(&self, scope: Scope, write: impl FnOnce(&mut Vec<u8>)) -> Option<Added> {
         let mut write = Some(write);
-        let added = LOCAL.try_with(|local| {
-            let mut local = local.try_borrow_mut().ok()?;
-            let Local { own, scratch } = &mut *local;
+        let added = SCRATCH.try_with(|scratch| {
+            let mut scratch = scratch.try_borrow_mut().ok()?;
             scratch.clear();
-            write.take()?(scratch);
-            let at = self.own(own);
-            let added = own[at].shard().records().add(scope, scratch, &self.held);
+            write.take()?(&mut scratch);
+            let added = self.keep(scope, &scratch);
             if scratch.capacity() > MUCH_BYTES {
                 *scratch = Vec::new();
             }
@@ -208,83 +123,25 @@ impl Shards {
             (Err(_), Some(write)) => {
                 let mut record = Vec::new();
                 write(&mut record);
-                self.enter().shard().records().add(scope, &record, &self.held)
+                self.keep(scope, &record)
             }
             (Err(_), None) => None,
         }
     }
 
-    /// Where the shard of this thread is among those that it owns.
     #[inline]
-    fn own(&self, own: &mut Vec<Own>) -> usize {
-        let generation = fork::generation();
-        let mine = own
-            .iter()
-            .position(|own| own.recorder == self.number && own.generation == generation);
-        mine.unwrap_or_else(|| {
-            // Neither of recorders that are gone, nor of the parent of a fork.
-            own.retain(|own| own.generation == generation && !own.list.closed.load(Ordering::Relaxed));
-            own.push(self.enter());
-            own.len() - 1
-        })
-    }
-
-    /// Takes a shard: one that a thread has left, or a new one.
-    #[cold]
-    fn enter(&self) -> Own {
-        let generation = fork::generation();
-        let free = self.iter().find(|shard| {
-            shard.generation == generation
-                && shard
-                    .owned
-                    .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-        });
-        Own {
-            recorder: self.number,
-            generation,
-            shard: free.map_or_else(|| self.push(generation), ptr::from_ref),
-            list: self.list.clone(),
-        }
-    }
-
-    fn push(&self, generation: u64) -> *const Shard {
-        let shard = Box::into_raw(Box::new(Shard {
-            generation,
-            owned: AtomicBool::new(true),
-            records: Mutex::default(),
-            next: ptr::null(),
-        }));
-        let front = &self.list.newest;
-        let mut newest = front.load(Ordering::Acquire);
-        loop {
-            // SAFETY: nobody else has seen it.
-            unsafe { (*shard).next = newest };
-            match front.compare_exchange(newest, shard, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return shard,
-                Err(other) => newest = other,
-            }
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Shard> {
-        let mut at: *const Shard = self.list.newest.load(Ordering::Acquire);
-        std::iter::from_fn(move || {
-            // SAFETY: shards live as long as the list, which `self` holds.
-            let shard = unsafe { at.as_ref() }?;
-            at = shard.next;
-            Some(shard)
-        })
+    fn keep(&self, scope: Scope, record: &[u8]) -> Option<Added> {
+        self.threads
+            .with(|records| records.add(scope, record, &self.held))
+            .flatten()
     }
 
     /// Hands all that waits in this process to `with`, thread by thread.
     pub(super) fn take_all(&self, mut with: impl FnMut(&Records)) {
-        let generation = fork::generation();
         // Not waited for: in the child of a fork, nobody may be there to let it go.
         let mut kept = self.spare.try_lock().ok();
         let mut spare = kept.as_deref_mut().map(std::mem::take);
-        for shard in self.iter().filter(|shard| shard.generation == generation) {
-            let mut records = shard.records();
+        for mut records in self.threads.values() {
             if records.ends.is_empty() {
                 continue;
             }
@@ -304,37 +161,5 @@ impl Shards {
         if let (Some(kept), Some(unused)) = (kept.as_deref_mut(), spare) {
             *kept = unused;
         }
-    }
-}
-
-impl Drop for Shards {
-    /// Threads hold the list until they record again or end; not what is in it.
-    fn drop(&mut self) {
-        self.list.closed.store(true, Ordering::Relaxed);
-        let generation = fork::generation();
-        for shard in self.iter().filter(|shard| shard.generation == generation) {
-            *shard.records() = Records::default();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recorder_that_is_gone_leaves_no_record_and_is_forgotten_by_its_threads() {
-        let gone = Shards::new(1 << 20);
-        assert!(gone.add(Scope::nameless(), |out| out.push(1)).is_some());
-        let list = gone.list.clone();
-        drop(gone);
-        // SAFETY: the list, which owns its shards, is held.
-        let shard = unsafe { &*list.newest.load(Ordering::Acquire) };
-        assert_eq!(shard.records().bytes.capacity(), 0);
-        assert_eq!(Arc::strong_count(&list), 2, "this thread has it still");
-
-        let next = Shards::new(1 << 20);
-        assert!(next.add(Scope::nameless(), |out| out.push(2)).is_some());
-        assert_eq!(Arc::strong_count(&list), 1);
     }
 }
