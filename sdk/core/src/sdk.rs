@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use cupola_telemetry::Signal;
 
-use crate::attributes::AttributeLimits;
+use crate::attributes::{AttributeLimits, Attributes};
+use crate::baggage::Baggage;
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::log::Severity;
@@ -14,6 +15,7 @@ use crate::recorder::{Recorder, Scope};
 use crate::sampling::Sampler;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
+use crate::suppress;
 use crate::tracer::Tracer;
 
 /// An SDK, to be shared. The last one that is dropped does not end it: see `shutdown`.
@@ -99,6 +101,33 @@ impl Sdk {
     /// The log records that wait.
     pub fn logs(&self) -> &Recorder {
         &self.0.logs
+    }
+
+    /// Bounds of what a span has as attributes, for those who write them before it starts.
+    pub fn span_limits(&self) -> AttributeLimits {
+        self.live().span_limits.attributes
+    }
+
+    /// Bounds of what a log record has as attributes.
+    pub fn log_limits(&self) -> AttributeLimits {
+        self.live().log_limits
+    }
+
+    /// Adds what the baggage brings to those of a log record, behind what it has itself.
+    pub fn inherit_baggage(&self, attributes: &mut Attributes, baggage: &Baggage) {
+        if baggage.is_empty() {
+            return;
+        }
+        self.live().baggage.logs.each(baggage, |key, value| {
+            attributes.set_if_absent(key, value);
+        });
+    }
+
+    /// Whether a log record of this severity would be recorded by this thread now.
+    #[inline]
+    pub fn is_log_enabled(&self, severity: Severity) -> bool {
+        let live = self.live();
+        !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
     }
 
     #[inline]

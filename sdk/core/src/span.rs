@@ -141,6 +141,10 @@ impl Span {
         &self.attributes
     }
 
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
     pub fn status(&self) -> &Status {
         &self.status
     }
@@ -153,6 +157,11 @@ impl Span {
     #[inline]
     pub fn set<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
         self.attributes.set(key, value);
+    }
+
+    /// What kind it is of, where that is learnt after its start: its sampler has seen another.
+    pub fn set_kind(&mut self, kind: SpanKind) {
+        self.kind = kind;
     }
 
     /// Adds what happened at a time.
@@ -243,6 +252,11 @@ impl Span {
         }
         write_fixed32(out, 16, flags(&self.context, self.parent_is_remote));
     }
+}
+
+/// No attributes yet, for a span.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(field::ATTRIBUTES, limits)
 }
 
 /// An error as the semantic conventions describe it.
