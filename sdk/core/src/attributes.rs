@@ -115,15 +115,8 @@ impl Attributes {
     }
 
     fn set_value(&mut self, key: &str, value: Value<'_>) {
-        if key.is_empty() || self.limits.count == 0 {
-            self.dropped = self.dropped.saturating_add(1);
+        if !self.make_room(key) {
             return;
-        }
-        if let Some(index) = self.index_of(key) {
-            self.remove_at(index);
-        } else if self.entries.len() >= self.limits.count {
-            self.remove_at(0);
-            self.dropped = self.dropped.saturating_add(1);
         }
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(FIRST_BYTES);
@@ -172,6 +165,23 @@ impl Attributes {
         })
     }
 
+    /// Begins with these: quicker than to write them again. Of those that are there already, their own values count.
+    pub fn begin_with(&mut self, others: &Attributes) {
+        let is_plain = self.is_empty()
+            && self.field == others.field
+            && self.limits.value_length.is_none()
+            && others.len() <= self.limits.count;
+        if !is_plain {
+            self.inherit(others, |_| true);
+            return;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES.max(2 * others.bytes.len()));
+        }
+        self.bytes.extend_from_slice(&others.bytes);
+        self.entries.extend_from_slice(&others.entries);
+    }
+
     /// Sets one, unless there is one of its key, or no room: then it is dropped.
     pub fn set_if_absent<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
         if self.index_of(key).is_some() {
@@ -201,6 +211,36 @@ impl Attributes {
                 _ => self.copy(others, *entry),
             }
         }
+    }
+
+    /// Sets all of `others`, as they are written there, in place of those of their keys.
+    pub fn replace(&mut self, others: &Attributes) {
+        self.dropped = self.dropped.saturating_add(others.dropped);
+        for entry in &others.entries {
+            let key = std::str::from_utf8(&others.bytes[entry.key()]).unwrap_or_default();
+            match (self.limits.value_length, others.value_of(*entry)) {
+                (Some(_), AnyValue::String(text)) => self.set(key, text),
+                (Some(_), AnyValue::Bytes(bytes)) => self.set(key, bytes),
+                _ if self.make_room(key) => self.copy(others, *entry),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes out the one of this key, or the oldest where there are as many as may be. Whether there can be one.
+    #[inline]
+    fn make_room(&mut self, key: &str) -> bool {
+        if key.is_empty() || self.limits.count == 0 {
+            self.dropped = self.dropped.saturating_add(1);
+            return false;
+        }
+        if let Some(index) = self.index_of(key) {
+            self.remove_at(index);
+        } else if self.entries.len() >= self.limits.count {
+            self.remove_at(0);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        true
     }
 
     /// Adds one as it is written there, but for the number of the field.

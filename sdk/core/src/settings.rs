@@ -33,6 +33,8 @@ pub struct Settings {
     pub traces: TraceSettings,
     pub logs: LogSettings,
     pub backends: Vec<Backend>,
+    /// What log records look like on the terminal, printed at once by the crate that the application uses; `None` for nothing.
+    pub console: Option<ConsoleSettings>,
     /// Where records are kept from their end until they have been delivered, so that a crash loses none; without it they are
     /// in memory. Cannot be changed later.
     pub spool: Option<SpoolSettings>,
@@ -53,6 +55,7 @@ impl Default for Settings {
             traces: TraceSettings::default(),
             logs: LogSettings::default(),
             backends: Vec::new(),
+            console: Some(ConsoleSettings::default()),
             spool: None,
             self_metrics: true,
             exit_timeout: Duration::from_secs(5),
@@ -119,6 +122,51 @@ impl QueueSettings {
             delay: Duration::from_secs(seconds),
         }
     }
+}
+
+/// Log records as people see them while the application runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    pub format: ConsoleFormat,
+    pub colour: Colour,
+    pub target: ConsoleTarget,
+    /// Less severe ones are not shown; by default all that are recorded.
+    pub level: Option<Severity>,
+    /// Shows spans too, as a tree to the right of which their records are.
+    pub spans: bool,
+}
+
+/// How one record is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsoleFormat {
+    /// In columns, with the fields behind the message.
+    #[default]
+    Pretty,
+    /// `pid|time|level|module:function:line - message`.
+    Pattern,
+    /// As little as says it.
+    Compact,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Colour {
+    /// Where a terminal shows it.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsoleTarget {
+    #[default]
+    Stderr,
+    Stdout,
 }
 
 /// Files in which records survive a crash.

@@ -176,6 +176,20 @@ impl Span {
         });
     }
 
+    /// Adds what happened at a time, with attributes that have been written already.
+    pub fn add_written_event(&mut self, name: &str, unix_nano: u64, attributes: &Attributes) {
+        let mut set = Attributes::new(field::OF_EVENT, self.limits.event_attributes);
+        set.begin_with(attributes);
+        self.events.add(|out| {
+            let event = wire::open(out, field::EVENTS);
+            write_fixed64(out, 1, unix_nano);
+            write_text(out, 2, name);
+            out.extend_from_slice(set.as_bytes());
+            write_number(out, 4, set.dropped());
+            wire::close(out, event);
+        });
+    }
+
     /// Adds an exception as an event, by the semantic conventions. Of attributes that it has itself, those given count.
     pub fn record_exception(
         &mut self,

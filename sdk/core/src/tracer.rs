@@ -4,6 +4,9 @@
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
+use cupola_telemetry::view::AnyValue;
+use smallvec::SmallVec;
+
 use crate::attributes::Attributes;
 use crate::baggage::Baggage;
 use crate::clock::Moment;
@@ -105,7 +108,7 @@ impl Tracer {
     }
 
     /// Starts a span whose attributes have been written already ([`span::empty_attributes`](crate::span::empty_attributes)): it
-    /// takes them, if it is recorded. Those of `start` are for the sampler alone then.
+    /// takes them, if it is recorded. They are in place of those of `start`.
     pub fn start_with(&self, start: Start<'_>, written: &mut Option<Attributes>) -> Started {
         let live = self.sdk.live();
         let parent = start.parent;
@@ -127,16 +130,21 @@ impl Tracer {
                 recording: None,
             };
         }
-        let answer = match start.is_forced {
-            true => Answer::from(Decision::RecordAndSample),
-            false => live.sampler.sample(&Question {
+        let ask = |attributes| {
+            live.sampler.sample(&Question {
                 parent,
                 trace_id,
                 name: &start.name,
                 kind: start.kind,
-                attributes: start.attributes,
+                attributes,
                 links: start.links,
-            }),
+            })
+        };
+        let answer = match (start.is_forced, &*written) {
+            (true, _) => Answer::from(Decision::RecordAndSample),
+            (false, None) => ask(start.attributes),
+            (false, Some(_)) if !live.sampler.looks_at_attributes() => ask(&[]),
+            (false, Some(written)) => ask(&shown(written)),
         };
         if let Some(trace_state) = answer.trace_state {
             context.trace_state = trace_state;
@@ -220,4 +228,22 @@ impl Tracer {
             self.sdk.spans().record(scope, |out| span.write(out, unix_nano));
         }
     }
+}
+
+/// As samplers see them: texts, numbers and truths.
+fn shown(written: &Attributes) -> SmallVec<[(&str, Value<'_>); 16]> {
+    let plain = written.iter().filter_map(|(key, value)| {
+        let value = match value {
+            AnyValue::String(text) => Value::String(text),
+            AnyValue::Bool(value) => Value::Bool(value),
+            AnyValue::Int(value) => Value::Int(value),
+            AnyValue::Double(value) => Value::Double(value),
+            AnyValue::Bytes(bytes) => Value::Bytes(bytes),
+            AnyValue::Empty | AnyValue::Array(_) | AnyValue::KeyValueList(_) | AnyValue::StringIndex(_) => {
+                return None;
+            }
+        };
+        Some((key, value))
+    });
+    plain.collect()
 }

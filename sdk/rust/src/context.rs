@@ -8,15 +8,18 @@
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod bridge;
 mod future;
-mod stack;
+pub(crate) mod node;
+pub(crate) mod stack;
 
 use std::sync::Arc;
 
 use cupola_sdk_core::SpanContext;
 use cupola_sdk_core::attributes::{AttributeLimits, Attributes};
 use cupola_sdk_core::baggage::{Baggage, BaggageError};
+use cupola_sdk_core::log;
 use cupola_sdk_core::propagation::Carried;
 use cupola_sdk_core::value::Value;
+use node::Node;
 
 pub use future::{InContext, WithContext};
 pub use stack::{ContextGuard, DEPTH_MAX};
@@ -29,6 +32,8 @@ pub struct Context {
     is_forced: bool,
     /// For all that is recorded inside, in this process.
     attributes: Option<Arc<Attributes>>,
+    /// The span of `tracing` whose fields log records inside have too.
+    node: Option<Arc<Node>>,
 }
 
 impl Context {
@@ -39,18 +44,24 @@ impl Context {
             baggage: Baggage::none(),
             is_forced: false,
             attributes: None,
+            node: None,
         }
     }
 
     /// That of now, on this thread.
     pub fn current() -> Context {
-        Context::with_current(Context::clone)
+        stack::with_current(|context, node| {
+            let mut context = context.clone();
+            context.node = node.cloned();
+            context
+        })
     }
 
-    /// Calls `with` with the context of now, which must not attach another one meanwhile.
+    /// Calls `with` with the context of now: cheaper than [`current`](Self::current). What is to be attached elsewhere is asked
+    /// for there: a clone of this one does not know the fields of the spans around it. No context is attached meanwhile.
     #[inline]
     pub fn with_current<T>(with: impl FnOnce(&Context) -> T) -> T {
-        stack::with_current(with)
+        stack::with_current(|context, _| with(context))
     }
 
     /// What came with a request.
@@ -60,6 +71,7 @@ impl Context {
             baggage: carried.baggage,
             is_forced: carried.is_forced,
             attributes: None,
+            node: None,
         }
     }
 
@@ -91,9 +103,19 @@ impl Context {
         self.attributes.as_deref()
     }
 
+    /// In another span.
     #[must_use]
     pub fn with_span(mut self, span: SpanContext) -> Context {
         self.span = span;
+        self
+    }
+
+    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
+        self.node.as_ref()
+    }
+
+    pub(crate) fn with_node(mut self, node: Option<Arc<Node>>) -> Context {
+        self.node = node;
         self
     }
 
@@ -118,7 +140,7 @@ impl Context {
     /// With an attribute for everything that is recorded inside; it does not leave the process.
     #[must_use]
     pub fn with_attribute<'v>(mut self, key: &str, value: impl Into<Value<'v>>) -> Context {
-        let none = || Arc::new(Attributes::new(ATTRIBUTES, AttributeLimits::default()));
+        let none = || Arc::new(log::empty_attributes(AttributeLimits::default()));
         Arc::make_mut(self.attributes.get_or_insert_with(none)).set(key, value);
         self
     }
@@ -135,6 +157,3 @@ impl Context {
         run()
     }
 }
-
-/// The number of the field of a log record, which is where most of them go.
-const ATTRIBUTES: u32 = 6;

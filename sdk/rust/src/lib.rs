@@ -5,7 +5,9 @@
 //!
 //! Never panics into an application, and never blocks it.
 
+pub mod console;
 pub mod context;
+pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 

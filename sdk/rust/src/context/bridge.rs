@@ -15,6 +15,7 @@ use cupola_sdk_core::context::{TraceFlags, TraceState};
 use cupola_telemetry::{SpanId, TraceId};
 
 use super::Context;
+use super::node::Node;
 
 pub(super) type Attached = ApiGuard;
 
@@ -61,13 +62,29 @@ pub(super) fn newer(own: &Context, mark: Mark) -> Option<Context> {
             },
             is_forced: own.is_forced,
             attributes: own.attributes.clone(),
+            node: None,
         })
     })
 }
 
 /// Makes it the current one of the API too.
-pub(super) fn attach(context: &Context, before: &Context) -> (Attached, Mark) {
-    let api = to_api_over(context, before);
+pub(super) fn attach(context: &Context) -> (Attached, Mark) {
+    let api = to_api(context);
+    let mark = Mark::of(&api);
+    (api.attach(), mark)
+}
+
+/// Makes a span of `tracing` the current one of the API too, with the values that were there when it was first entered.
+#[inline]
+pub(super) fn attach_span(node: &Node) -> (Attached, Mark) {
+    let known = node.state().and_then(|state| state.api.clone());
+    let api = known.unwrap_or_else(|| {
+        let api = to_api(&node.context);
+        if let Some(mut state) = node.state() {
+            state.api = Some(api.clone());
+        }
+        api
+    });
     let mark = Mark::of(&api);
     (api.attach(), mark)
 }
@@ -97,6 +114,7 @@ pub(crate) fn from_api(context: &ApiContext) -> Context {
         baggage: from_api_baggage(context.baggage()),
         is_forced: false,
         attributes: None,
+        node: None,
     }
 }
 
