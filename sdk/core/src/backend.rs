@@ -1,9 +1,13 @@
 //! A backend: somewhere that records go, how it is reached and what it is given.
 
+mod build;
+mod running;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cupola_export::DeliveryConfig;
+use cupola_config::units::ByteSize;
 use cupola_export::debug::DebugConfig;
 use cupola_export::elasticsearch::ElasticsearchConfig;
 use cupola_export::file::FileConfig;
@@ -12,7 +16,12 @@ use cupola_export::kafka::KafkaConfig;
 use cupola_export::otlp::OtlpConfig;
 #[cfg(feature = "postgres")]
 use cupola_export::postgres::PostgresConfig;
+use cupola_export::queue::{Sizer, WhenFull};
+use cupola_export::{DeliveryConfig, ExporterError};
 use cupola_telemetry::{Batch, Signal};
+
+pub use running::BackendHealth;
+pub(crate) use running::Running;
 
 use crate::log::Severity;
 
@@ -35,8 +44,6 @@ pub struct Backend {
 #[derive(Clone, Debug)]
 pub enum Destination {
     Otlp(OtlpConfig),
-    /// One JSON object a line.
-    JsonLines(cupola_export::json_lines::JsonLinesConfig),
     /// OTLP requests, one a line.
     File(FileConfig),
     Elasticsearch(Box<ElasticsearchConfig>),
@@ -106,6 +113,23 @@ pub enum CustomError {
     GiveUp(String),
 }
 
+/// A backend that cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// Its settings, or what they name, cannot be used.
+    #[error(transparent)]
+    Destination(Box<dyn std::error::Error + Send + Sync>),
+    /// Its queue cannot be used.
+    #[error(transparent)]
+    Start(Box<ExporterError>),
+}
+
+impl BackendError {
+    fn of(source: impl std::error::Error + Send + Sync + 'static) -> BackendError {
+        BackendError::Destination(Box::new(source))
+    }
+}
+
 /// A custom backend, to be shared.
 #[derive(Clone)]
 pub struct Custom(pub Arc<dyn CustomBackend>);
@@ -124,8 +148,22 @@ impl Backend {
             destination,
             signals: Signals::ALL,
             level: None,
-            delivery: DeliveryConfig::default(),
+            delivery: Backend::default_delivery(),
             fallbacks: Vec::new(),
         }
+    }
+
+    /// As an application wants it: 32 MiB wait at most, in memory or on disk, beyond which the newest are dropped and counted; what
+    /// fails is tried again after 1 s, and then more seldom, up to 30 s, for 5 minutes, or for ever with a spool.
+    pub fn default_delivery() -> DeliveryConfig {
+        let mut delivery = DeliveryConfig::default();
+        let queue = &mut delivery.sending_queue;
+        queue.sizer = Sizer::Bytes;
+        queue.queue_size = ByteSize(32 << 20);
+        queue.num_consumers = 2;
+        queue.when_full = WhenFull::DropNewest;
+        delivery.retry_on_failure.initial_interval = Duration::from_secs(1);
+        delivery.timeout = Duration::from_secs(10);
+        delivery
     }
 }

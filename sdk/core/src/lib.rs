@@ -20,6 +20,7 @@ pub mod backend;
 pub mod baggage;
 pub mod clock;
 pub mod context;
+mod exporting;
 pub mod fork;
 pub mod ids;
 pub mod log;

@@ -19,6 +19,7 @@ use shards::Shards;
 
 use crate::fork::{self, ProcessCount};
 use crate::resource::Resource;
+use crate::spool::{Segment, Spool};
 
 /// Bounds of a recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +42,24 @@ impl Default for RecorderLimits {
     }
 }
 
-/// Told that there is something to export: by the first record of each thread after its records were taken, and when a thread
-/// has recorded much. Called by threads of the application, so it may not wait.
-pub type Wake = dyn Fn() + Send + Sync;
+/// Told that there is something to export. Called by threads of the application, so it may not wait.
+pub type Wake = dyn Fn(Wanted) + Send + Sync;
+
+/// Why there is something to export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A thread has recorded something for the first time since its records were taken.
+    First,
+    /// A thread has recorded much.
+    Much,
+}
+
+/// What was taken for export, beside the records themselves.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// In which the records survive a crash until they are given back.
+    pub(crate) segments: Vec<Segment>,
+}
 
 /// Records of one signal that wait.
 pub struct Recorder {
@@ -65,11 +81,21 @@ impl std::fmt::Debug for Recorder {
 
 impl Recorder {
     pub fn new(signal: Signal, limits: RecorderLimits, wake: Box<Wake>) -> Arc<Recorder> {
+        Recorder::kept(signal, limits, wake, None)
+    }
+
+    /// One whose records are also in a spool until their segments are given back.
+    pub(crate) fn kept(
+        signal: Signal,
+        limits: RecorderLimits,
+        wake: Box<Wake>,
+        spool: Option<Arc<Spool>>,
+    ) -> Arc<Recorder> {
         fork::watch();
         Arc::new(Recorder {
             signal,
             limits,
-            shards: Shards::new(limits.bytes_max),
+            shards: Shards::new(limits.bytes_max, spool.map(|spool| (spool, signal))),
             dropped: ProcessCount::new(),
             taken: ProcessCount::new(),
             wake,
@@ -82,8 +108,10 @@ impl Recorder {
         let recorded = self.shards.add(scope, write);
         match recorded {
             Some(added) => {
-                if added.is_first || added.is_much {
-                    (self.wake)();
+                if added.is_much {
+                    (self.wake)(Wanted::Much);
+                } else if added.is_first {
+                    (self.wake)(Wanted::First);
                 }
                 true
             }
@@ -114,29 +142,27 @@ impl Recorder {
     pub fn take(&self, resource: &Resource, tenant: &TenantId) -> Vec<Batch> {
         let mut batcher = Batcher::new(self.signal, self.limits);
         let mut batches = Vec::new();
-        self.take_each(|scope, record| {
+        let taken = self.take_each(|scope, record| {
             if batcher.add(scope, record) {
                 batches.extend(batcher.finish(resource, tenant));
             }
         });
         batches.extend(batcher.finish(resource, tenant));
+        self.shards.release(taken.segments);
         batches
     }
 
     /// Takes all that waits and hands each record to `with`.
-    pub(crate) fn take_each(&self, mut with: impl FnMut(Scope, &[u8])) {
+    pub(crate) fn take_each(&self, mut with: impl FnMut(Scope, &[u8])) -> Taken {
         let mut items = 0;
-        self.shards.take_all(|records| {
+        let segments = self.shards.take_all(|records| {
             for (scope, record) in records.iter() {
                 items += 1;
                 with(scope, record);
             }
         });
         self.taken.add(items);
-    }
-
-    pub(crate) fn signal(&self) -> Signal {
-        self.signal
+        Taken { segments }
     }
 
     pub(crate) fn limits(&self) -> RecorderLimits {

@@ -1,34 +1,45 @@
 //! One SDK: the recorders of an application, what it was told, and those who export for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use cupola_telemetry::Signal;
 
 use crate::attributes::{AttributeLimits, Attributes};
+use crate::backend::BackendHealth;
 use crate::baggage::Baggage;
 use crate::clock::Clock;
+use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
 use crate::recorder::{Recorder, Scope};
+use crate::resource::Resource;
 use crate::sampling::Sampler;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
 use crate::suppress;
 use crate::tracer::Tracer;
 
-/// An SDK, to be shared. The last one that is dropped does not end it: see `shutdown`.
+/// Longest that is waited for the thread that exports to say how the backends are.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An SDK, to be shared. To be ended by [`shutdown`](Self::shutdown): with the last one that is dropped it ends too, in the
+/// background, for which a process that ends leaves no time.
 #[derive(Clone, Debug)]
 pub struct Sdk(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    spans: Arc<Recorder>,
-    logs: Arc<Recorder>,
-    clock: Clock,
+    exporting: Arc<Exporting>,
     ids: Ids,
     live: ArcSwap<Live>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.exporting.abandon();
+    }
 }
 
 /// What of the settings every record is looked at with. Replaced as a whole; read without a lock.
@@ -65,16 +76,46 @@ pub struct Surroundings {
 impl Sdk {
     /// Starts no thread and opens nothing: that is done when something has been recorded.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Sdk {
-        let recorder = |signal, queue: crate::settings::QueueSettings| {
-            Recorder::new(signal, queue.limits, Box::new(|| {}))
-        };
+        let settings = Arc::new(settings);
         Sdk(Arc::new(Inner {
-            spans: recorder(Signal::Traces, settings.traces.queue),
-            logs: recorder(Signal::Logs, settings.logs.queue),
-            clock: surroundings.clock,
-            ids: surroundings.ids,
             live: ArcSwap::from_pointee(Live::of(&settings)),
+            exporting: Exporting::new(settings, surroundings.clock),
+            ids: surroundings.ids,
         }))
+    }
+
+    /// Changes the settings while it runs, as far as [`Settings`] says that they can be. No record is lost by it. Says what could
+    /// not be changed, of which everything is as it was before.
+    pub fn apply(&self, settings: Settings, timeout: Duration) -> Vec<String> {
+        let settings = Arc::new(settings);
+        self.0.live.store(Arc::new(Live::of(&settings)));
+        self.0.exporting.apply(settings, timeout)
+    }
+
+    /// Exports what has been recorded until now and waits until it has been delivered, so long at most. Whether it was.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.0.exporting.flush(timeout)
+    }
+
+    /// Ends: exports what has been recorded, waits until it has been delivered, so long at most, and ends the thread. Whether it
+    /// was; what was not is in the spool for the next start, or lost without one. What is recorded after it is not exported.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.0.exporting.shutdown(timeout)
+    }
+
+    /// The state of each backend; none before the first record.
+    pub fn health(&self) -> Vec<BackendHealth> {
+        self.0.exporting.health(HEALTH_TIMEOUT)
+    }
+
+    /// The settings that are in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.exporting.settings()
+    }
+
+    /// What all that this process records has in common.
+    pub fn resource(&self) -> Arc<Resource> {
+        self.0.exporting.resource()
     }
 
     pub fn tracer(&self, scope: Scope) -> Tracer {
@@ -86,7 +127,7 @@ impl Sdk {
     }
 
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.0.exporting.clock
     }
 
     pub fn ids(&self) -> &Ids {
@@ -95,12 +136,12 @@ impl Sdk {
 
     /// The spans that wait.
     pub fn spans(&self) -> &Recorder {
-        &self.0.spans
+        &self.0.exporting.spans
     }
 
     /// The log records that wait.
     pub fn logs(&self) -> &Recorder {
-        &self.0.logs
+        &self.0.exporting.logs
     }
 
     /// Bounds of what a span has as attributes, for those who write them before it starts.

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use left::{Left, left_behind};
-pub(crate) use process::ProcessDirectory;
+pub(crate) use process::{ProcessDirectory, is_queue_of};
 pub(crate) use segment::{Segment, SegmentRecords};
 
 use cupola_telemetry::Signal;
@@ -39,7 +39,7 @@ use crate::settings::SpoolSettings;
 
 /// A spool that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
+pub(crate) enum SpoolError {
     #[error("cannot use {path} for the spool; give a directory that this user may write to", path = path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error(
@@ -63,8 +63,8 @@ impl SpoolError {
 pub(crate) struct Spool {
     settings: SpoolSettings,
     current: PerProcess<ProcessDirectory>,
-    /// Generation, plus one, in which it could not be made: said once, not tried for each record.
-    failed: AtomicU64,
+    /// Generation, plus one, in which it has ended or could not be made, which is said once and not tried for each record.
+    unusable: AtomicU64,
 }
 
 impl Spool {
@@ -73,7 +73,7 @@ impl Spool {
         Spool {
             settings,
             current: PerProcess::default(),
-            failed: AtomicU64::new(0),
+            unusable: AtomicU64::new(0),
         }
     }
 
@@ -89,14 +89,14 @@ impl Spool {
     /// The directory of this process, made if it is not there; `None` if it cannot be.
     pub(crate) fn process(&self) -> Option<&ProcessDirectory> {
         let generation = fork::generation();
-        if self.failed.load(Ordering::Relaxed) == generation + 1 {
+        if self.unusable.load(Ordering::Relaxed) == generation + 1 {
             return None;
         }
         let make = || ProcessDirectory::make(&self.settings.directory);
         match self.current.get_or_make(make) {
             Ok(made) => Some(made),
             Err(error) => {
-                self.failed.store(generation + 1, Ordering::Relaxed);
+                self.unusable.store(generation + 1, Ordering::Relaxed);
                 say::warning(&error);
                 None
             }
@@ -112,6 +112,14 @@ impl Spool {
                 process.say_once(&error);
                 None
             }
+        }
+    }
+
+    /// Ends: nothing more is kept. What has not been delivered stays for the next.
+    pub(crate) fn end(&self, has_delivered: bool) {
+        self.unusable.store(fork::generation() + 1, Ordering::Relaxed);
+        if let Some(process) = self.current() {
+            process.end(has_delivered);
         }
     }
 

@@ -1,11 +1,14 @@
 //! What each thread has recorded, the bound on all of it, and how it is taken.
 
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+
+use cupola_telemetry::Signal;
 
 use super::scope::Scope;
 use crate::fork::ProcessCount;
 use crate::per_thread::PerThread;
+use crate::spool::{Segment, Spool};
 
 /// Memory is asked for in steps of this size, so that threads seldom meet at the counter.
 const STEP_BYTES: usize = 16 * 1024;
@@ -23,6 +26,8 @@ pub(super) struct Records {
     ends: Vec<(Scope, usize)>,
     /// Counted as held.
     reserved: usize,
+    /// Where the records are as well, so that they survive a crash; none without a spool.
+    segments: Vec<Segment>,
 }
 
 /// A record that was added.
@@ -44,12 +49,27 @@ impl Records {
             }
             self.reserved += step;
         }
+        if let Some((spool, signal)) = &held.spool {
+            self.keep(scope, record, spool, *signal);
+        }
         self.bytes.extend_from_slice(record);
         self.ends.push((scope, self.bytes.len()));
         Some(Added {
             is_first: self.ends.len() == 1,
             is_much: start < MUCH_BYTES && self.bytes.len() >= MUCH_BYTES,
         })
+    }
+
+    /// Writes a record where it survives a crash. Where that cannot be, which is said, it is in memory alone.
+    fn keep(&mut self, scope: Scope, record: &[u8], spool: &Spool, signal: Signal) {
+        let last = self.segments.last_mut();
+        if last.is_some_and(|segment| segment.add(scope, record)) {
+            return;
+        }
+        if let Some(mut segment) = spool.segment(signal, record.len()) {
+            segment.add(scope, record);
+            self.segments.push(segment);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Scope, &[u8])> {
@@ -71,6 +91,7 @@ impl Records {
 struct Held {
     count: ProcessCount,
     max: u64,
+    spool: Option<(Arc<Spool>, Signal)>,
 }
 
 /// What all threads have recorded.
@@ -88,12 +109,14 @@ thread_local! {
 }
 
 impl Shards {
-    pub(super) fn new(bytes_max: usize) -> Shards {
+    /// Of so many bytes together, kept in a spool as records of that signal if there is one.
+    pub(super) fn new(bytes_max: usize, spool: Option<(Arc<Spool>, Signal)>) -> Shards {
         Shards {
             threads: PerThread::new(),
             held: Held {
                 count: ProcessCount::new(),
                 max: bytes_max as u64,
+                spool,
             },
             spare: Mutex::default(),
         }
@@ -136,8 +159,17 @@ impl Shards {
             .flatten()
     }
 
-    /// Hands all that waits in this process to `with`, thread by thread.
-    pub(super) fn take_all(&self, mut with: impl FnMut(&Records)) {
+    /// Gives back segments whose records are elsewhere now.
+    pub(super) fn release(&self, segments: Vec<Segment>) {
+        if let Some((spool, _)) = &self.held.spool {
+            segments.into_iter().for_each(|segment| spool.release(segment));
+        }
+    }
+
+    /// Hands all that waits in this process to `with`, thread by thread. What is given back has kept the records for the case of
+    /// a crash.
+    pub(super) fn take_all(&self, mut with: impl FnMut(&Records)) -> Vec<Segment> {
+        let mut segments = Vec::new();
         // Not waited for: in the child of a fork, nobody may be there to let it go.
         let mut kept = self.spare.try_lock().ok();
         let mut spare = kept.as_deref_mut().map(std::mem::take);
@@ -149,6 +181,7 @@ impl Shards {
             drop(records);
             with(&taken);
             self.held.count.subtract(taken.reserved as u64);
+            segments.append(&mut taken.segments);
             if let Some(kept) = kept.as_deref_mut()
                 && taken.is_small()
             {
@@ -161,5 +194,6 @@ impl Shards {
         if let (Some(kept), Some(unused)) = (kept.as_deref_mut(), spare) {
             *kept = unused;
         }
+        segments
     }
 }

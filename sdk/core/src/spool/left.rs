@@ -31,7 +31,7 @@ pub(crate) fn left_behind(spool: &Path) -> io::Result<Vec<Left>> {
         }
         if let Ok(lock) = lock_file(&path.join(LOCK))
             && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-            && path.join(RECORDS).is_dir()
+            && path.join(LOCK).is_file()
         {
             left.push(Left { path, _lock: lock });
         }
@@ -66,10 +66,6 @@ impl Left {
     /// Its queues that hold something: what their backend is called in files, and where they are.
     pub(crate) fn queues(&self) -> io::Result<Vec<PathBuf>> {
         queues_of(&self.path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Takes it away.

@@ -30,13 +30,12 @@ const FREE_SEGMENTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ProcessDirectory {
     path: PathBuf,
-    generation: u64,
-    lock: Held,
+    /// Not before this is gone may others take it over.
+    _lock: Held,
     /// In the name of the next segment.
     next: AtomicU64,
     free: Mutex<Vec<Segment>>,
     has_said: AtomicBool,
-    delivered: AtomicBool,
 }
 
 /// A lock that this process has for as long as it lives, and that a child of it does not have.
@@ -105,12 +104,10 @@ impl ProcessDirectory {
         std::fs::rename(&unfinished, &path).map_err(failed())?;
         Ok(ProcessDirectory {
             path,
-            generation: fork::generation(),
-            lock,
+            _lock: lock,
             next: AtomicU64::new(0),
             free: Mutex::default(),
             has_said: AtomicBool::new(false),
-            delivered: AtomicBool::new(false),
         })
     }
 
@@ -158,6 +155,16 @@ impl ProcessDirectory {
         }
     }
 
+    /// Takes away what nobody needs any more: all of it, if its queues are closed and hold nothing, and no record is left.
+    pub(super) fn end(&self, has_delivered: bool) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.drain(..).for_each(Segment::remove);
+        let records = super::left::segments_of(&self.path);
+        if has_delivered && records.is_ok_and(|records| records.is_empty()) {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+
     /// Says what is wrong, the first time.
     pub(super) fn say_once(&self, error: &io::Error) {
         if !self.has_said.swap(true, Ordering::Relaxed) {
@@ -167,28 +174,18 @@ impl ProcessDirectory {
             ));
         }
     }
-
-    /// Says that its queues hold nothing more, and that they are closed.
-    pub(crate) fn has_delivered(&self) {
-        self.delivered.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Drop for ProcessDirectory {
-    /// Takes away what nobody needs any more. Queues that have something stay, for the next to start.
+    /// Of two threads that make one at once, one has made it for nothing.
     fn drop(&mut self) {
-        if self.generation != fork::generation() {
-            return;
-        }
-        let free = self.free.get_mut().unwrap_or_else(PoisonError::into_inner);
-        free.drain(..).for_each(Segment::remove);
-        let records = super::left::segments_of(&self.path);
-        let is_delivered = *self.delivered.get_mut();
-        if is_delivered && records.is_ok_and(|records| records.is_empty()) {
+        let is_empty = |directory| {
+            let mut entries = std::fs::read_dir(self.path.join(directory));
+            entries.as_mut().is_ok_and(|entries| entries.next().is_none())
+        };
+        if is_empty(RECORDS) && is_empty(QUEUES) {
             let _ = std::fs::remove_dir_all(&self.path);
         }
-        // Only now may others take it over.
-        let _ = &self.lock;
     }
 }
 
@@ -208,6 +205,11 @@ fn unfit(path: &Path) -> io::Result<Option<&'static str>> {
         0x6969 => Some("nfs"),
         _ => None,
     })
+}
+
+/// Whether a directory in the spool is the queue of a backend.
+pub(crate) fn is_queue_of(path: &Path, backend: &str) -> bool {
+    path.file_name().is_some_and(|name| *name == *file_name(backend))
 }
 
 /// A backend's name as a file may be called: what is neither letter nor number by its number.

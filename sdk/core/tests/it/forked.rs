@@ -9,7 +9,7 @@ use cupola_sdk_core::recorder::{RecorderLimits, Scope};
 use crate::recording::{bodies, log, recorder, take};
 
 /// Runs `work` in the child of a fork and gives back what it said.
-fn in_child(work: impl FnOnce() -> String) -> String {
+pub(crate) fn in_child(work: impl FnOnce() -> String) -> String {
     let mut ends = [0; 2];
     // SAFETY: two numbers, as it wants.
     assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod crashed;
+mod exporting;
 mod forked;
+mod kept;
 mod recording;
 mod records;

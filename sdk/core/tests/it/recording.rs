@@ -14,7 +14,7 @@ use cupola_telemetry::{Batch, Signal, TenantId};
 pub(crate) fn recorder(limits: RecorderLimits) -> (Arc<Recorder>, Arc<AtomicU64>) {
     let woken = Arc::new(AtomicU64::new(0));
     let count = woken.clone();
-    let wake = Box::new(move || {
+    let wake = Box::new(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
     });
     (Recorder::new(Signal::Logs, limits, wake), woken)

@@ -1,0 +1,317 @@
+//! Exporting what has been recorded: by one thread of each process, which starts with the first record. Owns the way from the
+//! recorders to the backends, and what happens at a flush, at the end, when settings change and in the child of a fork.
+//!
+//! Threads of the application only ever set a flag and wake that thread: they wait for it nowhere, save in a flush or shutdown
+//! that they ask for themselves, and there for as long as they say. The thread has a runtime of its own, so that an application
+//! needs none and blocks none.
+//!
+//! A record is in one of these places, and in the next before it leaves the one before: the shard of its thread (and, with a
+//! spool, its segment), a batch that this thread is handing on, the queue of each backend. Where a queue cannot take a batch
+//! now it is held here, within a bound, and offered again.
+//!
+//! The child of a fork finds the handle of its parent's thread, which it does not have, and leaves it alone; with its first
+//! record it starts a thread of its own, with queues of its own.
+
+mod backends;
+mod left;
+mod work;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use cupola_telemetry::Signal;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::backend::BackendHealth;
+use crate::clock::Clock;
+use crate::fork::{self, PerProcess, ProcessCount};
+use crate::recorder::{Recorder, Wanted};
+use crate::resource::Resource;
+use crate::say;
+use crate::settings::Settings;
+use crate::spool::Spool;
+use work::Work;
+
+/// Beyond the time that a caller gives, for the thread to say how far it came.
+const ANSWER_SLACK: Duration = Duration::from_millis(500);
+
+/// Longest that anybody waits.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What exports for one SDK.
+#[derive(Debug)]
+pub(crate) struct Exporting {
+    pub(crate) spans: Arc<Recorder>,
+    pub(crate) logs: Arc<Recorder>,
+    pub(crate) clock: Clock,
+    pub(crate) spool: Option<Arc<Spool>>,
+    pub(crate) counts: Counts,
+    settings: ArcSwap<Settings>,
+    resource: PerProcess<Arc<Resource>>,
+    process: PerProcess<Handle>,
+}
+
+/// What this process has lost and why, beside what recorders and backends count.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Records that no backend could be given, because too much was held for one.
+    pub(crate) dropped: ProcessCount,
+    /// Records that processes had left behind and this one exported.
+    pub(crate) taken_over: ProcessCount,
+}
+
+/// The thread of this process, as others see it.
+#[derive(Debug)]
+struct Handle {
+    /// Bits of [`Flag`].
+    flags: AtomicU8,
+    notify: Notify,
+    commands: UnboundedSender<Command>,
+    /// Until the thread takes it.
+    receiver: Mutex<Option<UnboundedReceiver<Command>>>,
+    is_started: AtomicBool,
+    has_ended: AtomicBool,
+    refusals: AtomicU64,
+}
+
+/// What the thread is asked for.
+#[derive(Debug)]
+enum Command {
+    /// Says whether all that was recorded before has been delivered.
+    Flush {
+        deadline: Instant,
+        answer: mpsc::Sender<bool>,
+    },
+    Shutdown {
+        deadline: Instant,
+        answer: mpsc::Sender<bool>,
+    },
+    Apply {
+        settings: Arc<Settings>,
+        answer: mpsc::Sender<Vec<String>>,
+    },
+    Health(mpsc::Sender<Vec<BackendHealth>>),
+}
+
+/// What has happened since the thread looked last.
+#[derive(Clone, Copy, Debug)]
+struct Flag(u8);
+
+impl Flag {
+    fn of(signal: Signal, wanted: Wanted) -> Flag {
+        let at = match signal {
+            Signal::Traces => 0,
+            Signal::Logs => 2,
+            Signal::Metrics => 4,
+        };
+        Flag(match wanted {
+            Wanted::First => 1 << at,
+            Wanted::Much => 2 << at,
+        })
+    }
+}
+
+impl Handle {
+    fn new() -> Result<Handle, Infallible> {
+        let (commands, receiver) = unbounded_channel();
+        Ok(Handle {
+            flags: AtomicU8::new(0),
+            notify: Notify::new(),
+            commands,
+            receiver: Mutex::new(Some(receiver)),
+            is_started: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
+        })
+    }
+
+    fn is_there(&self) -> bool {
+        self.is_started.load(Ordering::Acquire) && !self.has_ended.load(Ordering::Acquire)
+    }
+}
+
+impl Exporting {
+    pub(crate) fn new(settings: Arc<Settings>, clock: Clock) -> Arc<Exporting> {
+        fork::watch();
+        let spool = settings.spool.clone().map(|spool| Arc::new(Spool::new(spool)));
+        Arc::new_cyclic(|exporting: &std::sync::Weak<Exporting>| {
+            let recorder = |signal, limits| {
+                let exporting = exporting.clone();
+                let wake = move |wanted| {
+                    if let Some(exporting) = exporting.upgrade() {
+                        exporting.wake(signal, wanted);
+                    }
+                };
+                Recorder::kept(signal, limits, Box::new(wake), spool.clone())
+            };
+            Exporting {
+                spans: recorder(Signal::Traces, settings.traces.queue.limits),
+                logs: recorder(Signal::Logs, settings.logs.queue.limits),
+                clock,
+                spool: spool.clone(),
+                counts: Counts::default(),
+                settings: ArcSwap::new(settings.clone()),
+                resource: PerProcess::default(),
+                process: PerProcess::default(),
+            }
+        })
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// The resource of this process.
+    pub(crate) fn resource(&self) -> Arc<Resource> {
+        let make = || Ok::<_, Infallible>(Arc::new(self.settings.load().resource.resource()));
+        match self.resource.get_or_make(make) {
+            Ok(resource) => resource.clone(),
+            Err(never) => match never {},
+        }
+    }
+
+    fn handle(&self) -> &Handle {
+        match self.process.get_or_make(Handle::new) {
+            Ok(handle) => handle,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Tells the thread that something has been recorded; starts it if there is none.
+    pub(crate) fn wake(self: &Arc<Self>, signal: Signal, wanted: Wanted) {
+        let handle = self.handle();
+        let flag = Flag::of(signal, wanted).0;
+        if handle.flags.fetch_or(flag, Ordering::AcqRel) & flag == 0 {
+            handle.notify.notify_one();
+        }
+        if !handle.is_started.load(Ordering::Relaxed) {
+            self.start(handle);
+        }
+    }
+
+    #[cold]
+    fn start(self: &Arc<Self>, handle: &Handle) {
+        if handle.is_started.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let exporting = self.clone();
+        let thread = std::thread::Builder::new().name("cupola-export".to_owned());
+        if let Err(error) = thread.spawn(move || exporting.run()) {
+            // The next record tries again.
+            handle.is_started.store(false, Ordering::Release);
+            if handle.refusals.fetch_add(1, Ordering::Relaxed) == 0 {
+                say::text(&format!(
+                    "no thread could be started, so that nothing is exported yet: {error}"
+                ));
+            }
+        }
+    }
+
+    fn run(self: Arc<Self>) {
+        let handle = self.handle();
+        let receiver = handle
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        fork::begin_step();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(fork::end_step)
+            .on_thread_unpark(fork::begin_step)
+            .build();
+        match (runtime, receiver) {
+            (Ok(runtime), Some(receiver)) => {
+                runtime.block_on(Work::new(self.clone(), receiver).run());
+                // What blocks, such as a name that is being looked up, is not waited for.
+                runtime.shutdown_background();
+            }
+            (Err(error), _) => say::text(&format!("nothing is exported: no runtime can be made: {error}")),
+            (_, None) => {}
+        }
+        self.handle().has_ended.store(true, Ordering::Release);
+        fork::end_step();
+    }
+
+    /// Exports what was recorded before and waits until it has been delivered, so long at most. Whether it was.
+    pub(crate) fn flush(self: &Arc<Self>, timeout: Duration) -> bool {
+        let Some(handle) = self.at_work() else {
+            return true;
+        };
+        ask(handle, timeout, |deadline, answer| Command::Flush {
+            deadline,
+            answer,
+        })
+        .unwrap_or(false)
+    }
+
+    /// Ends: exports what was recorded and waits until it has been delivered, so long at most. Whether it was. What was not is in
+    /// the spool, if there is one.
+    pub(crate) fn shutdown(self: &Arc<Self>, timeout: Duration) -> bool {
+        let Some(handle) = self.at_work() else {
+            return true;
+        };
+        ask(handle, timeout, |deadline, answer| Command::Shutdown {
+            deadline,
+            answer,
+        })
+        .unwrap_or(false)
+    }
+
+    /// Ends by itself in a while: nobody waits for it.
+    pub(crate) fn abandon(&self) {
+        if let Some(handle) = self.process.get().filter(|handle| handle.is_there()) {
+            let (answer, _) = mpsc::channel();
+            let deadline = Instant::now() + self.settings.load().exit_timeout;
+            let _ = handle.commands.send(Command::Shutdown { deadline, answer });
+        }
+    }
+
+    /// Changes what can be changed; what could not be is told.
+    pub(crate) fn apply(self: &Arc<Self>, settings: Arc<Settings>, timeout: Duration) -> Vec<String> {
+        self.settings.store(settings.clone());
+        let Some(handle) = self.at_work() else {
+            return Vec::new();
+        };
+        let applied = ask(handle, timeout, |_, answer| Command::Apply { settings, answer });
+        applied.unwrap_or_else(|| {
+            vec!["the backends have not been changed yet: the thread that exports is busy".to_owned()]
+        })
+    }
+
+    /// How the backends are; none while nothing has been recorded.
+    pub(crate) fn health(self: &Arc<Self>, timeout: Duration) -> Vec<BackendHealth> {
+        let Some(handle) = self.at_work() else {
+            return Vec::new();
+        };
+        ask(handle, timeout, |_, answer| Command::Health(answer)).unwrap_or_default()
+    }
+
+    /// The thread of this process, started if something waits for it; `None` if there is nothing to do.
+    fn at_work(self: &Arc<Self>) -> Option<&Handle> {
+        let handle = self.process.get()?;
+        if !handle.is_started.load(Ordering::Acquire) {
+            self.start(handle);
+        }
+        handle.is_there().then_some(handle)
+    }
+}
+
+/// Asks the thread for something and waits for the answer, a little longer than it may take.
+fn ask<T>(
+    handle: &Handle,
+    timeout: Duration,
+    command: impl FnOnce(Instant, mpsc::Sender<T>) -> Command,
+) -> Option<T> {
+    let (answer, answered) = mpsc::channel();
+    // Somebody who says "for ever" waits for a day.
+    let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+    handle.commands.send(command(deadline, answer)).ok()?;
+    answered
+        .recv_timeout(timeout.min(TIMEOUT_MAX).saturating_add(ANSWER_SLACK))
+        .ok()
+}

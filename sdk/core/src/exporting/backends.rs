@@ -1,0 +1,298 @@
+//! The backends of a process: started, given batches, replaced when settings change, ended.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cupola_export::SendError;
+use cupola_telemetry::Batch;
+use cupola_telemetry::memory::MemoryBudget;
+
+use super::{Counts, Exporting};
+use crate::backend::{Backend, BackendHealth, Running};
+use crate::say;
+
+/// Bytes of batches that are held for backends whose queues take none now, together. What is longest held goes first.
+const HELD_BYTES_MAX: usize = 32 << 20;
+/// Payloads in the queues of one process that are in memory.
+const QUEUES_BYTES_MAX: usize = 256 << 20;
+
+/// All backends.
+pub(super) struct Backends {
+    running: Vec<Arc<Running>>,
+    /// Those that did not start, and why.
+    failed: Vec<(Backend, String)>,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    budget: MemoryBudget,
+    has_delivered: bool,
+}
+
+struct Held {
+    backend: String,
+    batch: Batch,
+}
+
+impl Default for Backends {
+    fn default() -> Backends {
+        Backends {
+            running: Vec::new(),
+            failed: Vec::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            budget: MemoryBudget::new(QUEUES_BYTES_MAX),
+            has_delivered: false,
+        }
+    }
+}
+
+impl Backends {
+    /// Starts those that can be started; the others are tried again.
+    pub(super) async fn start(&mut self, backends: &[Backend], exporting: &Exporting) {
+        for backend in backends {
+            if let Err(problem) = self.start_one(backend, exporting).await {
+                say::text(&format!(
+                    "backend {} is not used until it can be started: {problem}",
+                    backend.name
+                ));
+                self.failed.push((backend.clone(), problem));
+            }
+        }
+    }
+
+    async fn start_one(&mut self, backend: &Backend, exporting: &Exporting) -> Result<(), String> {
+        let process = exporting.spool.as_ref().and_then(|spool| spool.process());
+        let queue = process.map(|process| process.queue(&backend.name));
+        let started = Running::start(backend, queue, self.budget.clone()).await;
+        let running = started.map_err(|error| chain(&error))?;
+        self.running.push(Arc::new(running));
+        Ok(())
+    }
+
+    pub(super) async fn start_failed(&mut self, exporting: &Exporting) {
+        for (backend, _) in std::mem::take(&mut self.failed) {
+            if let Err(problem) = self.start_one(&backend, exporting).await {
+                self.failed.push((backend, problem));
+            }
+        }
+    }
+
+    pub(super) fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<Running>> {
+        self.running.iter().find(|running| running.name() == name)
+    }
+
+    pub(super) fn running(&self) -> &[Arc<Running>] {
+        &self.running
+    }
+
+    /// Gives a batch to every backend that wants it. Returns when each has it in its queue, or it is held for it.
+    pub(super) async fn offer(&mut self, batch: Batch, counts: &Counts) {
+        for running in self.running.clone() {
+            if !running.wants(batch.signal()) {
+                continue;
+            }
+            // What is held for it comes first.
+            let waits = self.held.iter().any(|held| held.backend == running.name());
+            let refused = match waits {
+                true => true,
+                false => is_refused_for_now(&running, running.send(batch.clone()).await, &batch, counts),
+            };
+            if refused {
+                self.hold(running.name(), batch.clone(), counts);
+            }
+        }
+        for at in 0..self.failed.len() {
+            if self.failed[at].0.signals.has(batch.signal()) {
+                let name = self.failed[at].0.name.clone();
+                self.hold(&name, batch.clone(), counts);
+            }
+        }
+    }
+
+    fn hold(&mut self, backend: &str, batch: Batch, counts: &Counts) {
+        self.held_bytes += batch.payload().len();
+        self.held.push_back(Held {
+            backend: backend.to_owned(),
+            batch,
+        });
+        while self.held_bytes > HELD_BYTES_MAX
+            && let Some(oldest) = self.held.pop_front()
+        {
+            self.held_bytes -= oldest.batch.payload().len();
+            counts.dropped.add(oldest.batch.items() as u64);
+        }
+    }
+
+    /// Offers again what is held, in its order.
+    pub(super) async fn offer_held(&mut self, counts: &Counts) {
+        let mut full: Vec<String> = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            let running = self.named(&held.backend).cloned();
+            let is_failed = self
+                .failed
+                .iter()
+                .any(|(backend, _)| backend.name == held.backend);
+            let refused = match &running {
+                _ if full.contains(&held.backend) => true,
+                Some(running) => is_refused_for_now(
+                    running,
+                    running.send(held.batch.clone()).await,
+                    &held.batch,
+                    counts,
+                ),
+                None if is_failed => true,
+                // It is no backend any more.
+                None => {
+                    counts.dropped.add(held.batch.items() as u64);
+                    false
+                }
+            };
+            if refused {
+                full.push(held.backend.clone());
+                self.held.push_back(held);
+            } else {
+                self.held_bytes -= held.batch.payload().len();
+            }
+        }
+    }
+
+    /// Puts others in the place of those that run. What these have not delivered goes to those of the same name, or is delivered
+    /// before they end. Says what could not be done.
+    pub(super) async fn replace(&mut self, backends: &[Backend], exporting: &Exporting) -> Vec<String> {
+        let mut problems = Vec::new();
+        let before = std::mem::take(&mut self.running);
+        self.failed.clear();
+        let mut handed = Vec::new();
+        let mut removed = Vec::new();
+        for running in before {
+            match backends.iter().any(|backend| backend.name == running.name()) {
+                true => handed.push((running.backend().clone(), running.retire().await)),
+                false => removed.push(running),
+            }
+        }
+        for backend in backends {
+            let before = handed.iter_mut().find(|(before, _)| before.name == backend.name);
+            let (before, batches) = match before {
+                Some((before, batches)) => (Some(before.clone()), std::mem::take(batches)),
+                None => (None, Vec::new()),
+            };
+            if let Err(problem) = self.start_one(backend, exporting).await {
+                problems.push(format!(
+                    "backend {} could not be changed: {problem}",
+                    backend.name
+                ));
+                self.fall_back(before, backend, problem, exporting).await;
+            }
+            self.hand_over(&backend.name, batches, &exporting.counts).await;
+        }
+        // In their own time: what waits for them is not what waits for the others.
+        for running in removed {
+            tokio::spawn(async move { running.shutdown().await });
+        }
+        problems
+    }
+
+    /// Goes on with what a backend was before, if it was one.
+    async fn fall_back(
+        &mut self,
+        before: Option<Backend>,
+        now: &Backend,
+        problem: String,
+        exporting: &Exporting,
+    ) {
+        match before {
+            Some(before) if self.start_one(&before, exporting).await.is_ok() => {}
+            _ => self.failed.push((now.clone(), problem)),
+        }
+    }
+
+    async fn hand_over(&mut self, name: &str, batches: Vec<Batch>, counts: &Counts) {
+        for batch in batches {
+            match self.named(name).cloned() {
+                Some(running) => running.take_over(batch).await,
+                None => self.hold(name, batch, counts),
+            }
+        }
+    }
+
+    /// Nothing waits, as far as is known.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.running.iter().all(|running| running.is_idle())
+    }
+
+    pub(super) fn health(&self) -> Vec<BackendHealth> {
+        let failed = self
+            .failed
+            .iter()
+            .map(|(backend, problem)| BackendHealth::not_started(&backend.name, problem));
+        self.running
+            .iter()
+            .map(|running| running.health())
+            .chain(failed)
+            .collect()
+    }
+
+    /// Ends them all, until then at most.
+    pub(super) async fn shutdown(&mut self, deadline: Instant) {
+        let was_idle = self.is_idle();
+        let mut ends = tokio::task::JoinSet::new();
+        for running in std::mem::take(&mut self.running) {
+            ends.spawn(async move {
+                running.shutdown().await;
+                running.is_idle()
+            });
+        }
+        let all = async {
+            let mut are_idle = true;
+            while let Some(ended) = ends.join_next().await {
+                are_idle &= ended.unwrap_or(false);
+            }
+            are_idle
+        };
+        let ended = tokio::time::timeout_at(deadline.into(), all).await;
+        self.has_delivered = was_idle && ended.unwrap_or(false);
+    }
+
+    /// Whether nothing was left when they ended.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.has_delivered
+    }
+}
+
+/// Whether a backend's queue cannot take a batch now, but may later. What it never will take is counted and said.
+fn is_refused_for_now(
+    running: &Running,
+    answer: Result<(), SendError>,
+    batch: &Batch,
+    counts: &Counts,
+) -> bool {
+    match answer {
+        Ok(()) => false,
+        Err(SendError::Retryable { .. }) => true,
+        Err(SendError::Permanent { reason }) => {
+            counts.dropped.add(batch.items() as u64);
+            say::text(&format!(
+                "{} items were lost, which backend {} does not take: {reason}",
+                batch.items(),
+                running.name()
+            ));
+            false
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

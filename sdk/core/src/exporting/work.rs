@@ -1,0 +1,274 @@
+//! What the exporting thread does: waits for something to do, takes what has been recorded when it is due, hands it to the
+//! backends, and answers those who ask.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use cupola_telemetry::{Batch, Signal, TenantId};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::backends::Backends;
+use super::left::Leavings;
+use super::{Command, Exporting, Flag};
+use crate::recorder::{Batcher, Recorder, Taken, Wanted};
+use crate::resource::Resource;
+use crate::settings::Settings;
+
+/// How often those who wait for the end of deliveries are looked after.
+const DELIVERED_TICK: Duration = Duration::from_millis(5);
+/// How often what could not be done is tried again: backends that did not start, batches that no queue took, what ended
+/// processes have left.
+const AGAIN_TICK: Duration = Duration::from_secs(5);
+
+/// Within the half second that callers wait beyond their time.
+const CLOSE_TIME: Duration = Duration::from_millis(250);
+
+/// The thread's own state.
+pub(super) struct Work {
+    exporting: Arc<Exporting>,
+    commands: UnboundedReceiver<Command>,
+    settings: Arc<Settings>,
+    resource: Arc<Resource>,
+    tenant: TenantId,
+    backends: Backends,
+    leavings: Leavings,
+    /// When the records of a signal are exported.
+    due: [Option<Instant>; 2],
+    again: Instant,
+    /// Those who wait until all has been delivered.
+    waiting: Vec<Waiting>,
+    /// Of those who want this thread to end.
+    ending: Vec<Waiting>,
+}
+
+struct Waiting {
+    deadline: Instant,
+    answer: mpsc::Sender<bool>,
+}
+
+/// Signals that are recorded one by one.
+const RECORDED: [Signal; 2] = [Signal::Logs, Signal::Traces];
+
+impl Work {
+    pub(super) fn new(exporting: Arc<Exporting>, commands: UnboundedReceiver<Command>) -> Work {
+        let settings = exporting.settings();
+        let resource = exporting.resource();
+        Work {
+            commands,
+            resource,
+            tenant: TenantId::default_tenant(),
+            backends: Backends::default(),
+            leavings: Leavings::default(),
+            due: [None; 2],
+            again: Instant::now() + AGAIN_TICK,
+            waiting: Vec::new(),
+            ending: Vec::new(),
+            settings,
+            exporting,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.keep_resource();
+        self.backends
+            .start(&self.settings.backends, &self.exporting)
+            .await;
+        self.take_over().await;
+        loop {
+            self.wait().await;
+            self.note_flags();
+            self.do_what_is_due().await;
+            self.answer_those_who_wait();
+            if self.is_to_end() {
+                return self.end().await;
+            }
+        }
+    }
+
+    /// So that whoever takes over what this process leaves knows whose it is.
+    fn keep_resource(&self) {
+        let process = self.exporting.spool.as_ref().and_then(|spool| spool.process());
+        if let Some(process) = process
+            && let Err(error) = process.keep_resource(&self.resource)
+        {
+            crate::say::text(&format!(
+                "what {} is of could not be written there: {error}",
+                process.path().display()
+            ));
+        }
+    }
+
+    /// Until a flag was set, somebody asks, or something is due.
+    async fn wait(&mut self) {
+        let next = self.next();
+        let exporting = self.exporting.clone();
+        let handle = exporting.handle();
+        let command = tokio::select! {
+            biased;
+            command = self.commands.recv() => command,
+            () = handle.notify.notified() => None,
+            () = tokio::time::sleep_until(next.into()) => None,
+        };
+        if let Some(command) = command {
+            self.obey(command).await;
+        }
+    }
+
+    fn next(&self) -> Instant {
+        let due = self.due.iter().flatten().copied().min();
+        let is_waited_for = !self.waiting.is_empty() || !self.ending.is_empty();
+        let tick = is_waited_for.then(|| Instant::now() + DELIVERED_TICK);
+        [due, tick].into_iter().flatten().fold(self.again, Instant::min)
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Flush { deadline, answer } => {
+                self.export_all().await;
+                self.waiting.push(Waiting { deadline, answer });
+            }
+            Command::Shutdown { deadline, answer } => {
+                self.export_all().await;
+                self.ending.push(Waiting { deadline, answer });
+            }
+            Command::Apply { settings, answer } => {
+                let problems = self.backends.replace(&settings.backends, &self.exporting).await;
+                self.settings = settings;
+                let _ = answer.send(problems);
+            }
+            Command::Health(answer) => {
+                let _ = answer.send(self.backends.health());
+            }
+        }
+    }
+
+    /// Looks at the flags that threads have set.
+    fn note_flags(&mut self) {
+        let flags = self.exporting.handle().flags.swap(0, Ordering::AcqRel);
+        let now = Instant::now();
+        for (signal, due) in RECORDED.into_iter().zip(&mut self.due) {
+            let delay = match signal {
+                Signal::Traces => self.settings.traces.queue.delay,
+                Signal::Logs | Signal::Metrics => self.settings.logs.queue.delay,
+            };
+            if flags & Flag::of(signal, Wanted::Much).0 != 0 {
+                *due = Some(now);
+            } else if flags & Flag::of(signal, Wanted::First).0 != 0 {
+                due.get_or_insert(now + delay);
+            }
+        }
+    }
+
+    async fn do_what_is_due(&mut self) {
+        let now = Instant::now();
+        for (at, signal) in RECORDED.into_iter().enumerate() {
+            if self.due[at].is_some_and(|due| due <= now) {
+                self.due[at] = None;
+                self.export(signal).await;
+            }
+        }
+        if self.again <= now {
+            self.again = now + AGAIN_TICK;
+            self.backends.start_failed(&self.exporting).await;
+            self.backends.offer_held(&self.exporting.counts).await;
+            self.take_over().await;
+        }
+    }
+
+    async fn export_all(&mut self) {
+        self.note_flags();
+        for signal in RECORDED {
+            self.export(signal).await;
+        }
+        self.due = [None; 2];
+        self.backends.offer_held(&self.exporting.counts).await;
+    }
+
+    /// Takes what has been recorded of a signal and hands it to the backends.
+    async fn export(&mut self, signal: Signal) {
+        let (batches, taken) = self.take(signal);
+        for batch in batches {
+            self.backends.offer(batch, &self.exporting.counts).await;
+        }
+        // Only now: a crash until here finds it in the segments.
+        if let Some(spool) = &self.exporting.spool {
+            taken
+                .segments
+                .into_iter()
+                .for_each(|segment| spool.release(segment));
+        }
+    }
+
+    fn take(&self, signal: Signal) -> (Vec<Batch>, Taken) {
+        let recorder = self.recorder(signal);
+        let mut batcher = Batcher::new(signal, recorder.limits());
+        let mut batches = Vec::new();
+        let taken = recorder.take_each(|scope, record| {
+            if batcher.add(scope, record) {
+                batches.extend(batcher.finish(&self.resource, &self.tenant));
+            }
+        });
+        batches.extend(batcher.finish(&self.resource, &self.tenant));
+        (batches, taken)
+    }
+
+    fn recorder(&self, signal: Signal) -> &Recorder {
+        match signal {
+            Signal::Traces => &self.exporting.spans,
+            Signal::Logs | Signal::Metrics => &self.exporting.logs,
+        }
+    }
+
+    /// Sees after what processes have left that have ended.
+    async fn take_over(&mut self) {
+        if let Some(spool) = self.exporting.spool.clone() {
+            self.leavings
+                .see_to(&spool, &self.exporting, &mut self.backends, &self.tenant)
+                .await;
+        }
+    }
+
+    /// Nothing waits any more.
+    fn has_delivered(&self) -> bool {
+        self.backends.is_idle() && self.leavings.is_idle()
+    }
+
+    fn is_to_end(&self) -> bool {
+        let deadline = self.ending.iter().map(|ending| ending.deadline).min();
+        deadline.is_some_and(|deadline| deadline <= Instant::now() || self.has_delivered())
+    }
+
+    fn answer_those_who_wait(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let is_done = self.has_delivered();
+        let now = Instant::now();
+        self.waiting.retain(|waiting| {
+            let is_answered = is_done || waiting.deadline <= now;
+            if is_answered {
+                let _ = waiting.answer.send(is_done);
+            }
+            !is_answered
+        });
+    }
+
+    /// Ends the backends. What they have not delivered stays in their queues, where those are on disk.
+    async fn end(mut self) {
+        let is_done = self.has_delivered();
+        let deadline = self.ending.iter().map(|ending| ending.deadline).min();
+        // Time to close what is open, if delivering has taken all that there was.
+        let deadline = deadline
+            .unwrap_or_else(Instant::now)
+            .max(Instant::now() + CLOSE_TIME);
+        self.backends.shutdown(deadline).await;
+        self.leavings.shutdown(deadline).await;
+        if let Some(spool) = &self.exporting.spool {
+            spool.end(self.backends.has_delivered());
+        }
+        for waiting in self.waiting.drain(..).chain(self.ending.drain(..)) {
+            let _ = waiting.answer.send(is_done);
+        }
+    }
+}

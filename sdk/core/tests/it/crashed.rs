@@ -1,0 +1,193 @@
+//! What a spool promises: nothing that has ended is lost by a crash, and what one process leaves the next delivers.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cupola_sdk_core::settings::SpoolSettings;
+use cupola_sdk_core::{Sdk, Settings};
+
+use crate::kept::{Kept, LONG, say, sdk};
+
+const SPOOL: &str = "CUPOLA_TEST_SPOOL";
+const MODE: &str = "CUPOLA_TEST_MODE";
+
+fn spooled(kept: &Arc<Kept>, directory: &Path) -> Settings {
+    Settings {
+        spool: Some(SpoolSettings {
+            directory: directory.to_owned(),
+            bytes_max: 64 << 20,
+        }),
+        ..kept.settings()
+    }
+}
+
+/// Directories of processes that are in a spool.
+fn left(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect()
+}
+
+/// Runs [`an_application`] in a process of its own.
+fn start(directory: &Path, mode: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "crashed::an_application",
+            "--ignored",
+            "--nocapture",
+            "--quiet",
+        ])
+        .env(SPOOL, directory)
+        .env(MODE, mode)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Reads what it says up to a line that begins so.
+fn read_to(child: &mut Child, begin: &str) -> String {
+    let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let found = lines.map(Result::unwrap).find(|line| line.starts_with(begin));
+    found.unwrap_or_else(|| panic!("it ended without saying {begin:?}"))
+}
+
+#[test]
+#[ignore = "is run as a process by the tests here, which kill it"]
+fn an_application() {
+    let (Ok(directory), Ok(mode)) = (std::env::var(SPOOL), std::env::var(MODE)) else {
+        panic!("{SPOOL} and {MODE} say what to do");
+    };
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let mut settings = spooled(&kept, Path::new(&directory));
+    if mode == "queued" {
+        settings.logs.queue.delay = Duration::from_millis(1);
+    }
+    let sdk = sdk(settings);
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let sdk = sdk.clone();
+            std::thread::spawn(move || {
+                for n in 0..1_000 {
+                    assert!(say(&sdk, &format!("{thread} {n}")));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    if mode == "queued" {
+        // Some are in the queue, and tried; others wait in the shards.
+        kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 0);
+        assert!(say(&sdk, "last"));
+    }
+    if mode == "ended" {
+        assert!(!sdk.shutdown(Duration::from_millis(200)), "nobody takes it");
+        println!("\ndone");
+        return;
+    }
+    println!("\ndone");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn killed_and_taken_over(mode: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = start(directory.path(), mode);
+    read_to(&mut child, "done");
+    if mode != "ended" {
+        child.kill().unwrap();
+    }
+    child.wait().unwrap();
+    assert_eq!(left(directory.path()).len(), 1);
+
+    let kept = Arc::new(Kept::default());
+    let next = sdk(spooled(&kept, directory.path()));
+    assert!(say(&next, "next"));
+    assert!(next.flush(LONG));
+    let mut wanted: BTreeSet<String> = (0..4)
+        .flat_map(|thread| (0..1_000).map(move |n| format!("{thread} {n}")))
+        .collect();
+    wanted.insert("next".to_owned());
+    if mode == "queued" {
+        wanted.insert("last".to_owned());
+    }
+    let arrived = kept.logs();
+    let different: BTreeSet<String> = arrived.iter().cloned().collect();
+    let missing: Vec<&String> = wanted.difference(&different).take(5).collect();
+    assert_eq!(
+        missing,
+        Vec::<&String>::new(),
+        "{} of {} arrived",
+        different.len(),
+        wanted.len()
+    );
+    assert_eq!(different.len(), wanted.len());
+    if mode == "ended" {
+        // Nothing was under way from one place to the next, as it may be at a kill.
+        assert_eq!(arrived.len(), wanted.len(), "none twice");
+    }
+    assert!(next.shutdown(LONG));
+    drop(next);
+    assert_eq!(
+        left(directory.path()),
+        Vec::<PathBuf>::new(),
+        "nothing is left of either"
+    );
+}
+
+#[test]
+fn what_was_recorded_and_not_exported_survives_a_kill() {
+    killed_and_taken_over("recorded");
+}
+
+#[test]
+fn what_was_in_a_queue_survives_a_kill() {
+    killed_and_taken_over("queued");
+}
+
+#[test]
+fn what_could_not_be_delivered_until_the_end_is_delivered_by_the_next_start() {
+    killed_and_taken_over("ended");
+}
+
+#[test]
+fn nobody_takes_what_a_process_has_that_lives() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = start(directory.path(), "recorded");
+    read_to(&mut child, "done");
+    let kept = Arc::new(Kept::default());
+    let other = sdk(spooled(&kept, directory.path()));
+    assert!(say(&other, "mine"));
+    assert!(other.flush(LONG));
+    assert_eq!(kept.logs(), ["mine"]);
+    other.shutdown(LONG);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_child_that_lives_does_not_keep_what_its_parent_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Arc::new(Kept::default());
+    let parent: Sdk = sdk(spooled(&kept, directory.path()));
+    assert!(say(&parent, "of the parent"));
+    let said = crate::forked::in_child(|| {
+        assert!(say(&parent, "of the child"));
+        let flushed = parent.flush(LONG);
+        let processes = left(directory.path()).len();
+        parent.shutdown(LONG);
+        format!("{flushed} {processes} {}", kept.logs().join(","))
+    });
+    assert_eq!(said, "true 2 of the child");
+    assert!(parent.shutdown(LONG));
+    assert_eq!(kept.logs(), ["of the parent"]);
+}

@@ -1,0 +1,177 @@
+//! From recorders to backends: flushes, ends, changes of settings, dead backends, forks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cupola_sdk_core::Settings;
+use cupola_sdk_core::log::Severity;
+use cupola_sdk_core::recorder::Scope;
+use cupola_sdk_core::tracer::Start;
+use cupola_telemetry::{Batch, Signal};
+
+use crate::forked::in_child;
+use crate::kept::{Kept, LONG, say, sdk};
+
+#[test]
+fn what_was_recorded_before_a_flush_has_arrived_after_it() {
+    let kept = Arc::new(Kept::default());
+    let sdk = sdk(kept.settings());
+    assert!(
+        sdk.flush(LONG),
+        "nothing was recorded: there is nothing to wait for"
+    );
+    assert!(sdk.health().is_empty(), "no thread before the first record");
+    for n in 0..1_000 {
+        assert!(say(&sdk, &n.to_string()));
+    }
+    let tracer = sdk.tracer(Scope::of("shop", "1", "", &[]));
+    tracer.end(tracer.start(Start::new("checkout")).recording.unwrap());
+    assert!(sdk.flush(LONG));
+    let wanted: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+    assert_eq!(kept.logs(), wanted);
+    let spans: usize = kept
+        .batches()
+        .iter()
+        .filter(|batch| batch.signal() == Signal::Traces)
+        .map(Batch::items)
+        .sum();
+    assert_eq!(spans, 1);
+    let health = sdk.health();
+    assert_eq!(health.len(), 1);
+    assert_eq!(health[0].name, "kept");
+    assert!(sdk.shutdown(LONG));
+}
+
+#[test]
+fn records_are_exported_by_themselves_when_their_time_has_come() {
+    let kept = Arc::new(Kept::default());
+    let mut settings = kept.settings();
+    settings.logs.queue.delay = Duration::from_millis(1);
+    let sdk = sdk(settings);
+    assert!(say(&sdk, "soon"));
+    kept.wait(|_, batches| !batches.is_empty());
+    assert_eq!(kept.logs(), ["soon"]);
+    assert!(say(&sdk, "and again"));
+    kept.wait(|_, batches| batches.len() == 2);
+}
+
+#[test]
+fn an_end_with_a_dead_backend_takes_as_long_as_it_may_and_no_longer() {
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let sdk = sdk(kept.settings());
+    assert!(say(&sdk, "for nobody"));
+    let begun = Instant::now();
+    assert!(
+        !sdk.flush(Duration::from_millis(100)),
+        "it has not been delivered"
+    );
+    assert!(!sdk.shutdown(Duration::from_millis(300)));
+    // The bound is what was asked for and half a second; a busy machine may take longer to wake anybody.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(kept.refused.load(Ordering::SeqCst) > 0);
+}
+
+#[test]
+fn a_backend_that_works_again_gets_everything_in_the_order_of_its_thread() {
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let sdk = sdk(kept.settings());
+    for n in 0..100 {
+        assert!(say(&sdk, &n.to_string()));
+        if n % 10 == 9 {
+            sdk.flush(Duration::ZERO);
+        }
+    }
+    kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 2);
+    kept.refuses.store(false, Ordering::SeqCst);
+    assert!(sdk.flush(LONG));
+    let arrived: BTreeSet<String> = kept.logs().into_iter().collect();
+    assert_eq!(kept.logs().len(), 100, "each once");
+    assert_eq!(arrived.len(), 100);
+    sdk.shutdown(LONG);
+}
+
+#[test]
+fn what_is_recorded_while_settings_change_arrives_once_at_one_of_the_backends() {
+    let (before, after) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+    let sdk = sdk(before.settings());
+    let is_done = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..2)
+        .map(|thread| {
+            let (sdk, is_done) = (sdk.clone(), is_done.clone());
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while !is_done.load(Ordering::Relaxed) || count < 1_000 {
+                    assert!(say(&sdk, &format!("{thread} {count}")));
+                    count += 1;
+                    if count % 64 == 0 {
+                        std::thread::yield_now();
+                    }
+                    if count == 20_000 {
+                        break;
+                    }
+                }
+                count
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        assert_eq!(sdk.apply(after.settings(), LONG), Vec::<String>::new());
+        assert_eq!(sdk.apply(before.settings(), LONG), Vec::<String>::new());
+    }
+    is_done.store(true, Ordering::Relaxed);
+    let recorded: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert!(sdk.shutdown(LONG));
+    let mut arrived = before.logs();
+    arrived.extend(after.logs());
+    assert_eq!(arrived.len(), recorded);
+    let different: BTreeSet<String> = arrived.into_iter().collect();
+    assert_eq!(different.len(), recorded, "none twice");
+}
+
+#[test]
+fn a_level_that_is_set_while_it_runs_counts_at_once() {
+    let kept = Arc::new(Kept::default());
+    let sdk = sdk(kept.settings());
+    let logger = sdk.logger(Scope::nameless());
+    assert!(logger.is_enabled(Severity::DEBUG));
+    let mut settings = kept.settings();
+    settings.logs.level = Severity::WARN;
+    sdk.apply(settings, LONG);
+    assert!(!logger.is_enabled(Severity::INFO) && logger.is_enabled(Severity::WARN));
+    let disabled = Settings {
+        is_disabled: true,
+        ..kept.settings()
+    };
+    sdk.apply(disabled, LONG);
+    assert!(!say(&sdk, "nobody listens"));
+    let tracer = sdk.tracer(Scope::nameless());
+    let started = tracer.start(Start::new("not recorded"));
+    assert!(started.recording.is_none() && started.context.is_valid());
+    assert!(sdk.shutdown(LONG));
+    assert!(kept.logs().is_empty());
+}
+
+#[test]
+fn parent_and_child_of_a_fork_each_export_their_own_once() {
+    let kept = Arc::new(Kept::default());
+    let sdk = sdk(kept.settings());
+    assert!(say(&sdk, "before"));
+    assert!(sdk.flush(LONG), "the thread runs");
+    assert!(say(&sdk, "of the parent, not exported yet"));
+    let said = in_child(|| {
+        for n in 0..3 {
+            assert!(say(&sdk, &format!("child {n}")));
+        }
+        let flushed = sdk.flush(LONG);
+        let ended = sdk.shutdown(LONG);
+        // This process has its own copy of what had arrived before it was made.
+        format!("{flushed} {ended} {}", kept.logs()[1..].join(","))
+    });
+    assert_eq!(said, "true true child 0,child 1,child 2");
+    assert!(sdk.shutdown(LONG));
+    assert_eq!(kept.logs(), ["before", "of the parent, not exported yet"]);
+}
