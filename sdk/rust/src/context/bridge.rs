@@ -19,7 +19,7 @@ use super::node::Node;
 
 pub(super) type Attached = ApiGuard;
 
-/// The baggage that was attached along, by its address: it is never changed.
+/// The baggage that was attached along, by its address: it is never changed. None if it is empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark(*const ApiBaggage);
 
@@ -31,7 +31,8 @@ impl Default for Mark {
 
 impl Mark {
     fn of(context: &ApiContext) -> Mark {
-        Mark(context.get::<ApiBaggage>().map_or(ptr::null(), ptr::from_ref))
+        let baggage = context.baggage();
+        Mark(if baggage.is_empty() { ptr::null() } else { baggage })
     }
 }
 
@@ -102,7 +103,7 @@ fn to_api_over(context: &Context, before: &Context) -> ApiContext {
         };
         match context.baggage == before.baggage {
             true => with_span,
-            false => with_span.with_value(to_api_baggage(&context.baggage)),
+            false => with_span.with_baggage(to_api_baggage(&context.baggage)),
         }
     })
 }
