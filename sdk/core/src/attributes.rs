@@ -4,7 +4,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/common/#attribute-limits>
 
 use cupola_telemetry::view::AnyValue;
-use cupola_telemetry::wire;
+use cupola_telemetry::wire::{self, LENGTH};
 use smallvec::SmallVec;
 
 use crate::value::Value;
@@ -29,6 +29,9 @@ impl Default for AttributeLimits {
 
 /// Room for several attributes, made with the first: to grow to it byte by byte takes longer than to write them.
 const FIRST_BYTES: usize = 256;
+
+/// More is not kept for the next set.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// Attributes as fields of the message that they belong to, each key once.
 ///
@@ -76,6 +79,17 @@ impl Attributes {
         }
     }
 
+    /// Forgets all of them, and keeps their memory for the next.
+    pub fn clear(&mut self, limits: AttributeLimits) {
+        match self.bytes.capacity() > KEPT_BYTES_MAX {
+            true => self.bytes = Vec::new(),
+            false => self.bytes.clear(),
+        }
+        self.entries.clear();
+        self.limits = limits;
+        self.dropped = 0;
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -101,15 +115,8 @@ impl Attributes {
     }
 
     fn set_value(&mut self, key: &str, value: Value<'_>) {
-        if key.is_empty() || self.limits.count == 0 {
-            self.dropped = self.dropped.saturating_add(1);
+        if !self.make_room(key) {
             return;
-        }
-        if let Some(index) = self.index_of(key) {
-            self.remove_at(index);
-        } else if self.entries.len() >= self.limits.count {
-            self.remove_at(0);
-            self.dropped = self.dropped.saturating_add(1);
         }
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(FIRST_BYTES);
@@ -146,11 +153,122 @@ impl Attributes {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<AnyValue<'_>> {
-        let entry = self.entries[self.index_of(key)?];
+        Some(self.value_of(self.entries[self.index_of(key)?]))
+    }
+
+    /// All of them, in the order in which they stand.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, AnyValue<'_>)> {
+        self.entries.iter().map(|entry| {
+            // A key was written from a text.
+            let key = std::str::from_utf8(&self.bytes[entry.key()]).unwrap_or_default();
+            (key, self.value_of(*entry))
+        })
+    }
+
+    /// Begins with these: quicker than to write them again. Of those that are there already, their own values count.
+    pub fn begin_with(&mut self, others: &Attributes) {
+        let is_plain = self.is_empty()
+            && self.field == others.field
+            && self.limits.value_length.is_none()
+            && others.len() <= self.limits.count;
+        if !is_plain {
+            self.inherit(others, |_| true);
+            return;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES.max(2 * others.bytes.len()));
+        }
+        self.bytes.extend_from_slice(&others.bytes);
+        self.entries.extend_from_slice(&others.entries);
+    }
+
+    /// Sets one, unless there is one of its key, or no room: then it is dropped.
+    pub fn set_if_absent<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
+        if self.index_of(key).is_some() {
+            return;
+        }
+        match self.entries.len() < self.limits.count {
+            true => self.set(key, value),
+            false => self.dropped = self.dropped.saturating_add(1),
+        }
+    }
+
+    /// Adds those of `others` whose keys are wanted and not here yet, as they are written there. Never in place of one that is
+    /// here: where there is no room they are dropped.
+    pub fn inherit(&mut self, others: &Attributes, is_wanted: impl Fn(&str) -> bool) {
+        for entry in &others.entries {
+            let key = std::str::from_utf8(&others.bytes[entry.key()]).unwrap_or_default();
+            if !is_wanted(key) || self.index_of(key).is_some() {
+                continue;
+            }
+            if self.entries.len() >= self.limits.count {
+                self.dropped = self.dropped.saturating_add(1);
+                continue;
+            }
+            match (self.limits.value_length, others.value_of(*entry)) {
+                (Some(_), AnyValue::String(text)) => self.set(key, text),
+                (Some(_), AnyValue::Bytes(bytes)) => self.set(key, bytes),
+                _ => self.copy(others, *entry),
+            }
+        }
+    }
+
+    /// Sets all of `others`, as they are written there, in place of those of their keys.
+    pub fn replace(&mut self, others: &Attributes) {
+        self.dropped = self.dropped.saturating_add(others.dropped);
+        for entry in &others.entries {
+            let key = std::str::from_utf8(&others.bytes[entry.key()]).unwrap_or_default();
+            match (self.limits.value_length, others.value_of(*entry)) {
+                (Some(_), AnyValue::String(text)) => self.set(key, text),
+                (Some(_), AnyValue::Bytes(bytes)) => self.set(key, bytes),
+                _ if self.make_room(key) => self.copy(others, *entry),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes out the one of this key, or the oldest where there are as many as may be. Whether there can be one.
+    #[inline]
+    fn make_room(&mut self, key: &str) -> bool {
+        if key.is_empty() || self.limits.count == 0 {
+            self.dropped = self.dropped.saturating_add(1);
+            return false;
+        }
+        if let Some(index) = self.index_of(key) {
+            self.remove_at(index);
+        } else if self.entries.len() >= self.limits.count {
+            self.remove_at(0);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        true
+    }
+
+    /// Adds one as it is written there, but for the number of the field.
+    fn copy(&mut self, others: &Attributes, entry: Entry) {
+        let end = self.bytes.len() + entry.range().len();
+        let (Ok(start), Ok(end)) = (u32::try_from(self.bytes.len()), u32::try_from(end)) else {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        };
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES);
+        }
+        self.bytes.extend_from_slice(&others.bytes[entry.range()]);
+        // Numbers of fields with attributes are below 16, and take one byte.
+        self.bytes[start as usize] = (self.field << 3 | LENGTH) as u8;
+        self.entries.push(Entry {
+            start,
+            key: start + (entry.key - entry.start),
+            key_length: entry.key_length,
+            end,
+        });
+    }
+
+    fn value_of(&self, entry: Entry) -> AnyValue<'_> {
         // Behind the key: one byte of field number, then the length.
         let value = &self.bytes[entry.key().end + 1..entry.end as usize];
-        let length_bytes = value.iter().position(|byte| *byte < 0x80)? + 1;
-        Some(AnyValue::parse(&value[length_bytes..]))
+        let length_bytes = value.iter().position(|byte| *byte < 0x80).unwrap_or(0) + 1;
+        AnyValue::parse(value.get(length_bytes..).unwrap_or_default())
     }
 
     #[inline]

@@ -37,6 +37,7 @@ use crate::say;
 use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::spool::Spool;
+use crate::suppress;
 use work::Work;
 
 /// Beyond the time that a caller gives, for the thread to say how far it came.
@@ -219,6 +220,8 @@ impl Exporting {
     }
 
     fn run(self: Arc<Self>) {
+        // What is said about exporting would be exported in turn.
+        suppress::suppress_thread();
         let handle = self.handle();
         let receiver = handle
             .receiver
@@ -230,6 +233,7 @@ impl Exporting {
             .enable_all()
             .on_thread_park(fork::end_step)
             .on_thread_unpark(fork::begin_step)
+            .on_thread_start(suppress::suppress_thread)
             .build();
         match (runtime, receiver) {
             (Ok(runtime), Some(receiver)) => {

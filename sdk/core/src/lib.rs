@@ -40,6 +40,7 @@ pub mod sdk;
 pub mod settings;
 pub mod span;
 mod spool;
+pub mod suppress;
 pub mod tracer;
 pub mod value;
 mod wildcard;

@@ -47,6 +47,11 @@ impl Severity {
     }
 }
 
+/// No attributes yet, for a log record.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(ATTRIBUTES, limits)
+}
+
 /// A log record under construction.
 #[derive(Debug)]
 pub struct LogRecord<'r> {
@@ -65,6 +70,15 @@ pub struct LogRecord<'r> {
 
 impl<'r> LogRecord<'r> {
     pub fn new(severity: Severity, body: impl Into<Value<'r>>, limits: AttributeLimits) -> LogRecord<'r> {
+        LogRecord::with_attributes(severity, body, empty_attributes(limits))
+    }
+
+    /// One that has these attributes already, and their limits. They are [`empty_attributes`], or were.
+    pub fn with_attributes(
+        severity: Severity,
+        body: impl Into<Value<'r>>,
+        attributes: Attributes,
+    ) -> LogRecord<'r> {
         LogRecord {
             unix_nano: 0,
             observed_unix_nano: 0,
@@ -73,12 +87,21 @@ impl<'r> LogRecord<'r> {
             body: body.into(),
             event_name: "",
             span: None,
-            attributes: Attributes::new(ATTRIBUTES, limits),
+            attributes,
         }
     }
 
     pub fn attributes(&self) -> &Attributes {
         &self.attributes
+    }
+
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
+    /// Gives them back for the next record: to have memory for them takes longer than to write them.
+    pub fn into_attributes(self) -> Attributes {
+        self.attributes
     }
 
     #[inline]

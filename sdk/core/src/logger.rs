@@ -26,8 +26,7 @@ impl Logger {
     /// Whether a record of this severity would be recorded.
     #[inline]
     pub fn is_enabled(&self, severity: Severity) -> bool {
-        let live = self.sdk.live();
-        !live.is_disabled && severity >= live.level
+        self.sdk.is_log_enabled(severity)
     }
 
     /// A record to be filled, of now, with what the baggage brings. The limits are those of the settings.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::attributes::AttributeLimits;
+use crate::attributes::{AttributeLimits, Attributes};
 use crate::backend::BackendHealth;
+use crate::baggage::Baggage;
 use crate::clock::Clock;
 use crate::exporting::Exporting;
 use crate::ids::Ids;
@@ -19,6 +20,7 @@ use crate::resource::Resource;
 use crate::sampling::Sampler;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
+use crate::suppress;
 use crate::tracer::Tracer;
 
 /// Longest that is waited for the thread that exports to say how the backends are.
@@ -167,6 +169,33 @@ impl Sdk {
             .as_ref()
             .map(|limiter| limiter.limited())
             .unwrap_or_default()
+    }
+
+    /// Bounds of what a span has as attributes, for those who write them before it starts.
+    pub fn span_limits(&self) -> AttributeLimits {
+        self.live().span_limits.attributes
+    }
+
+    /// Bounds of what a log record has as attributes.
+    pub fn log_limits(&self) -> AttributeLimits {
+        self.live().log_limits
+    }
+
+    /// Adds what the baggage brings to those of a log record, behind what it has itself.
+    pub fn inherit_baggage(&self, attributes: &mut Attributes, baggage: &Baggage) {
+        if baggage.is_empty() {
+            return;
+        }
+        self.live().baggage.logs.each(baggage, |key, value| {
+            attributes.set_if_absent(key, value);
+        });
+    }
+
+    /// Whether a log record of this severity would be recorded by this thread now.
+    #[inline]
+    pub fn is_log_enabled(&self, severity: Severity) -> bool {
+        let live = self.live();
+        !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
     }
 
     #[inline]

@@ -141,6 +141,10 @@ impl Span {
         &self.attributes
     }
 
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
     pub fn status(&self) -> &Status {
         &self.status
     }
@@ -155,6 +159,11 @@ impl Span {
         self.attributes.set(key, value);
     }
 
+    /// What kind it is of, where that is learnt after its start: its sampler has seen another.
+    pub fn set_kind(&mut self, kind: SpanKind) {
+        self.kind = kind;
+    }
+
     /// Adds what happened at a time.
     pub fn add_event(&mut self, name: &str, unix_nano: u64, attributes: &[(&str, Value<'_>)]) {
         let limits = self.limits.event_attributes;
@@ -163,6 +172,20 @@ impl Span {
             write_fixed64(out, 1, unix_nano);
             write_text(out, 2, name);
             write_attributes(out, field::OF_EVENT, 4, attributes, limits);
+            wire::close(out, event);
+        });
+    }
+
+    /// Adds what happened at a time, with attributes that have been written already.
+    pub fn add_written_event(&mut self, name: &str, unix_nano: u64, attributes: &Attributes) {
+        let mut set = Attributes::new(field::OF_EVENT, self.limits.event_attributes);
+        set.begin_with(attributes);
+        self.events.add(|out| {
+            let event = wire::open(out, field::EVENTS);
+            write_fixed64(out, 1, unix_nano);
+            write_text(out, 2, name);
+            out.extend_from_slice(set.as_bytes());
+            write_number(out, 4, set.dropped());
             wire::close(out, event);
         });
     }
@@ -243,6 +266,11 @@ impl Span {
         }
         write_fixed32(out, 16, flags(&self.context, self.parent_is_remote));
     }
+}
+
+/// No attributes yet, for a span.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(field::ATTRIBUTES, limits)
 }
 
 /// An error as the semantic conventions describe it.
