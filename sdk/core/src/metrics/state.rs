@@ -8,6 +8,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use rand::SeedableRng;
@@ -252,6 +253,11 @@ impl Accumulated {
             self.places.clear();
             self.overflow = None;
             return;
+        }
+        if !stream.identity.kind.is_observable() && self.series.len() != stream.kept.load().len() {
+            let mut hashes: Vec<u64> = self.series.iter().map(|series| series.hash).collect();
+            hashes.sort_unstable();
+            stream.kept.store(Arc::new(hashes));
         }
         for series in &mut self.series {
             series.is_updated = false;

@@ -7,5 +7,6 @@ mod crashed;
 mod exporting;
 mod forked;
 mod kept;
+mod metrics;
 mod recording;
 mod records;
