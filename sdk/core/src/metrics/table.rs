@@ -304,7 +304,11 @@ impl Table {
             return place;
         }
         let key = overflow_key(stream, &meters.hashing);
-        let place = self.push(stream, key.canonical, key.hash, meters);
+        // An application may have made that series itself.
+        let place = match self.place_of(&key.canonical, key.hash) {
+            Some(place) => place,
+            None => self.push(stream, key.canonical, key.hash, meters),
+        };
         self.overflow = Some(place);
         place
     }

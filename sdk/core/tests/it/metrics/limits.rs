@@ -44,6 +44,27 @@ fn as_many_series_as_the_limit_are_told_apart_and_the_others_are_one() {
 }
 
 #[test]
+fn the_series_of_what_is_beyond_the_limit_is_one_also_if_an_application_makes_it() {
+    for first in [1, 2] {
+        let bench = bench(TemporalityPreference::Cumulative, 2);
+        let counter = bench.meter.counter::<u64>(&Description::new("c"));
+        for n in 0..5 {
+            if n == first {
+                counter.record(1, &[a("otel.metric.overflow", true)]);
+            }
+            counter.record(1, &[a("n", n)]);
+        }
+        let lines = bench.collect();
+        assert_eq!(
+            lines.iter().filter(|line| line.contains("overflow")).count(),
+            1,
+            "{lines:?}"
+        );
+        assert_eq!(sum_of(&lines), 6);
+    }
+}
+
+#[test]
 fn by_default_there_are_two_thousand_and_no_measurement_is_lost_between_threads() {
     for temporality in [TemporalityPreference::Cumulative, TemporalityPreference::Delta] {
         let bench = bench(temporality, MetricSettings::default().cardinality_limit);

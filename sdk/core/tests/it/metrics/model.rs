@@ -216,8 +216,8 @@ fn check(steps: &[Step], aggregation: &Aggregation, is_delta: bool) {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
-                let (give, take) = std::sync::mpsc::channel::<(u8, f64, bool)>();
-                let (answer, answered) = std::sync::mpsc::channel();
+                let (give, take) = std::sync::mpsc::sync_channel::<(u8, f64, bool)>(1);
+                let (answer, answered) = std::sync::mpsc::sync_channel(1);
                 let histogram = &histogram;
                 scope.spawn(move || {
                     for (series, value, is_bound) in take {
