@@ -14,6 +14,7 @@
 
 mod backends;
 mod left;
+mod own_metrics;
 mod work;
 
 use std::convert::Infallible;
@@ -227,7 +228,12 @@ impl Exporting {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        fork::begin_step();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(fork::end_step)
+            .on_thread_unpark(fork::begin_step)
+            .build();
         match (runtime, receiver) {
             (Ok(runtime), Some(receiver)) => {
                 runtime.block_on(Work::new(self.clone(), receiver).run());
@@ -238,6 +244,7 @@ impl Exporting {
             (_, None) => {}
         }
         self.handle().has_ended.store(true, Ordering::Release);
+        fork::end_step();
     }
 
     /// Exports what was recorded before and waits until it has been delivered, so long at most. Whether it was.

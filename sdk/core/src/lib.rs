@@ -20,6 +20,7 @@ pub mod attributes;
 pub mod backend;
 pub mod baggage;
 pub mod clock;
+pub mod configuration;
 pub mod context;
 mod exporting;
 pub mod fork;
@@ -40,6 +41,7 @@ pub mod span;
 mod spool;
 pub mod tracer;
 pub mod value;
+mod wildcard;
 
 pub use context::SpanContext;
 pub use sdk::{Sdk, Surroundings};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod configuration_variables;
 mod crashed;
 mod exporting;
 mod forked;
@@ -10,3 +11,4 @@ mod kept;
 mod metrics;
 mod recording;
 mod records;
+mod scrubbing;
