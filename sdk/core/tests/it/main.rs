@@ -9,6 +9,7 @@ mod exporting;
 mod forked;
 mod kept;
 mod rates;
+mod metrics;
 mod recording;
 mod records;
 mod resources;
