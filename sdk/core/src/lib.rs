@@ -29,6 +29,7 @@ mod per_thread;
 pub mod propagation;
 pub mod recorder;
 pub mod resource;
+mod room;
 pub mod sampling;
 mod say;
 pub mod scrub;

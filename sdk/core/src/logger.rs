@@ -49,6 +49,13 @@ impl Logger {
 
     /// Records it, if its severity is enough. Whether it was, and there was room.
     pub fn emit(&self, record: &LogRecord<'_>) -> bool {
-        self.is_enabled(record.severity) && self.sdk.logs().record(self.scope, |out| record.write(out))
+        if !self.is_enabled(record.severity) {
+            return false;
+        }
+        let logs = self.sdk.logs();
+        match record.bytes_max() {
+            Some(bytes_max) => logs.record_sized(self.scope, bytes_max, |out| record.write(out)),
+            None => logs.record(self.scope, |out| record.write(out)),
+        }
     }
 }

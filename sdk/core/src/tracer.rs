@@ -191,7 +191,7 @@ impl Tracer {
         if span.context().flags.is_sampled() {
             self.sdk
                 .spans()
-                .record(self.scope, |out| span.write(out, unix_nano));
+                .record_sized(self.scope, span.bytes_max(), |out| span.write(out, unix_nano));
         }
     }
 }
