@@ -33,6 +33,7 @@ pub mod propagation;
 pub mod rate_limit;
 pub mod recorder;
 pub mod resource;
+mod room;
 pub mod sampling;
 mod say;
 pub mod scrub;

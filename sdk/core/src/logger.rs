@@ -58,7 +58,11 @@ impl Logger {
         {
             return false;
         }
-        self.sdk.logs().record(self.scope, |out| record.write(out))
+        let logs = self.sdk.logs();
+        match record.bytes_max() {
+            Some(bytes_max) => logs.record_sized(self.scope, bytes_max, |out| record.write(out)),
+            None => logs.record(self.scope, |out| record.write(out)),
+        }
     }
 
     fn is_admitted(&self, limiter: &Limiter, record: &LogRecord<'_>) -> bool {

@@ -56,7 +56,8 @@ impl Kept {
             backends: vec![self.backend("kept")],
             ..Settings::default()
         };
-        settings.resource.attributes = vec![("service.name".to_owned(), OwnedValue::String("cart".to_owned()))];
+        settings.resource.attributes =
+            vec![("service.name".to_owned(), OwnedValue::String("cart".to_owned()))];
         settings
     }
 
