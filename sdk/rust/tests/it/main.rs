@@ -5,4 +5,5 @@
 mod context;
 mod events;
 mod filters;
+mod macros;
 mod spans;
