@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod configuration_declarative;
+mod configuration_file;
+mod configuration_page;
 mod configuration_variables;
+mod configuration_watch;
 mod crashed;
 mod exporting;
 mod forked;
