@@ -29,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
+use crate::metrics::Meters;
 use crate::recorder::{Recorder, Wanted};
 use crate::resource::Resource;
 use crate::say;
@@ -47,6 +48,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
@@ -148,7 +150,14 @@ impl Exporting {
                 };
                 Recorder::kept(signal, limits, Box::new(wake), spool.clone())
             };
+            let measuring = exporting.clone();
+            let wake = move || {
+                if let Some(exporting) = measuring.upgrade() {
+                    exporting.wake(Signal::Metrics, Wanted::First);
+                }
+            };
             Exporting {
+                meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
                 clock,

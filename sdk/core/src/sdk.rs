@@ -13,6 +13,7 @@ use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
+use crate::metrics::{Meter, Meters};
 use crate::recorder::{Recorder, Scope};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
@@ -89,6 +90,7 @@ impl Sdk {
     pub fn apply(&self, settings: Settings, timeout: Duration) -> Vec<String> {
         let settings = Arc::new(settings);
         self.0.live.store(Arc::new(Live::of(&settings)));
+        self.meters().apply(&settings);
         self.0.exporting.apply(settings, timeout)
     }
 
@@ -124,6 +126,10 @@ impl Sdk {
 
     pub fn logger(&self, scope: Scope) -> Logger {
         Logger::new(self.clone(), scope)
+    }
+
+    pub fn meter(&self, scope: Scope) -> Meter {
+        self.meters().meter(scope)
     }
 
     pub fn clock(&self) -> &Clock {
@@ -169,6 +175,11 @@ impl Sdk {
     pub fn is_log_enabled(&self, severity: Severity) -> bool {
         let live = self.live();
         !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
+    }
+
+    /// What is measured.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.0.exporting.meters
     }
 
     #[inline]

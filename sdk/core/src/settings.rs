@@ -13,6 +13,7 @@ use crate::attributes::AttributeLimits;
 use crate::backend::Backend;
 use crate::baggage::Baggage;
 use crate::log::Severity;
+use crate::metrics::MetricSettings;
 use crate::propagation::Propagators;
 use crate::recorder::RecorderLimits;
 use crate::resource::ResourceSettings;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     pub traces: TraceSettings,
     pub logs: LogSettings,
+    /// Cannot be changed later.
+    pub metrics: MetricSettings,
     pub backends: Vec<Backend>,
     /// What log records look like on the terminal, printed at once by the crate that the application uses; `None` for nothing.
     pub console: Option<ConsoleSettings>,
@@ -40,6 +43,8 @@ pub struct Settings {
     pub spool: Option<SpoolSettings>,
     /// Whether the SDK tells about itself, as metrics.
     pub self_metrics: bool,
+    /// What of its own troubles the SDK says on standard error: less severe ones are kept to itself, and all of them without.
+    pub own_level: Option<Severity>,
     /// Longest that the end of the process waits for what has not been delivered.
     pub exit_timeout: Duration,
 }
@@ -54,10 +59,12 @@ impl Default for Settings {
             scrub: ScrubSettings::default(),
             traces: TraceSettings::default(),
             logs: LogSettings::default(),
+            metrics: MetricSettings::default(),
             backends: Vec::new(),
             console: Some(ConsoleSettings::default()),
             spool: None,
             self_metrics: true,
+            own_level: Some(Severity::INFO),
             exit_timeout: Duration::from_secs(5),
         }
     }
