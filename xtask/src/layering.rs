@@ -36,6 +36,8 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "cupola-config",
             "cupola-export",
+            // Its tests have it with the feature that is for tests.
+            "cupola-sdk",
             "cupola-sdk-core",
             "cupola-telemetry",
         ],

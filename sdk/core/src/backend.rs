@@ -44,6 +44,8 @@ pub struct Backend {
 #[derive(Clone, Debug)]
 pub enum Destination {
     Otlp(OtlpConfig),
+    /// Log records, one JSON object a line.
+    JsonLines(cupola_export::json_lines::JsonLinesConfig),
     /// OTLP requests, one a line.
     File(FileConfig),
     Elasticsearch(Box<ElasticsearchConfig>),

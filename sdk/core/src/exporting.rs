@@ -35,6 +35,7 @@ use crate::resource::Resource;
 use crate::say;
 use crate::settings::Settings;
 use crate::spool::Spool;
+use crate::suppress;
 use work::Work;
 
 /// Beyond the time that a caller gives, for the thread to say how far it came.
@@ -221,6 +222,8 @@ impl Exporting {
     }
 
     fn run(self: Arc<Self>) {
+        // What is said about exporting would be exported in turn.
+        suppress::suppress_thread();
         let handle = self.handle();
         let receiver = handle
             .receiver
@@ -232,6 +235,7 @@ impl Exporting {
             .enable_all()
             .on_thread_park(fork::end_step)
             .on_thread_unpark(fork::begin_step)
+            .on_thread_start(suppress::suppress_thread)
             .build();
         match (runtime, receiver) {
             (Ok(runtime), Some(receiver)) => {

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod bridge;
+mod fields;
 mod future;
 pub(crate) mod node;
 pub(crate) mod stack;
@@ -21,6 +22,7 @@ use cupola_sdk_core::propagation::Carried;
 use cupola_sdk_core::value::Value;
 use node::Node;
 
+pub use fields::FieldValue;
 pub use future::{InContext, WithContext};
 pub use stack::{ContextGuard, DEPTH_MAX};
 

@@ -10,6 +10,8 @@ pub mod context;
 pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use context::{Context, ContextGuard, InContext};
 pub use cupola_sdk_core as core;

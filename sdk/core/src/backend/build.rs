@@ -20,6 +20,14 @@ impl Destination {
     pub(crate) fn build(&self, name: &str) -> Result<Arc<dyn Component>, BackendError> {
         Ok(match self {
             Destination::Otlp(config) => Arc::new(OtlpSink::new(config.clone()).map_err(BackendError::of)?),
+            Destination::JsonLines(_) => {
+                let unsupported = std::io::ErrorKind::Unsupported;
+                let error = std::io::Error::new(
+                    unsupported,
+                    "files of JSON lines cannot be written by this version",
+                );
+                return Err(BackendError::of(error));
+            }
             Destination::File(config) => Arc::new(FileSink::new(config.clone()).map_err(BackendError::of)?),
             Destination::Elasticsearch(config) => {
                 Arc::new(ElasticsearchSink::new((**config).clone()).map_err(BackendError::of)?)

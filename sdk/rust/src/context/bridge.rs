@@ -16,8 +16,8 @@ use cupola_sdk_core::baggage::Baggage;
 use cupola_sdk_core::context::{TraceFlags, TraceState};
 use cupola_telemetry::{SpanId, TraceId};
 
-use super::Context;
 use super::node::Node;
+use super::{Context, stack};
 
 pub(super) type Attached = ApiGuard;
 
@@ -66,8 +66,10 @@ pub(super) fn touch() {
 }
 
 /// Whether somebody does not want what is done now to be recorded.
+#[inline]
 pub(crate) fn is_suppressed() -> bool {
-    ApiContext::is_current_telemetry_suppressed()
+    // While a thread ends, the API cannot be asked.
+    stack::is_there() && ApiContext::is_current_telemetry_suppressed()
 }
 
 /// The context of the API, if it is another than `own`, which was attached with `mark`: then it was attached later.
@@ -130,10 +132,7 @@ pub(crate) fn to_api_over(context: &Context, before: &Context, over: &ApiContext
         api = api.with_baggage(to_api_baggage(&context.baggage));
     }
     let attributes = |context: &Context| context.attributes.as_ref().map(Arc::as_ptr);
-    if !has_baggage
-        || context.is_forced != before.is_forced
-        || attributes(context) != attributes(before)
-    {
+    if !has_baggage || context.is_forced != before.is_forced || attributes(context) != attributes(before) {
         api = api.with_value(Beside {
             is_forced: context.is_forced,
             attributes: context.attributes.clone(),

@@ -23,7 +23,10 @@ pub struct FilterError {
 }
 
 /// Directives as in `RUST_LOG`: `info,my_crate::module=debug`, or with spans and fields `[span{field=value}]=trace`.
-pub struct Directives(Kind);
+///
+/// A clone is the same filter, which knows of the same spans.
+#[derive(Clone)]
+pub struct Directives(Arc<Kind>);
 
 enum Kind {
     /// Decided once for each place in the code.
@@ -40,7 +43,7 @@ impl fmt::Debug for Directives {
 
 impl fmt::Display for Directives {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &*self.0 {
             Kind::Targets(targets) => targets.fmt(f),
             Kind::Spans(filter) => filter.fmt(f),
         }
@@ -57,21 +60,21 @@ impl FromStr for Directives {
         };
         if text.contains('[') {
             let filter = EnvFilter::try_new(text).map_err(|error| refused(error.to_string()))?;
-            return Ok(Directives(Kind::Spans(Box::new(filter))));
+            return Ok(Directives(Arc::new(Kind::Spans(Box::new(filter)))));
         }
         let targets: Targets = text.parse().map_err(|error| refused(format!("{error}")))?;
-        Ok(Directives(Kind::Targets(targets)))
+        Ok(Directives(Arc::new(Kind::Targets(targets))))
     }
 }
 
 impl Directives {
     /// Everything down to a level.
     pub fn level(level: impl Into<LevelFilter>) -> Directives {
-        Directives(Kind::Targets(Targets::new().with_default(level)))
+        Directives(Arc::new(Kind::Targets(Targets::new().with_default(level))))
     }
 
     fn interest<S: Subscriber>(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match &self.0 {
+        match &*self.0 {
             Kind::Targets(targets) => match targets.would_enable(metadata.target(), metadata.level()) {
                 true => Interest::always(),
                 false => Interest::never(),
@@ -81,14 +84,14 @@ impl Directives {
     }
 
     fn is_enabled<S: Subscriber>(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        match &self.0 {
+        match &*self.0 {
             Kind::Targets(targets) => targets.would_enable(metadata.target(), metadata.level()),
             Kind::Spans(filter) => Filter::<S>::enabled(&**filter, metadata, context),
         }
     }
 
     fn most_verbose<S: Subscriber>(&self) -> LevelFilter {
-        let hint = match &self.0 {
+        let hint = match &*self.0 {
             Kind::Targets(targets) => Filter::<S>::max_level_hint(targets),
             Kind::Spans(filter) => Filter::<S>::max_level_hint(&**filter),
         };
@@ -96,7 +99,7 @@ impl Directives {
     }
 
     fn spans(&self) -> Option<&EnvFilter> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Targets(_) => None,
             Kind::Spans(filter) => Some(filter),
         }
@@ -115,15 +118,27 @@ pub struct Filters {
 impl Filters {
     /// The same for all.
     pub fn parse(directives: &str) -> Result<Filters, FilterError> {
+        let directives: Directives = directives.parse()?;
         Ok(Filters {
-            spans: directives.parse()?,
-            logs: directives.parse()?,
+            spans: directives.clone(),
+            logs: directives,
             console: None,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = &Directives> {
         [&self.spans, &self.logs].into_iter().chain(&self.console)
+    }
+
+    /// Those that look at spans, each once.
+    fn of_spans(&self) -> impl Iterator<Item = &EnvFilter> {
+        let is_spans = Arc::ptr_eq(&self.spans.0, &self.logs.0);
+        let logs = (!is_spans).then_some(&self.logs);
+        let console = self.console.as_ref().filter(|console| {
+            !Arc::ptr_eq(&console.0, &self.spans.0) && !Arc::ptr_eq(&console.0, &self.logs.0)
+        });
+        let each = [Some(&self.spans), logs, console].into_iter().flatten();
+        each.filter_map(Directives::spans)
     }
 
     /// Those that decide upon this.
@@ -223,6 +238,12 @@ impl<S: Subscriber> Filter<S> for FilterHandle {
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         let filters = self.0.filters.load();
+        if metadata.is_span() {
+            // Each has to know of the span, whichever decides.
+            filters.of_spans().for_each(|filter| {
+                Filter::<S>::callsite_enabled(filter, metadata);
+            });
+        }
         let (first, second) = filters.of(metadata);
         let first = first.interest::<S>(metadata);
         let Some(second) = second else {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use ::opentelemetry::logs::{self as api, AnyValue};
 use ::opentelemetry::{InstrumentationScope, Key, SpanId, TraceFlags, TraceId};
 use bumpalo::Bump;
-use cupola_sdk_core::attributes::{AttributeLimits, Attributes};
+use cupola_sdk_core::attributes::Attributes;
 use cupola_sdk_core::log::{self, LogRecord as CoreRecord, Severity};
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::{Sdk, SpanContext, Value, context};

@@ -13,9 +13,7 @@ use ::opentelemetry::metrics::{
 use ::opentelemetry::{InstrumentationScope, KeyValue};
 use bumpalo::Bump;
 use cupola_sdk_core::Sdk;
-use cupola_sdk_core::metrics::{
-    self as core, Description, Instrument, Meter, Numeric, Observable, Observer,
-};
+use cupola_sdk_core::metrics::{self as core, Description, Instrument, Meter, Numeric, Observable, Observer};
 
 use super::convert;
 use crate::context::Context;

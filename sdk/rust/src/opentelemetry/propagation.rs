@@ -4,13 +4,11 @@
 
 use ::opentelemetry::Context as ApiContext;
 use ::opentelemetry::propagation::text_map_propagator::FieldIter;
-use ::opentelemetry::propagation::{
-    Extractor as ApiExtractor, Injector as ApiInjector, TextMapPropagator,
-};
+use ::opentelemetry::propagation::{Extractor as ApiExtractor, Injector as ApiInjector, TextMapPropagator};
 use cupola_sdk_core::Sdk;
 use cupola_sdk_core::propagation::{Carried, Extractor, Injector};
 
-use crate::context::{Context, bridge};
+use crate::context::bridge;
 
 /// Carries contexts in the formats of the settings that are in force.
 #[derive(Clone, Debug)]
@@ -30,7 +28,7 @@ impl Propagator {
 
 impl TextMapPropagator for Propagator {
     fn inject_context(&self, context: &ApiContext, injector: &mut dyn ApiInjector) {
-        let carried = bridge::from_api(context).into_carried();
+        let carried = bridge::from_api(context).to_carried();
         self.sdk
             .settings()
             .propagators

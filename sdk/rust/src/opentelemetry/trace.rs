@@ -2,6 +2,8 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/trace/api/#tracer>
 
+use std::borrow::Cow;
+
 use ::opentelemetry::trace::{Link, SpanBuilder, TraceContextExt as _};
 use ::opentelemetry::{Context as ApiContext, InstrumentationScope, trace as api};
 use bumpalo::Bump;
@@ -44,13 +46,14 @@ pub struct Tracer {
 impl api::Tracer for Tracer {
     type Span = Span;
 
-    fn build_with_context(&self, builder: SpanBuilder, parent: &ApiContext) -> Span {
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &ApiContext) -> Span {
         if parent.is_telemetry_suppressed() {
             // As if nobody were here: whoever comes next goes on from the parent.
             return Span::not_recorded(parent.span().span_context().clone());
         }
         let around = bridge::from_api(parent);
-        let started = self.start(&builder, &around);
+        let name = std::mem::take(&mut builder.name);
+        let started = self.start(name, &builder, &around);
         let context = bridge::to_api_span(&started.context);
         let Some(mut recording) = started.recording else {
             return Span::not_recorded(context);
@@ -63,20 +66,22 @@ impl api::Tracer for Tracer {
             let attributes = convert::pairs(&event.attributes, &arena);
             recording.add_event(&event.name, convert::unix_nano(event.timestamp), &attributes);
         }
-        recording.rename(builder.name);
         Span::recorded(context, self.core.clone(), recording)
     }
 }
 
 impl Tracer {
     #[inline]
-    fn start(&self, builder: &SpanBuilder, around: &Context) -> Started {
+    fn start(&self, name: Cow<'static, str>, builder: &SpanBuilder, around: &Context) -> Started {
         let arena = Bump::new();
         let attributes = builder.attributes.as_deref().unwrap_or_default();
         let attributes = convert::pairs(attributes, &arena);
         let start = Start {
-            name: builder.name.as_ref().into(),
-            kind: builder.span_kind.as_ref().map_or_else(Default::default, convert::kind),
+            name,
+            kind: builder
+                .span_kind
+                .as_ref()
+                .map_or_else(Default::default, convert::kind),
             parent: around.span(),
             baggage: around.baggage(),
             is_forced: around.is_forced(),
@@ -102,6 +107,9 @@ impl Tracer {
             .zip(&attributes)
             .map(|(link, attributes)| (bridge::from_api_span(&link.span_context), attributes.as_slice()))
             .collect();
-        self.core.start(Start { links: &links, ..start })
+        self.core.start(Start {
+            links: &links,
+            ..start
+        })
     }
 }
