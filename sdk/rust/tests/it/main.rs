@@ -5,4 +5,11 @@
 mod context;
 mod events;
 mod filters;
+mod opentelemetry_context;
+mod opentelemetry_logs;
+mod opentelemetry_metrics;
+mod opentelemetry_peer;
+mod opentelemetry_same;
+mod opentelemetry_traces;
+mod peers_collector;
 mod spans;
