@@ -14,6 +14,7 @@
 
 mod backends;
 mod left;
+mod own_metrics;
 mod work;
 
 use std::convert::Infallible;
@@ -31,8 +32,9 @@ use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
 use crate::metrics::Meters;
 use crate::recorder::{Recorder, Wanted};
-use crate::resource::Resource;
+use crate::resource::{OwnResource, Resource};
 use crate::say;
+use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::suppress;
@@ -54,7 +56,7 @@ pub(crate) struct Exporting {
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
     settings: ArcSwap<Settings>,
-    resource: PerProcess<Arc<Resource>>,
+    resource: OwnResource,
     process: PerProcess<Handle>,
 }
 
@@ -165,7 +167,7 @@ impl Exporting {
                 spool: spool.clone(),
                 counts: Counts::default(),
                 settings: ArcSwap::new(settings.clone()),
-                resource: PerProcess::default(),
+                resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
             }
         })
@@ -177,11 +179,7 @@ impl Exporting {
 
     /// The resource of this process.
     pub(crate) fn resource(&self) -> Arc<Resource> {
-        let make = || Ok::<_, Infallible>(Arc::new(self.settings.load().resource.resource()));
-        match self.resource.get_or_make(make) {
-            Ok(resource) => resource.clone(),
-            Err(never) => match never {},
-        }
+        Arc::new(self.resource.get(&scrubber(&self.settings.load())).clone())
     }
 
     fn handle(&self) -> &Handle {
@@ -327,4 +325,12 @@ fn ask<T>(
     answered
         .recv_timeout(timeout.min(TIMEOUT_MAX).saturating_add(ANSWER_SLACK))
         .ok()
+}
+
+/// What takes secrets out; the usual one, if what was set cannot be used.
+fn scrubber(settings: &Settings) -> Scrubber {
+    Scrubber::new(&settings.scrub).unwrap_or_else(|error| {
+        say::warning(&error);
+        Scrubber::usual()
+    })
 }

@@ -30,8 +30,10 @@ pub mod logger;
 pub mod metrics;
 mod per_thread;
 pub mod propagation;
+pub mod rate_limit;
 pub mod recorder;
 pub mod resource;
+mod room;
 pub mod sampling;
 mod say;
 pub mod scrub;
@@ -42,6 +44,7 @@ mod spool;
 pub mod suppress;
 pub mod tracer;
 pub mod value;
+mod wildcard;
 
 pub use context::SpanContext;
 pub use sdk::{Sdk, Surroundings};

@@ -226,7 +226,9 @@ impl Tracer {
     fn record(&self, scope: Scope, recording: Recording, unix_nano: u64) {
         let span = recording.span;
         if span.context().flags.is_sampled() {
-            self.sdk.spans().record(scope, |out| span.write(out, unix_nano));
+            self.sdk
+                .spans()
+                .record_sized(scope, span.bytes_max(), |out| span.write(out, unix_nano));
         }
     }
 }
