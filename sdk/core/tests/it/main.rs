@@ -9,3 +9,4 @@ mod recording;
 mod records;
 mod resources;
 mod scrubbing;
+mod scrubbing_corpus;
