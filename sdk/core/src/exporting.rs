@@ -29,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
+use crate::metrics::Meters;
 use crate::recorder::{Recorder, Wanted};
 use crate::resource::Resource;
 use crate::say;
@@ -47,6 +48,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
@@ -148,7 +150,14 @@ impl Exporting {
                 };
                 Recorder::kept(signal, limits, Box::new(wake), spool.clone())
             };
+            let measuring = exporting.clone();
+            let wake = move || {
+                if let Some(exporting) = measuring.upgrade() {
+                    exporting.wake(Signal::Metrics, Wanted::First);
+                }
+            };
             Exporting {
+                meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
                 clock,
@@ -218,7 +227,12 @@ impl Exporting {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        fork::begin_step();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(fork::end_step)
+            .on_thread_unpark(fork::begin_step)
+            .build();
         match (runtime, receiver) {
             (Ok(runtime), Some(receiver)) => {
                 runtime.block_on(Work::new(self.clone(), receiver).run());
@@ -229,6 +243,7 @@ impl Exporting {
             (_, None) => {}
         }
         self.handle().has_ended.store(true, Ordering::Release);
+        fork::end_step();
     }
 
     /// Exports what was recorded before and waits until it has been delivered, so long at most. Whether it was.

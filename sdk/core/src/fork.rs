@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -24,8 +25,9 @@ pub fn watch() {
     }
     #[cfg(unix)]
     {
-        // SAFETY: the handler does nothing but add to an atomic number, which is allowed in a child of a process with threads.
-        let refused = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: the handlers read and write atomic numbers, sleep, and close files, which is allowed in a child of a process
+        // with threads.
+        let refused = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         if refused != 0 {
             // Out of memory: the next one tries again.
             WATCHED.store(false, Ordering::Relaxed);
@@ -36,6 +38,8 @@ pub fn watch() {
 #[cfg(unix)]
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    BUSY.store(0, Ordering::SeqCst);
+    FORKING.store(false, Ordering::SeqCst);
     for held in &HELD {
         let file = held.swap(0, Ordering::Relaxed);
         if file > 0 {
@@ -43,6 +47,46 @@ extern "C" fn in_child() {
             unsafe { libc::close(file) };
         }
     }
+}
+
+/// Exporting threads that are doing something, and may be holding locks of libraries in doing so.
+static BUSY: AtomicU64 = AtomicU64::new(0);
+static FORKING: AtomicBool = AtomicBool::new(false);
+/// Longest that a fork waits for exporting threads; they come to a pause within milliseconds.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+const PAUSE_TICK: Duration = Duration::from_micros(50);
+
+/// Waits until no exporting thread is in the middle of something: of locks that those hold which it has from libraries, such as
+/// one that is making known a place that logs, a child would never be rid.
+#[cfg(unix)]
+extern "C" fn before() {
+    FORKING.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    while BUSY.load(Ordering::SeqCst) > 0 && begun.elapsed() < PAUSE_MAX {
+        std::thread::sleep(PAUSE_TICK);
+    }
+}
+
+#[cfg(unix)]
+extern "C" fn in_parent() {
+    FORKING.store(false, Ordering::SeqCst);
+}
+
+/// Says that an exporting thread goes on, as soon as no fork is under way.
+pub(crate) fn begin_step() {
+    loop {
+        BUSY.fetch_add(1, Ordering::SeqCst);
+        if !FORKING.load(Ordering::SeqCst) {
+            return;
+        }
+        BUSY.fetch_sub(1, Ordering::SeqCst);
+        std::thread::sleep(PAUSE_TICK);
+    }
+}
+
+/// Says that it has come to a pause, in which it holds nothing.
+pub(crate) fn end_step() {
+    BUSY.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Files that the child of a fork closes at once, as its parent's locks are on them; zero where there is none.

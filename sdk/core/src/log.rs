@@ -29,6 +29,8 @@ impl Severity {
     pub const WARN: Severity = Severity(13);
     pub const ERROR: Severity = Severity(17);
     pub const FATAL: Severity = Severity(21);
+    /// There is none above it.
+    pub const LAST: Severity = Severity(24);
 
     /// `None` for a number that is no severity.
     pub fn new(number: u8) -> Option<Severity> {

@@ -12,6 +12,7 @@ use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
+use crate::metrics::{Meter, Meters};
 use crate::recorder::{Recorder, Scope};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
@@ -87,6 +88,7 @@ impl Sdk {
     pub fn apply(&self, settings: Settings, timeout: Duration) -> Vec<String> {
         let settings = Arc::new(settings);
         self.0.live.store(Arc::new(Live::of(&settings)));
+        self.meters().apply(&settings);
         self.0.exporting.apply(settings, timeout)
     }
 
@@ -124,6 +126,10 @@ impl Sdk {
         Logger::new(self.clone(), scope)
     }
 
+    pub fn meter(&self, scope: Scope) -> Meter {
+        self.meters().meter(scope)
+    }
+
     pub fn clock(&self) -> &Clock {
         &self.0.exporting.clock
     }
@@ -140,6 +146,11 @@ impl Sdk {
     /// The log records that wait.
     pub fn logs(&self) -> &Recorder {
         &self.0.exporting.logs
+    }
+
+    /// What is measured.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.0.exporting.meters
     }
 
     #[inline]

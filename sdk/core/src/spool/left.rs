@@ -31,7 +31,7 @@ pub(crate) fn left_behind(spool: &Path) -> io::Result<Vec<Left>> {
         }
         if let Ok(lock) = lock_file(&path.join(LOCK))
             && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-            && path.join(RECORDS).is_dir()
+            && path.join(LOCK).is_file()
         {
             left.push(Left { path, _lock: lock });
         }

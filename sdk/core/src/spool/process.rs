@@ -176,6 +176,19 @@ impl ProcessDirectory {
     }
 }
 
+impl Drop for ProcessDirectory {
+    /// Of two threads that make one at once, one has made it for nothing.
+    fn drop(&mut self) {
+        let is_empty = |directory| {
+            let mut entries = std::fs::read_dir(self.path.join(directory));
+            entries.as_mut().is_ok_and(|entries| entries.next().is_none())
+        };
+        if is_empty(RECORDS) && is_empty(QUEUES) {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
 /// Makes directories that only their owner may look into.
 fn directories(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)

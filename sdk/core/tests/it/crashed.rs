@@ -122,8 +122,17 @@ fn killed_and_taken_over(mode: &str) {
     }
     let arrived = kept.logs();
     let different: BTreeSet<String> = arrived.iter().cloned().collect();
-    assert_eq!(different, wanted);
-    if mode != "queued" {
+    let missing: Vec<&String> = wanted.difference(&different).take(5).collect();
+    assert_eq!(
+        missing,
+        Vec::<&String>::new(),
+        "{} of {} arrived",
+        different.len(),
+        wanted.len()
+    );
+    assert_eq!(different.len(), wanted.len());
+    if mode == "ended" {
+        // Nothing was under way from one place to the next, as it may be at a kill.
         assert_eq!(arrived.len(), wanted.len(), "none twice");
     }
     assert!(next.shutdown(LONG));
