@@ -219,6 +219,10 @@ fn cells(row: &Row) -> Vec<String> {
         Leaves::Nothing => row.arrived.to_string(),
         _ => format!("{:.1}", row.arrived as f64 / row.made.max(1) as f64 * 100.0),
     };
+    let lost = row.dropped.filter(|_| row.case.operation.is_record());
+    let lost = lost.map_or(String::new(), |lost| {
+        format!("{:.1}", lost as f64 / row.made.max(1) as f64 * 100.0)
+    });
     let of_arrived = match (row.case.mode, row.case.operation.is_record()) {
         (Mode::Full, true) => format!("{:.0}", row.process_of_one_that_arrived()),
         _ => String::new(),
@@ -235,6 +239,7 @@ fn cells(row: &Row) -> Vec<String> {
         wall,
         row.process.show(1),
         arrived,
+        lost,
         of_arrived,
     ]
 }

@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     #[cfg(feature = "peers")]
     let figures = {
         let mut figures = figures;
-        figures.web = crate::web::measure(&options.web, &receiver.endpoint)?;
+        figures.web = crate::web::measure(&options.web, &receiver)?;
         figures
     };
     if let Some(path) = &options.json {
@@ -170,7 +170,7 @@ impl Receiver {
     }
 
     /// What has arrived since it was asked last.
-    fn take(&self) -> Result<Arrived> {
+    pub(crate) fn take(&self) -> Result<Arrived> {
         serde_json::from_slice(&get(&self.address, TAKE)?)
             .context("the receiver's answer is not what it counts")
     }

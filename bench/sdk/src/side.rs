@@ -65,8 +65,7 @@ impl SideName {
     /// Whether it has got such an operation.
     pub(crate) fn supports(self, operation: Operation) -> bool {
         match self {
-            SideName::Nothing => true,
-            SideName::CupolaCore => operation.leaves() != Leaves::Measurements,
+            SideName::Nothing | SideName::CupolaCore => true,
             // It has no levels.
             #[cfg(feature = "peers")]
             SideName::OpentelemetrySdk => operation != Operation::DisabledLog,

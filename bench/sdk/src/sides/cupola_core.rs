@@ -8,6 +8,7 @@ use cupola_sdk_core::backend::{Backend, Destination};
 use cupola_sdk_core::baggage::Baggage;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::logger::Logger;
+use cupola_sdk_core::metrics::{Description, Instrument};
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::sampling::AlwaysOff;
 use cupola_sdk_core::tracer::{Start, Tracer};
@@ -20,6 +21,8 @@ pub(crate) struct Core {
     sdk: Sdk,
     tracer: Tracer,
     logger: Logger,
+    counter: Instrument<u64>,
+    histogram: Instrument<f64>,
 }
 
 /// Longest that is waited for what was recorded to arrive.
@@ -43,7 +46,13 @@ impl Core {
     pub(crate) fn start(endpoint: &str, is_sampled: bool) -> Core {
         let sdk = Sdk::new(settings(endpoint, is_sampled), Surroundings::default());
         let scope = Scope::of(data::SCOPE, "", "", &[]);
+        let meter = sdk.meter(scope);
         Core {
+            counter: meter.counter(&Description::new("orders")),
+            histogram: meter.histogram(&Description {
+                unit: "ms",
+                ..Description::new("order.duration")
+            }),
             tracer: sdk.tracer(scope),
             logger: sdk.logger(scope),
             sdk,
@@ -83,7 +92,44 @@ impl Core {
         record.span = span;
         self.logger.emit(&record);
     }
+
+    fn measure(&self, operation: Operation, n: usize) {
+        let (method, status) = data::combination(n);
+        let attributes = [
+            ("http.request.method", Value::String(method)),
+            ("http.route", Value::String(data::ROUTE)),
+            ("http.response.status_code", Value::Int(status)),
+        ];
+        match operation {
+            Operation::Counter => self.counter.record(1, &attributes),
+            _ => self.histogram.record(data::milliseconds(n), &attributes),
+        }
+    }
 }
+
+/// Ends it, and asks it for what it lost: before the records were with the thread that exports, or after.
+pub(crate) fn end(sdk: &Sdk) -> Ended {
+    sdk.flush(FLUSH_TIMEOUT);
+    let backends = sdk.health();
+    sdk.shutdown(FLUSH_TIMEOUT);
+    let samples = backends.iter().flat_map(|backend| &backend.samples);
+    let lost: f64 = samples
+        .filter(|sample| LOST.contains(&sample.name))
+        .map(|sample| sample.value)
+        .sum();
+    Ended {
+        dropped: Some(sdk.spans().dropped() + sdk.logs().dropped() + lost as u64),
+        arrived: None,
+    }
+}
+
+/// What a backend counts that it could not keep, or not deliver.
+const LOST: [&str; 4] = [
+    "otelcol_exporter_enqueue_failed_spans",
+    "otelcol_exporter_enqueue_failed_log_records",
+    "otelcol_exporter_send_failed_spans",
+    "otelcol_exporter_send_failed_log_records",
+];
 
 /// Eight attributes, the same for every SDK.
 fn eight(n: usize) -> [(&'static str, Value<'static>); 8] {
@@ -125,7 +171,9 @@ impl Side for Core {
                     }
                 }
             }
-            Operation::Counter | Operation::Histogram => {}
+            Operation::Counter | Operation::Histogram => {
+                (0..count).for_each(|n| self.measure(operation, n));
+            }
         }
     }
 
@@ -134,10 +182,6 @@ impl Side for Core {
     }
 
     fn finish(&self) -> Ended {
-        self.sdk.shutdown(FLUSH_TIMEOUT);
-        Ended {
-            dropped: Some(self.sdk.spans().dropped() + self.sdk.logs().dropped()),
-            arrived: None,
-        }
+        end(&self.sdk)
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Logfire {
     _runtime: Runtime,
     sdk: logfire::Logfire,
     counter: Counter<u64>,
-    histogram: Histogram<f64>,
+    pub(crate) histogram: Histogram<f64>,
 }
 
 impl Logfire {

@@ -72,13 +72,13 @@ impl Providers {
     }
 
     /// What a peer cannot do is seen in what arrives.
-    fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let _ = self.traces.force_flush();
         let _ = self.logs.force_flush();
         let _ = self.metrics.force_flush();
     }
 
-    pub(crate) fn finish(&self) {
+    fn finish(&self) {
         let _ = self.traces.shutdown();
         let _ = self.logs.shutdown();
         let _ = self.metrics.shutdown();
