@@ -14,6 +14,7 @@
 
 mod backends;
 mod left;
+mod own_metrics;
 mod work;
 
 use std::convert::Infallible;

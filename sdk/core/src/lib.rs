@@ -41,6 +41,7 @@ pub mod span;
 mod spool;
 pub mod tracer;
 pub mod value;
+mod wildcard;
 
 pub use context::SpanContext;
 pub use sdk::{Sdk, Surroundings};

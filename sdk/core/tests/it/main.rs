@@ -10,3 +10,4 @@ mod forked;
 mod kept;
 mod recording;
 mod records;
+mod scrubbing;
