@@ -10,6 +10,8 @@
 pub mod __macros;
 pub mod console;
 pub mod context;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;

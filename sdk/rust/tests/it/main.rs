@@ -6,6 +6,7 @@ mod console;
 mod context;
 mod events;
 mod filters;
+mod http;
 mod macros;
 mod opentelemetry_context;
 mod opentelemetry_logs;
