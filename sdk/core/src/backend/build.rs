@@ -13,7 +13,8 @@ use cupola_export::debug::{DebugConfig, DebugSink};
 use cupola_export::elasticsearch::ElasticsearchSink;
 use cupola_export::file::FileSink;
 use cupola_export::json_lines::JsonLinesSink;
-use cupola_export::otlp::OtlpSink;
+use cupola_export::otlp::{OtlpConfig, OtlpSink};
+use cupola_export::retry::RetryConfig;
 use cupola_export::{Accepted, Component, Condition, Sample, SendError, Sink};
 use cupola_telemetry::Batch;
 
@@ -25,7 +26,14 @@ impl Destination {
     /// it is to work on.
     pub(crate) fn build(&self, name: &str) -> Result<Arc<dyn Component>, BackendError> {
         Ok(match self {
-            Destination::Otlp(config) => Arc::new(OtlpSink::new(config.clone()).map_err(BackendError::of)?),
+            Destination::Otlp(config) => {
+                let config = OtlpConfig {
+                    // The queue tries again, and knows that it does.
+                    retry: RetryConfig::disabled(),
+                    ..config.clone()
+                };
+                Arc::new(OtlpSink::new(config).map_err(BackendError::of)?)
+            }
             Destination::JsonLines(config) => {
                 Arc::new(JsonLinesSink::new(config.clone()).map_err(BackendError::of)?)
             }

@@ -211,6 +211,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_queue_on_disk_can_be_as_small_or_large_as_anybody_wants() {
+        for bytes_max in [0, 1, 5_000, 1 << 20, 1 << 30, u64::MAX] {
+            let mut queue = Backend::default_delivery().sending_queue;
+            bound(&mut queue, bytes_max);
+            queue.validate().unwrap();
+            assert!(queue.storage_size.0 <= bytes_max.max(4096));
+            assert!(queue.queue_size.0 >= queue.storage_size.0);
+        }
+    }
+
+    #[test]
     fn what_is_not_severe_enough_is_left_out() {
         let mut logs = LogsEncoder::new();
         for severity in [5, 9, 17, 0] {
