@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod backends;
+mod collector;
 mod configuration_declarative;
 mod configuration_file;
 mod configuration_page;
