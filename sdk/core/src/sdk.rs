@@ -195,7 +195,7 @@ impl Sdk {
     #[inline]
     pub fn is_log_enabled(&self, severity: Severity) -> bool {
         let live = self.live();
-        !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
+        !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed()
     }
 
     #[inline]

@@ -18,3 +18,4 @@ mod recording;
 mod records;
 mod resources;
 mod scrubbing;
+mod scrubbing_corpus;
