@@ -9,6 +9,7 @@ use crate::attributes::{AttributeLimits, Attributes};
 use crate::backend::BackendHealth;
 use crate::baggage::Baggage;
 use crate::clock::Clock;
+use crate::configuration::watch::Watched;
 use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
@@ -19,6 +20,7 @@ use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
+use crate::say;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
 use crate::suppress;
@@ -102,6 +104,29 @@ impl Sdk {
         self.0.live.store(Arc::new(live));
         self.meters().apply(&settings);
         self.0.exporting.apply(settings, timeout)
+    }
+
+    /// Has files of configuration looked at every few seconds, from the first record on, and what has changed in them applied.
+    /// `adapt` is given the settings first, and may change them; of a file that cannot be read, everything stays as it is, which
+    /// is said.
+    pub fn watch(&self, mut watched: Watched, mut adapt: impl FnMut(&mut Settings) + Send + 'static) {
+        let sdk = Arc::downgrade(&self.0);
+        self.0.exporting.watch(Box::new(move || {
+            let sdk = sdk.upgrade()?;
+            let mut loaded = match watched.changed()? {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    say::warning(&error);
+                    return None;
+                }
+            };
+            adapt(&mut loaded.settings);
+            let settings = Arc::new(loaded.settings);
+            let live = Live::of(&settings, Some(&sdk.live.load()));
+            sdk.live.store(Arc::new(live));
+            sdk.exporting.meters.apply(&settings);
+            Some(settings)
+        }));
     }
 
     /// Exports what has been recorded until now and waits until it has been delivered, so long at most. Whether it was.
