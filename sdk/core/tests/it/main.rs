@@ -3,12 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod configuration_declarative;
+mod configuration_file;
+mod configuration_page;
 mod configuration_variables;
+mod configuration_watch;
 mod crashed;
 mod exporting;
 mod forked;
 mod kept;
 mod metrics;
+mod rates;
 mod recording;
 mod records;
+mod resources;
 mod scrubbing;
+mod scrubbing_corpus;
