@@ -4,6 +4,10 @@
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
+use cupola_telemetry::view::AnyValue;
+use smallvec::SmallVec;
+
+use crate::attributes::Attributes;
 use crate::baggage::Baggage;
 use crate::clock::Moment;
 use crate::context::{SpanContext, TraceFlags};
@@ -11,6 +15,7 @@ use crate::recorder::Scope;
 use crate::sampling::{Answer, Decision, Question};
 use crate::sdk::Sdk;
 use crate::span::{Span, SpanKind};
+use crate::suppress;
 use crate::value::Value;
 
 /// Makes spans of one scope.
@@ -57,7 +62,8 @@ impl<'s> Start<'s> {
 /// A span that has started.
 #[derive(Debug)]
 pub struct Started {
-    /// What spans below it, and other processes, know it by: also of one that is not recorded.
+    /// What spans below it, and other processes, know it by: also of one that is not recorded. While the SDK is disabled, and on
+    /// threads whose spans are passed over, it is that of the parent.
     pub context: SpanContext,
     /// `None` if the sampler said so.
     pub recording: Option<Recording>,
@@ -99,8 +105,21 @@ impl Tracer {
 
     /// Starts a span.
     pub fn start(&self, start: Start<'_>) -> Started {
+        self.start_with(start, &mut None)
+    }
+
+    /// Starts a span whose attributes have been written already ([`span::empty_attributes`](crate::span::empty_attributes)): it
+    /// takes them, if it is recorded. They are in place of those of `start`.
+    pub fn start_with(&self, start: Start<'_>, written: &mut Option<Attributes>) -> Started {
         let live = self.sdk.live();
         let parent = start.parent;
+        if live.is_disabled || suppress::is_suppressed() {
+            // As if nobody were here: whoever comes next goes on from the parent.
+            return Started {
+                context: parent.clone(),
+                recording: None,
+            };
+        }
         let (trace_id, random) = match parent.is_valid() {
             true => (parent.trace_id, parent.flags.0 & TraceFlags::RANDOM.0),
             false => (self.sdk.ids().trace_id(), TraceFlags::RANDOM.0),
@@ -112,23 +131,21 @@ impl Tracer {
             trace_state: parent.trace_state.clone(),
             is_remote: false,
         };
-        if live.is_disabled {
-            context.flags = context.flags.with_sampled(parent.flags.is_sampled());
-            return Started {
-                context,
-                recording: None,
-            };
-        }
-        let answer = match start.is_forced {
-            true => Answer::from(Decision::RecordAndSample),
-            false => live.sampler.sample(&Question {
+        let ask = |attributes| {
+            live.sampler.sample(&Question {
                 parent,
                 trace_id,
                 name: &start.name,
                 kind: start.kind,
-                attributes: start.attributes,
+                attributes,
                 links: start.links,
-            }),
+            })
+        };
+        let answer = match (start.is_forced, &*written) {
+            (true, _) => Answer::from(Decision::RecordAndSample),
+            (false, None) => ask(start.attributes),
+            (false, Some(_)) if !live.sampler.looks_at_attributes() => ask(&[]),
+            (false, Some(written)) => ask(&shown(written)),
         };
         if let Some(trace_state) = answer.trace_state {
             context.trace_state = trace_state;
@@ -153,11 +170,21 @@ impl Tracer {
             unix_nano,
             limits,
         );
-        live.baggage
-            .spans
-            .each(start.baggage, |key, value| span.set(key, value));
-        for (key, value) in start.attributes {
-            span.set(key, *value);
+        match written.take() {
+            Some(attributes) => {
+                *span.attributes_mut() = attributes;
+                live.baggage.spans.each(start.baggage, |key, value| {
+                    span.attributes_mut().set_if_absent(key, value);
+                });
+            }
+            None => {
+                live.baggage
+                    .spans
+                    .each(start.baggage, |key, value| span.set(key, value));
+                for (key, value) in start.attributes {
+                    span.set(key, *value);
+                }
+            }
         }
         for (key, value) in answer.attributes {
             span.set(key, value);
@@ -174,6 +201,12 @@ impl Tracer {
     /// Ends a span now.
     #[inline]
     pub fn end(&self, recording: Recording) {
+        self.end_in(self.scope, recording);
+    }
+
+    /// Ends a span now that is of another scope.
+    #[inline]
+    pub fn end_in(&self, scope: Scope, recording: Recording) {
         let begin = recording.begin;
         let took = self.sdk.clock().after(begin).saturating_sub(begin.unix_nano);
         // Also of one that was started at another time than now: as long after it as it says itself.
@@ -181,17 +214,39 @@ impl Tracer {
             true => begin.unix_nano.saturating_add(took),
             false => self.sdk.clock().now(),
         };
-        self.end_at(recording, end);
+        self.record(scope, recording, end);
     }
 
     /// Ends a span at a time.
     #[inline]
     pub fn end_at(&self, recording: Recording, unix_nano: u64) {
+        self.record(self.scope, recording, unix_nano);
+    }
+
+    fn record(&self, scope: Scope, recording: Recording, unix_nano: u64) {
         let span = recording.span;
         if span.context().flags.is_sampled() {
             self.sdk
                 .spans()
-                .record(self.scope, |out| span.write(out, unix_nano));
+                .record_sized(scope, span.bytes_max(), |out| span.write(out, unix_nano));
         }
     }
+}
+
+/// As samplers see them: texts, numbers and truths.
+fn shown(written: &Attributes) -> SmallVec<[(&str, Value<'_>); 16]> {
+    let plain = written.iter().filter_map(|(key, value)| {
+        let value = match value {
+            AnyValue::String(text) => Value::String(text),
+            AnyValue::Bool(value) => Value::Bool(value),
+            AnyValue::Int(value) => Value::Int(value),
+            AnyValue::Double(value) => Value::Double(value),
+            AnyValue::Bytes(bytes) => Value::Bytes(bytes),
+            AnyValue::Empty | AnyValue::Array(_) | AnyValue::KeyValueList(_) | AnyValue::StringIndex(_) => {
+                return None;
+            }
+        };
+        Some((key, value))
+    });
+    plain.collect()
 }

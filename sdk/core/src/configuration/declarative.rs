@@ -264,7 +264,7 @@ fn processors(
     }
     for (index, (processor, node)) in processors.into_iter().zip(nodes).enumerate() {
         let key = format!("{at}.processors[{index}]");
-        if !exporters::is_one(file, node, &key) {
+        if !file.is_one(node, &key) {
             continue;
         }
         let (batch, kind) = match (processor.batch, processor.simple) {

@@ -135,13 +135,13 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
         logs.apply(&mut settings.logs.queue);
     }
     if let Some(metrics) = &read.metrics {
-        metrics.apply(settings);
+        metrics.apply(file, root, settings);
     }
     if let Some(baggage) = &read.baggage {
         baggage.apply(settings);
     }
     if let Some(scrub) = &read.scrub {
-        scrub.apply(settings);
+        scrub.apply(file, root, settings);
     }
     if let Some(limits) = &read.limits {
         limits.apply(settings);

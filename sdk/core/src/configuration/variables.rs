@@ -14,6 +14,7 @@ use crate::log::Severity;
 use crate::propagation::{Format, Propagators};
 use crate::recorder::RecorderLimits;
 use crate::sampling::Sampler;
+use crate::scrub::{ScrubSettings, Scrubber};
 use crate::settings::{
     BaggageKeys, Colour, ConsoleFormat, ConsoleSettings, ConsoleTarget, QueueSettings, Settings,
     SpoolSettings,
@@ -53,6 +54,7 @@ pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) 
             *keys = baggage_keys(list);
         }
     }
+    scrub(variables, &mut settings.scrub);
     let bytes = variables.byte_size("CUPOLA_SPOOL_SIZE");
     if let Some(directory) = variables.text("CUPOLA_SPOOL_DIRECTORY") {
         settings.spool = Some(SpoolSettings {
@@ -71,6 +73,26 @@ pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) 
     }
     if let Some(wanted) = variables.boolean("CUPOLA_SELF_METRICS") {
         settings.self_metrics = wanted;
+    }
+}
+
+fn scrub(variables: &mut Variables<'_>, scrub: &mut ScrubSettings) {
+    if let Some(wanted) = variables.boolean("CUPOLA_SCRUB") {
+        scrub.is_enabled = wanted;
+    }
+    let checked = |text: &str| {
+        let keys: Vec<String> = text.split(',').map(|key| key.trim().to_owned()).collect();
+        let settings = ScrubSettings {
+            keys: keys.clone(),
+            ..ScrubSettings::default()
+        };
+        match Scrubber::new(&settings) {
+            Ok(_) => Ok(keys),
+            Err(error) => Err(format!("`{}` is no regular expression", error.pattern)),
+        }
+    };
+    if let Some(keys) = variables.parsed("CUPOLA_SCRUB_KEYS", checked) {
+        scrub.keys = keys;
     }
 }
 
@@ -118,7 +140,7 @@ fn general(variables: &mut Variables<'_>, settings: &mut Settings) {
 pub(super) fn set_attribute(settings: &mut Settings, key: String, value: String) {
     let attributes = &mut settings.resource.attributes;
     attributes.retain(|(known, _)| *known != key);
-    attributes.push((key, value));
+    attributes.push((key, crate::resource::OwnedValue::String(value)));
 }
 
 fn propagators(variables: &mut Variables<'_>, words: &[&'static str]) -> Option<Propagators> {
@@ -286,4 +308,12 @@ fn console(variables: &mut Variables<'_>, console: &mut Option<ConsoleSettings>)
 /// The time that variables of milliseconds mean.
 pub(super) fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
+}
+
+/// The same, of a timeout, of which 0 is without end: a year, where nothing knows that.
+pub(super) fn without_end(number: u64) -> Duration {
+    match number {
+        0 => Duration::from_secs(365 * 86_400),
+        number => millis(number),
+    }
 }

@@ -9,10 +9,12 @@ use serde::Deserialize;
 
 use crate::attributes::AttributeLimits;
 use crate::configuration::levels::Level;
+use crate::configuration::metrics::{self, ExemplarFilterModel, HistogramModel, TemporalityModel, ViewModel};
 use crate::configuration::samplers;
 use crate::configuration::text::File;
 use crate::configuration::variables::{SPOOL_BYTES_DEFAULT, baggage_keys, set_attribute};
 use crate::propagation::{Format, Propagators};
+use crate::scrub::Scrubber;
 use crate::settings::{
     BaggageKeys, Colour, ConsoleFormat, ConsoleTarget, QueueSettings, Settings, SpoolSettings,
 };
@@ -172,10 +174,46 @@ impl Queue {
 /// `metrics`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Metrics {}
+pub(super) struct Metrics {
+    interval: Option<TimeSpan>,
+    timeout: Option<TimeSpan>,
+    temporality: Option<TemporalityModel>,
+    /// What a histogram becomes where no view says otherwise.
+    histogram: Option<HistogramModel>,
+    exemplars: Option<ExemplarFilterModel>,
+    /// Most series of one instrument.
+    cardinality_limit: Option<usize>,
+    /// As in OpenTelemetry's declarative file.
+    views: Option<Vec<ViewModel>>,
+}
 
 impl Metrics {
-    pub(super) fn apply(&self, _settings: &mut Settings) {}
+    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
+        let metrics = &mut settings.metrics;
+        for (key, span, into) in [
+            ("interval", self.interval, &mut metrics.interval),
+            ("timeout", self.timeout, &mut metrics.timeout),
+        ] {
+            let Some(TimeSpan(span)) = span else { continue };
+            if span.is_zero() {
+                let at = root.at(&["metrics", key]).unwrap_or(root);
+                file.error(
+                    at.place(),
+                    &format!("metrics.{key}"),
+                    "must be longer than 0s",
+                    None,
+                );
+            }
+            *into = span;
+        }
+        metrics.temporality = self.temporality.map_or(metrics.temporality, Into::into);
+        metrics.histogram = self.histogram.map_or(metrics.histogram, Into::into);
+        metrics.exemplars = self.exemplars.map_or(metrics.exemplars, Into::into);
+        metrics.cardinality_limit = self.cardinality_limit.unwrap_or(metrics.cardinality_limit).max(1);
+        if let (Some(views), Some(node)) = (&self.views, root.at(&["metrics", "views"])) {
+            metrics.views = metrics::views(file, node, "metrics.views", views);
+        }
+    }
 }
 
 /// `baggage`: which of its members become attributes; `"*"` for all.
@@ -203,10 +241,48 @@ impl Baggage {
 /// `scrub`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Scrub {}
+pub(super) struct Scrub {
+    enabled: Option<bool>,
+    /// The names that are known to be those of secrets.
+    default_keys: Option<bool>,
+    /// The forms that secrets are known to have.
+    default_values: Option<bool>,
+    /// Further names, as regular expressions.
+    keys: Option<Vec<String>>,
+    /// Names that are none after all.
+    exempt_keys: Option<Vec<String>>,
+    /// Further forms, as regular expressions.
+    values: Option<Vec<String>>,
+    /// Names of spans and events, and descriptions of a status, too.
+    names: Option<bool>,
+    /// Longest text of a value, in characters.
+    value_length: Option<usize>,
+}
 
 impl Scrub {
-    pub(super) fn apply(&self, _settings: &mut Settings) {}
+    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
+        let scrub = &mut settings.scrub;
+        scrub.is_enabled = self.enabled.unwrap_or(scrub.is_enabled);
+        scrub.default_keys = self.default_keys.unwrap_or(scrub.default_keys);
+        scrub.default_values = self.default_values.unwrap_or(scrub.default_values);
+        scrub.names = self.names.unwrap_or(scrub.names);
+        scrub.value_length = self.value_length.or(scrub.value_length);
+        for (list, into) in [
+            (&self.keys, &mut scrub.keys),
+            (&self.exempt_keys, &mut scrub.exempt_keys),
+            (&self.values, &mut scrub.values),
+        ] {
+            if let Some(list) = list {
+                into.clone_from(list);
+            }
+        }
+        if let Err(error) = Scrubber::new(scrub) {
+            let at = root.at(&["scrub", error.setting]).unwrap_or(root);
+            let key = format!("scrub.{}", error.setting);
+            let message = format!("`{}` is no regular expression: {}", error.pattern, error.source);
+            file.error(at.place(), &key, message, None);
+        }
+    }
 }
 
 /// `limits`.
