@@ -26,7 +26,7 @@ fn settings(backend: Backend) -> Settings {
         self_metrics: false,
         ..Settings::default()
     };
-    settings.resource.attributes = vec![("service.name".to_owned(), "cart".to_owned())];
+    settings.resource.attributes = vec![("service.name".to_owned(), "cart".into())];
     settings
 }
 
