@@ -154,8 +154,7 @@ fn unreadable(place: Place, key: &str, path: &str, error: &std::io::Error) -> Co
 }
 
 fn warn_of_service_name(loaded: &mut Loaded) {
-    let attributes = &loaded.settings.resource.attributes;
-    if loaded.settings.is_disabled || attributes.iter().any(|(key, _)| key == "service.name") {
+    if loaded.settings.is_disabled || loaded.settings.resource.names_service() {
         return;
     }
     let problem = Problem::warning(Place::whole("configuration"), "", "the service has no name");

@@ -52,6 +52,7 @@ struct Sections {
     baggage: Option<sections::Baggage>,
     scrub: Option<sections::Scrub>,
     limits: Option<sections::Limits>,
+    rate_limits: Option<sections::RateLimits>,
     console: Option<sections::Console>,
     spool: Option<sections::Spool>,
     /// What the SDK says of its own troubles.
@@ -99,7 +100,7 @@ pub(super) fn read(name: &str, text: &str, environment: &Environment) -> Result<
 fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Settings) {
     settings.is_disabled = read.disabled.unwrap_or(settings.is_disabled);
     if let Some(resource) = &read.resource {
-        resource.apply(settings);
+        resource.apply(file, root, settings);
     }
     if let Some(logger) = &read.logger {
         let attributes = [
@@ -110,7 +111,8 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
         ];
         for (key, value) in attributes {
             if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-                super::variables::set_attribute(settings, key.to_owned(), value.clone());
+                let environment = &mut settings.resource.environment;
+                environment.push((key.to_owned(), value.clone().into()));
             }
         }
         settings.logs.level = logger.log_level.map_or(settings.logs.level, |level| level.0);
@@ -145,6 +147,9 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
     }
     if let Some(limits) = &read.limits {
         limits.apply(settings);
+    }
+    if let Some(limits) = &read.rate_limits {
+        limits.apply(file, root, settings);
     }
     if let Some(spool) = &read.spool {
         spool.apply(file, root, settings);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Exporting;
 use crate::backend::{BackendHealth, DROPPED, RETRIES, SENT};
+use crate::fork;
 use crate::metrics::{Description, Meter, Observable, Observer, Registration};
 use crate::recorder::{Recorder, Scope};
 use crate::value::Value;
@@ -32,7 +33,12 @@ impl OwnMetrics {
         let of_backends = OfBackends::new(&meter);
         let of_records = OfRecords::new(&meter);
         let (backends, exporting) = (self.backends.clone(), Arc::downgrade(exporting));
+        let generation = fork::generation();
         self.registration = Some(meter.register(move |observer| {
+            // Of the parent of a fork, whose lock may be held by a thread that is not there: the child has its own.
+            if generation != fork::generation() {
+                return;
+            }
             if let Some(exporting) = exporting.upgrade() {
                 of_records.observe(observer, &exporting);
             }

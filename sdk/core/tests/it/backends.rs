@@ -26,7 +26,10 @@ fn settings(backend: Backend) -> Settings {
         self_metrics: false,
         ..Settings::default()
     };
-    settings.resource.attributes = vec![("service.name".to_owned(), "cart".into())];
+    settings.resource.attributes = vec![(
+        "service.name".to_owned(),
+        cupola_sdk_core::resource::OwnedValue::String("cart".to_owned()),
+    )];
     settings
 }
 

@@ -8,6 +8,7 @@ use cupola_sdk_core::metrics::{
     Aggregation, AttributeKeys, ExemplarFilter, HistogramPreference, Kind, Selector, StreamSettings,
     TemporalityPreference,
 };
+use cupola_sdk_core::resource::OwnedValue;
 use cupola_telemetry::Signal;
 
 const FILE: &str = "/etc/otel.yaml";
@@ -73,6 +74,7 @@ resource:
     - { name: zones, value: [a, b], type: string_array }
   schema_url: https://opentelemetry.io/schemas/1.37.0
   detection/development:
+    attributes: { included: ["process.*"], excluded: [process.command_args] }
     detectors: [ { container: }, { host: }, { process: }, { service: } ]
 propagator:
   composite: [ { tracecontext: }, { baggage: } ]
@@ -123,27 +125,46 @@ instrumentation/development:
 
 #[test]
 fn a_whole_file_becomes_settings() {
-    let loaded = loaded(WHOLE, &[("API_KEY", "hunter2-hunter2")]);
+    let loaded = loaded(
+        WHOLE,
+        &[
+            ("API_KEY", "hunter2-hunter2"),
+            ("OTEL_SERVICE_NAME", "from-variable"),
+        ],
+    );
     assert_eq!(warnings(&loaded), Vec::<String>::new());
     assert_eq!(loaded.sources, [std::path::PathBuf::from(FILE)]);
     let settings = &loaded.settings;
     assert_eq!(settings.own_level.unwrap().name(), "WARN");
-    let attributes: Vec<(&str, &str)> = settings
-        .resource
-        .attributes
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
+    let resource = &settings.resource;
+    let text = |text: &str| OwnedValue::String(text.to_owned());
+    let pair = |key: &str, value: OwnedValue| (key.to_owned(), value);
     assert_eq!(
-        attributes,
+        resource.environment,
         [
-            ("service.namespace", "shop"),
-            ("service.name", "prices"),
-            ("service.version", "1.10"),
-            ("replica", "3"),
-            ("zones", "a,b")
+            pair("service.name", text("from-variable")),
+            pair("service.namespace", text("shop")),
+            pair("service.version", text("0.9"))
         ]
     );
+    assert_eq!(
+        resource.attributes,
+        [
+            pair("service.name", text("prices")),
+            pair("service.version", text("1.10")),
+            pair("replica", OwnedValue::Int(3)),
+            pair("zones", OwnedValue::Array(vec![text("a"), text("b")]))
+        ]
+    );
+    assert_eq!(resource.schema_url, "https://opentelemetry.io/schemas/1.37.0");
+    let detectors: Vec<&str> = resource
+        .detectors
+        .iter()
+        .map(|detector| detector.name())
+        .collect();
+    assert_eq!(detectors, ["container", "host", "os", "process", "service"]);
+    assert_eq!(resource.included, ["process.*"]);
+    assert_eq!(resource.excluded, ["process.command_args"]);
     assert_eq!(
         format!("{:?}", settings.propagators.0),
         "[TraceContext, Baggage, B3]"
@@ -248,10 +269,12 @@ fn a_signal_without_a_provider_goes_nowhere_and_other_variables_do_not_count() {
         ["otlp [logs] http/protobuf http://localhost:4318"]
     );
     assert_eq!(loaded.settings.exit_timeout.as_secs(), 1);
+    let resource = &loaded.settings.resource;
     assert_eq!(
-        loaded.settings.resource.attributes,
-        [("service.name".to_owned(), "x".to_owned())]
+        resource.environment,
+        [("service.name".to_owned(), OwnedValue::from("x"))]
     );
+    assert_eq!((&resource.service_name, resource.detectors.len()), (&None, 0));
     assert_eq!(
         warnings(&loaded),
         [

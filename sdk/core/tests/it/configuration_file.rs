@@ -7,7 +7,10 @@ use cupola_export::json_lines::JsonLinesCompression;
 use cupola_export::otlp::Protocol;
 use cupola_sdk_core::backend::{Backend, Destination};
 use cupola_sdk_core::configuration::{Environment, Loaded, file, load};
+use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::metrics::{Aggregation, ExemplarFilter, HistogramPreference, TemporalityPreference};
+use cupola_sdk_core::rate_limit::{RateLimitRule, TenantRule};
+use cupola_sdk_core::resource::{Detector, OwnedValue};
 use cupola_sdk_core::settings::{BaggageKeys, Colour, ConsoleFormat, ConsoleTarget};
 use cupola_telemetry::Signal;
 
@@ -90,9 +93,9 @@ fn the_logger_and_its_back_ends_become_settings() {
     assert_eq!(warnings(&loaded), Vec::<String>::new());
     let settings = &loaded.settings;
     assert_eq!(
-        settings.resource.attributes,
+        settings.resource.environment,
         [("service.name", "my-service"), ("service.version", "1.0.0")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .map(|(key, value)| (key.to_owned(), OwnedValue::from(value)))
     );
     assert_eq!(settings.logs.level.name(), "DEBUG");
     assert!(settings.console.is_some());
@@ -158,13 +161,19 @@ fn every_other_section_becomes_settings() {
     let text = r#"
 disabled: true
 logger: { service_name: x, service_namespace: shop, environment: staging }
-resource: { attributes: { team: pricing, replica: 3 } }
+resource: { attributes: { team: pricing, replica: 3, zones: [a, b] }, detectors: [host, k8s], excluded: [host.ip], schema_url: "https://s" }
 propagators: [tracecontext, b3, b3]
 traces: { ratio: 0.1, delay: 2s, queue_size: 64MiB, batch_items_max: 100 }
 logs: { delay: 500ms }
 metrics: { interval: 10s, timeout: 5s, temporality: delta, histogram: base2_exponential_bucket_histogram, exemplars: always_on, cardinality_limit: 100, views: [{selector: {instrument_name: noisy}, stream: {aggregation: {drop: }}}] }
 scrub: { enabled: true, default_values: false, keys: ["^iban$"], exempt_keys: [token_count], values: ["x[0-9]+"], names: false, value_length: 100 }
 baggage: { spans: "*", logs: [tenant.id], metrics: [tenant.id] }
+rate_limits:
+  tenants_max: 50
+  rules:
+    - { name: chatter, level: DEBUG, logger: "shop.*", per_second: 10, burst: 20 }
+    - { per_tenant: true, bytes_per_day: 1GiB }
+    - { tenant: big, per_second: 1 }
 limits:
   attribute_count: 64
   attribute_value_length: 1000
@@ -184,22 +193,46 @@ store: { whatever: 1 }
     assert_eq!(warnings(&loaded), Vec::<String>::new());
     let settings = &loaded.settings;
     assert!(settings.is_disabled);
-    let attributes: Vec<String> = settings
-        .resource
-        .attributes
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let resource = &settings.resource;
+    let pair = |key: &str, value: OwnedValue| (key.to_owned(), value);
     assert_eq!(
-        attributes,
+        resource.environment,
         [
-            "replica=3",
-            "team=pricing",
-            "service.name=x",
-            "service.namespace=shop",
-            "deployment.environment.name=staging"
+            pair("team", "pricing".into()),
+            pair("replica", OwnedValue::Int(3)),
+            pair("zones", OwnedValue::Array(vec!["a".into(), "b".into()])),
+            pair("service.name", "x".into()),
+            pair("service.namespace", "shop".into()),
+            pair("deployment.environment.name", "staging".into())
         ]
     );
+    assert_eq!(resource.detectors, [Detector::Host, Detector::Kubernetes]);
+    assert_eq!(resource.excluded, ["host.ip"]);
+    assert_eq!(resource.schema_url, "https://s");
+    let limits = &settings.logs.rate_limits;
+    assert_eq!(
+        limits.rules,
+        [
+            RateLimitRule {
+                level: Some(Severity::DEBUG),
+                logger: Some("shop.*".to_owned()),
+                per_second: Some(10.0),
+                burst: Some(20),
+                ..RateLimitRule::new("chatter")
+            },
+            RateLimitRule {
+                tenant: TenantRule::Each,
+                bytes_per_day: Some(1 << 30),
+                ..RateLimitRule::new("rule 2")
+            },
+            RateLimitRule {
+                tenant: TenantRule::Only("big".to_owned()),
+                per_second: Some(1.0),
+                ..RateLimitRule::new("rule 3")
+            },
+        ]
+    );
+    assert_eq!(limits.tenants_max, 50);
     assert_eq!(format!("{:?}", settings.propagators.0), "[TraceContext, B3]");
     assert!(
         settings
@@ -298,14 +331,7 @@ fn variables_go_before_the_file_and_a_builder_before_variables() {
     ];
     let read = loaded(LOGGER, &variables);
     assert_eq!(warnings(&read), Vec::<String>::new());
-    let name = |loaded: &Loaded| {
-        let attributes = loaded.settings.resource.attributes.iter();
-        let names: Vec<String> = attributes
-            .filter(|(key, _)| key == "service.name")
-            .map(|(_, value)| value.clone())
-            .collect();
-        names.join("|")
-    };
+    let name = |loaded: &Loaded| loaded.settings.resource.service_name.clone().unwrap();
     assert_eq!(name(&read), "from-variable");
     assert_eq!(read.settings.logs.level.name(), "ERROR");
     assert_eq!(read.settings.console, None);
@@ -386,6 +412,7 @@ console: { format: fancy }
 spool: { size: 1GiB }
 trces: {}
 scrub: { keys: [ok, "("] }
+rate_limits: { rules: [{ name: x }, { per_second: -1 }] }
 "#,
     );
     for part in [
@@ -407,6 +434,8 @@ scrub: { keys: [ok, "("] }
         "cupola.yaml:17:1: trces: unknown key",
         "hint: did you mean `traces`?",
         "cupola.yaml:18:16: scrub.keys: `(` is no regular expression",
+        "cupola.yaml:19:24: rate_limits.rules[0]: limits nothing",
+        "rate_limits.rules[1].per_second: must be 0 or more",
     ] {
         assert!(shown.contains(part), "{part}\n---\n{shown}");
     }

@@ -7,6 +7,7 @@ use cupola_sdk_core::Settings;
 use cupola_sdk_core::backend::{Backend, Destination};
 use cupola_sdk_core::configuration::variables::table;
 use cupola_sdk_core::configuration::{Environment, Loaded, load};
+use cupola_sdk_core::resource::OwnedValue;
 use cupola_sdk_core::settings::{BaggageKeys, QueueSettings};
 use cupola_telemetry::Signal;
 
@@ -140,16 +141,18 @@ fn queue(queue: &QueueSettings) -> String {
     )
 }
 
+/// As the resource weighs them: by hand, the variable of the name, then the last of the others.
 fn attribute(settings: &Settings, key: &str) -> String {
-    let mut found = settings
-        .resource
-        .attributes
+    let resource = &settings.resource;
+    let name = resource.service_name.clone().filter(|_| key == "service.name");
+    let texts = resource
+        .environment
         .iter()
-        .filter(|(known, _)| known == key);
-    found.next().map_or("-".to_owned(), |(_, value)| match value {
-        cupola_sdk_core::resource::OwnedValue::String(text) => text.clone(),
-        other => format!("{other:?}"),
-    })
+        .filter_map(|(known, value)| match value {
+            OwnedValue::String(text) if known == key => Some(text.clone()),
+            _ => None,
+        });
+    name.or(texts.last()).unwrap_or_else(|| "-".to_owned())
 }
 
 fn span_limits(settings: &Settings) -> String {
@@ -317,6 +320,10 @@ fn own_cases() -> Vec<Case> {
         case!("CUPOLA_BAGGAGE_SPANS", "a, b", |s| keys(&s.baggage.spans), USUAL => "a,b"),
         case!("CUPOLA_BAGGAGE_LOGS", "*", |s| keys(&s.baggage.logs), USUAL => "*"),
         case!("CUPOLA_BAGGAGE_METRICS", "tenant.id", |s| keys(&s.baggage.metrics), "" => "tenant.id"),
+        case!(
+            "CUPOLA_RESOURCE_DETECTORS", "host, k8s", |s| s.resource.detectors.iter().map(|detector| detector.name()).collect::<Vec<_>>().join(","),
+            "service,process,host,os,container,k8s,cloud" => "host,k8s", wrong "hots"
+        ),
         case!("CUPOLA_SCRUB", "false", |s| s.scrub.is_enabled.to_string(), "true" => "false", wrong "no"),
         case!("CUPOLA_SCRUB_KEYS", "^iban$, bic", |s| s.scrub.keys.join(" "), "" => "^iban$ bic", wrong "("),
         case!("CUPOLA_SPOOL_DIRECTORY", "/var/spool/shop", spool, "-" => "/var/spool/shop 1073741824"),

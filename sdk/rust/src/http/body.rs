@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 /// What is done when a body has ended: called once, also when it is dropped before its end.
-pub(super) trait AtEnd {
+pub trait AtEnd {
     /// After so many bytes; `failed` if the last of them did not come.
     fn at_end(self, bytes: u64, failed: bool);
 }

@@ -51,6 +51,17 @@ const COMPRESSIONS: &[&str] = &["none", "gzip", "zstd"];
 const TEMPORALITIES: &[&str] = &["cumulative", "delta", "lowmemory"];
 const HISTOGRAMS: &[&str] = &["explicit_bucket_histogram", "base2_exponential_bucket_histogram"];
 const EXEMPLAR_FILTERS: &[&str] = &["always_on", "always_off", "trace_based"];
+const DETECTORS: &[&str] = &[
+    "all",
+    "none",
+    "service",
+    "process",
+    "host",
+    "os",
+    "container",
+    "k8s",
+    "cloud",
+];
 const CONSOLES: &[&str] = &["pretty", "pattern", "compact", "json", "off"];
 const COLOURS: &[&str] = &["auto", "always", "never"];
 const TARGETS: &[&str] = &["stderr", "stdout"];
@@ -385,6 +396,12 @@ const OWN: &[Variable] = &[
         Kind::List,
         "none",
         "The same for metrics: each value is a series of its own.",
+    ),
+    variable(
+        "CUPOLA_RESOURCE_DETECTORS",
+        Kind::Words(DETECTORS),
+        "all",
+        "What of its surroundings the resource tells.",
     ),
     variable(
         "CUPOLA_SCRUB",
