@@ -14,6 +14,7 @@ use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
 use crate::metrics::{Meter, Meters};
+use crate::propagation::Propagators;
 use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope};
 use crate::resource::Resource;
@@ -52,6 +53,7 @@ pub(crate) struct Live {
     pub(crate) span_limits: SpanLimits,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
+    pub(crate) propagators: Propagators,
     /// Of log records; none if there are no rules.
     pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) baggage: BaggageSettings,
@@ -67,6 +69,7 @@ impl Live {
             span_limits: settings.traces.limits,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
+            propagators: settings.propagators.clone(),
             limiter: Limiter::renewed(limiter, &settings.logs.rate_limits),
             baggage: settings.baggage.clone(),
         }
@@ -115,6 +118,11 @@ impl Sdk {
     /// The state of each backend; none before the first record.
     pub fn health(&self) -> Vec<BackendHealth> {
         self.0.exporting.health(HEALTH_TIMEOUT)
+    }
+
+    /// How contexts are carried to other processes.
+    pub fn propagators(&self) -> Propagators {
+        self.live().propagators.clone()
     }
 
     /// The settings that are in force.
@@ -181,6 +189,14 @@ impl Sdk {
         self.live().log_limits
     }
 
+    /// The same for one of this severity, if one would be recorded by this thread now.
+    #[inline]
+    pub fn log_limits_at(&self, severity: Severity) -> Option<AttributeLimits> {
+        let live = self.live();
+        let is_enabled = !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed();
+        is_enabled.then_some(live.log_limits)
+    }
+
     /// Adds what the baggage brings to those of a log record, behind what it has itself.
     pub fn inherit_baggage(&self, attributes: &mut Attributes, baggage: &Baggage) {
         if baggage.is_empty() {
@@ -194,8 +210,7 @@ impl Sdk {
     /// Whether a log record of this severity would be recorded by this thread now.
     #[inline]
     pub fn is_log_enabled(&self, severity: Severity) -> bool {
-        let live = self.live();
-        !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed()
+        self.log_limits_at(severity).is_some()
     }
 
     #[inline]

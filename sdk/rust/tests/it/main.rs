@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod console;
 mod context;
 mod events;
 mod filters;
+mod http;
+mod macros;
 mod opentelemetry_context;
 mod opentelemetry_logs;
 mod opentelemetry_metrics;
