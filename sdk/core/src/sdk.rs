@@ -214,6 +214,14 @@ impl Sdk {
         self.live().log_limits
     }
 
+    /// The same for one of this severity, if one would be recorded by this thread now.
+    #[inline]
+    pub fn log_limits_at(&self, severity: Severity) -> Option<AttributeLimits> {
+        let live = self.live();
+        let is_enabled = !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed();
+        is_enabled.then_some(live.log_limits)
+    }
+
     /// Adds what the baggage brings to those of a log record, behind what it has itself.
     pub fn inherit_baggage(&self, attributes: &mut Attributes, baggage: &Baggage) {
         if baggage.is_empty() {
@@ -227,8 +235,7 @@ impl Sdk {
     /// Whether a log record of this severity would be recorded by this thread now.
     #[inline]
     pub fn is_log_enabled(&self, severity: Severity) -> bool {
-        let live = self.live();
-        !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed()
+        self.log_limits_at(severity).is_some()
     }
 
     #[inline]
