@@ -32,6 +32,17 @@ const EDGES: &[(&str, &[&str])] = &[
         &["cupola-config", "cupola-export", "cupola-telemetry"],
     ),
     (
+        "cupola-sdk",
+        &[
+            "cupola-config",
+            "cupola-export",
+            // Its tests have it with the feature that is for tests.
+            "cupola-sdk",
+            "cupola-sdk-core",
+            "cupola-telemetry",
+        ],
+    ),
+    (
         "cupola",
         &[
             "cupola-api",
@@ -58,7 +69,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "cupola-bench-sdk",
-        &["cupola-export", "cupola-sdk-core", "cupola-telemetry"],
+        &[
+            "cupola-export",
+            "cupola-sdk",
+            "cupola-sdk-core",
+            "cupola-telemetry",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -43,8 +43,9 @@ macro_rules! id {
             }
 
             /// All zero: invalid by the W3C trace context.
+            #[inline]
             pub fn is_zero(&self) -> bool {
-                self.0.iter().all(|byte| *byte == 0)
+                self.0 == [0; $bytes]
             }
         }
 

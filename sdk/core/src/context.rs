@@ -54,6 +54,7 @@ impl SpanContext {
     }
 
     /// Both ids are there.
+    #[inline]
     pub fn is_valid(&self) -> bool {
         !self.trace_id.is_zero() && !self.span_id.is_zero()
     }

@@ -32,10 +32,12 @@ use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
 use crate::metrics::Meters;
 use crate::recorder::{Recorder, Wanted};
-use crate::resource::Resource;
+use crate::resource::{OwnResource, Resource};
 use crate::say;
+use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::spool::Spool;
+use crate::suppress;
 use work::Work;
 
 /// Beyond the time that a caller gives, for the thread to say how far it came.
@@ -54,7 +56,7 @@ pub(crate) struct Exporting {
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
     settings: ArcSwap<Settings>,
-    resource: PerProcess<Arc<Resource>>,
+    resource: OwnResource,
     process: PerProcess<Handle>,
 }
 
@@ -165,7 +167,7 @@ impl Exporting {
                 spool: spool.clone(),
                 counts: Counts::default(),
                 settings: ArcSwap::new(settings.clone()),
-                resource: PerProcess::default(),
+                resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
             }
         })
@@ -177,11 +179,7 @@ impl Exporting {
 
     /// The resource of this process.
     pub(crate) fn resource(&self) -> Arc<Resource> {
-        let make = || Ok::<_, Infallible>(Arc::new(self.settings.load().resource.resource()));
-        match self.resource.get_or_make(make) {
-            Ok(resource) => resource.clone(),
-            Err(never) => match never {},
-        }
+        Arc::new(self.resource.get(&scrubber(&self.settings.load())).clone())
     }
 
     fn handle(&self) -> &Handle {
@@ -222,6 +220,8 @@ impl Exporting {
     }
 
     fn run(self: Arc<Self>) {
+        // What is said about exporting would be exported in turn.
+        suppress::suppress_thread();
         let handle = self.handle();
         let receiver = handle
             .receiver
@@ -233,6 +233,7 @@ impl Exporting {
             .enable_all()
             .on_thread_park(fork::end_step)
             .on_thread_unpark(fork::begin_step)
+            .on_thread_start(suppress::suppress_thread)
             .build();
         match (runtime, receiver) {
             (Ok(runtime), Some(receiver)) => {
@@ -324,4 +325,12 @@ fn ask<T>(
     answered
         .recv_timeout(timeout.min(TIMEOUT_MAX).saturating_add(ANSWER_SLACK))
         .ok()
+}
+
+/// What takes secrets out; the usual one, if what was set cannot be used.
+fn scrubber(settings: &Settings) -> Scrubber {
+    Scrubber::new(&settings.scrub).unwrap_or_else(|error| {
+        say::warning(&error);
+        Scrubber::usual()
+    })
 }

@@ -2,15 +2,15 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/logs/data-model/>
 
-use cupola_telemetry::wire;
-
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::context::SpanContext;
-use crate::span::{write_fixed32, write_fixed64, write_number, write_text};
-use crate::value::Value;
+use crate::room::Room;
+use crate::value::{Scalar, Value};
 
 const BODY: u32 = 5;
 const ATTRIBUTES: u32 = 6;
+/// Bytes of a record beside its body, texts and attributes, at most.
+const FIXED_BYTES: usize = 128;
 
 /// `severity_number`: 1 to 24, of which each name has four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,11 @@ impl Severity {
     }
 }
 
+/// No attributes yet, for a log record.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(ATTRIBUTES, limits)
+}
+
 /// A log record under construction.
 #[derive(Debug)]
 pub struct LogRecord<'r> {
@@ -65,6 +70,15 @@ pub struct LogRecord<'r> {
 
 impl<'r> LogRecord<'r> {
     pub fn new(severity: Severity, body: impl Into<Value<'r>>, limits: AttributeLimits) -> LogRecord<'r> {
+        LogRecord::with_attributes(severity, body, empty_attributes(limits))
+    }
+
+    /// One that has these attributes already, and their limits. They are [`empty_attributes`], or were.
+    pub fn with_attributes(
+        severity: Severity,
+        body: impl Into<Value<'r>>,
+        attributes: Attributes,
+    ) -> LogRecord<'r> {
         LogRecord {
             unix_nano: 0,
             observed_unix_nano: 0,
@@ -73,7 +87,7 @@ impl<'r> LogRecord<'r> {
             body: body.into(),
             event_name: "",
             span: None,
-            attributes: Attributes::new(ATTRIBUTES, limits),
+            attributes,
         }
     }
 
@@ -81,9 +95,25 @@ impl<'r> LogRecord<'r> {
         &self.attributes
     }
 
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
+    /// Gives them back for the next record: to have memory for them takes longer than to write them.
+    pub fn into_attributes(self) -> Attributes {
+        self.attributes
+    }
+
     #[inline]
     pub fn set<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
         self.attributes.set(key, value);
+    }
+
+    /// About as many bytes as it takes when it is written.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Times, ids, the severity, and what stands before fields.
+        const OTHERS: usize = 64;
+        OTHERS + self.body.bytes() + self.attributes.as_bytes().len() + self.event_name.len()
     }
 
     /// Writes the record as a message of OTLP. The body is never cut: limits are of attributes.
@@ -92,20 +122,42 @@ impl<'r> LogRecord<'r> {
             "" => self.severity.name(),
             text => text,
         };
-        write_fixed64(out, 1, self.unix_nano);
-        write_number(out, 2, u32::from(self.severity.0));
-        write_text(out, 3, name);
-        if self.body != Value::Empty {
-            self.body.write(out, BODY, None);
+        let mut room = Room::open(out, self.bytes_max().unwrap_or(FIXED_BYTES));
+        room.fixed64(1, self.unix_nano);
+        room.number(2, u32::from(self.severity.0));
+        room.text(3, name);
+        match self.body.scalar(None) {
+            Some(Scalar::Empty) => {}
+            Some(body) => {
+                room.message(BODY, body.length());
+                body.write(&mut room);
+            }
+            None => {
+                room.close();
+                self.body.write(out, BODY, None);
+                room = Room::open(out, self.bytes_beside_body());
+            }
         }
-        out.extend_from_slice(self.attributes.as_bytes());
-        write_number(out, 7, self.attributes.dropped());
+        room.slice(self.attributes.as_bytes());
+        room.number(7, self.attributes.dropped());
         if let Some(span) = self.span.filter(|span| span.is_valid()) {
-            write_fixed32(out, 8, u32::from(span.flags.0));
-            wire::write_bytes(out, 9, span.trace_id.as_bytes());
-            wire::write_bytes(out, 10, span.span_id.as_bytes());
+            room.fixed32(8, u32::from(span.flags.0));
+            room.bytes(9, span.trace_id.as_bytes());
+            room.bytes(10, span.span_id.as_bytes());
         }
-        write_fixed64(out, 11, self.observed_unix_nano);
-        write_text(out, 12, self.event_name);
+        room.fixed64(11, self.observed_unix_nano);
+        room.text(12, self.event_name);
+        room.close();
+    }
+
+    /// Most bytes that it takes, if the body is of a kind whose length is known before it is written.
+    pub(crate) fn bytes_max(&self) -> Option<usize> {
+        let body = self.body.scalar(None)?.length();
+        Some(self.bytes_beside_body() + body)
+    }
+
+    fn bytes_beside_body(&self) -> usize {
+        let texts = self.severity_text.len() + self.event_name.len();
+        FIXED_BYTES + texts + self.attributes.as_bytes().len()
     }
 }

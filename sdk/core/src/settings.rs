@@ -15,6 +15,7 @@ use crate::baggage::Baggage;
 use crate::log::Severity;
 use crate::metrics::MetricSettings;
 use crate::propagation::Propagators;
+use crate::rate_limit::RateLimitSettings;
 use crate::recorder::RecorderLimits;
 use crate::resource::ResourceSettings;
 use crate::sampling::{AlwaysOn, ParentBased, Sampler};
@@ -95,6 +96,8 @@ pub struct LogSettings {
     pub limits: AttributeLimits,
     /// Less severe ones are not recorded at all; each backend may have a higher one.
     pub level: Severity,
+    /// How many may be recorded.
+    pub rate_limits: RateLimitSettings,
     /// Cannot be changed later.
     pub queue: QueueSettings,
 }
@@ -104,6 +107,7 @@ impl Default for LogSettings {
         LogSettings {
             limits: AttributeLimits::default(),
             level: Severity::TRACE,
+            rate_limits: RateLimitSettings::default(),
             queue: QueueSettings::of(Signal::Logs),
         }
     }

@@ -9,10 +9,11 @@ mod parts;
 use std::borrow::Cow;
 
 use cupola_telemetry::SpanId;
-use cupola_telemetry::wire::{self, FIXED32, FIXED64, VARINT};
+use cupola_telemetry::wire;
 
-use crate::attributes::{AttributeLimits, Attributes};
+use crate::attributes::{AttributeLimits, Attributes, Limits};
 use crate::context::SpanContext;
+use crate::room::{Room, field_length};
 use crate::value::Value;
 use parts::Parts;
 
@@ -77,10 +78,33 @@ pub struct Span {
     kind: SpanKind,
     start_unix_nano: u64,
     attributes: Attributes,
-    events: Parts,
-    links: Parts,
+    /// Made with the first of them: most spans have neither, and all are moved around while they run.
+    events: Option<Box<Parts>>,
+    links: Option<Box<Parts>>,
     status: Status,
-    limits: SpanLimits,
+    limits: PartLimits,
+}
+
+/// What [`SpanLimits`] say of events and links, in the few bytes that each span has for it.
+#[derive(Clone, Copy, Debug)]
+struct PartLimits {
+    events: u32,
+    links: u32,
+    event_attributes: Limits,
+    link_attributes: Limits,
+}
+
+impl From<&SpanLimits> for PartLimits {
+    #[inline]
+    fn from(limits: &SpanLimits) -> PartLimits {
+        let small = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        PartLimits {
+            events: small(limits.events),
+            links: small(limits.links),
+            event_attributes: limits.event_attributes.into(),
+            link_attributes: limits.link_attributes.into(),
+        }
+    }
 }
 
 /// Field numbers of `Span`, `Event` and `Link`.
@@ -92,7 +116,11 @@ mod field {
     pub(super) const OF_LINK: u32 = 4;
 }
 
+/// Bytes of a span beside its texts, attributes, events and links, at most.
+const FIXED_BYTES: usize = 128;
+
 impl Span {
+    #[inline]
     pub fn new(
         context: SpanContext,
         parent: Option<&SpanContext>,
@@ -109,11 +137,11 @@ impl Span {
             name: name.into(),
             kind,
             start_unix_nano,
-            attributes: Attributes::new(field::ATTRIBUTES, limits.attributes),
-            events: Parts::new(limits.events),
-            links: Parts::new(limits.links),
+            attributes: Attributes::within(field::ATTRIBUTES, limits.attributes.into()),
+            events: None,
+            links: None,
             status: Status::Unset,
-            limits: *limits,
+            limits: limits.into(),
         }
     }
 
@@ -141,6 +169,10 @@ impl Span {
         &self.attributes
     }
 
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
     pub fn status(&self) -> &Status {
         &self.status
     }
@@ -155,14 +187,35 @@ impl Span {
         self.attributes.set(key, value);
     }
 
+    /// What kind it is of, where that is learnt after its start: its sampler has seen another.
+    pub fn set_kind(&mut self, kind: SpanKind) {
+        self.kind = kind;
+    }
+
     /// Adds what happened at a time.
     pub fn add_event(&mut self, name: &str, unix_nano: u64, attributes: &[(&str, Value<'_>)]) {
         let limits = self.limits.event_attributes;
-        self.events.add(|out| {
+        parts(&mut self.events, self.limits.events).add(|out| {
+            let event = wire::open(out, field::EVENTS);
+            let mut room = Room::open(out, name.len() + 32);
+            room.fixed64(1, unix_nano);
+            room.text(2, name);
+            room.close();
+            write_attributes(out, field::OF_EVENT, 4, attributes, limits);
+            wire::close(out, event);
+        });
+    }
+
+    /// Adds what happened at a time, with attributes that have been written already.
+    pub fn add_written_event(&mut self, name: &str, unix_nano: u64, attributes: &Attributes) {
+        let mut set = Attributes::within(field::OF_EVENT, self.limits.event_attributes);
+        set.begin_with(attributes);
+        parts(&mut self.events, self.limits.events).add(|out| {
             let event = wire::open(out, field::EVENTS);
             write_fixed64(out, 1, unix_nano);
             write_text(out, 2, name);
-            write_attributes(out, field::OF_EVENT, 4, attributes, limits);
+            out.extend_from_slice(set.as_bytes());
+            write_number(out, 4, set.dropped());
             wire::close(out, event);
         });
     }
@@ -191,13 +244,18 @@ impl Span {
             return;
         }
         let limits = self.limits.link_attributes;
-        self.links.add(|out| {
+        parts(&mut self.links, self.limits.links).add(|out| {
             let link = wire::open(out, field::LINKS);
-            wire::write_bytes(out, 1, to.trace_id.as_bytes());
-            wire::write_bytes(out, 2, to.span_id.as_bytes());
-            write_text(out, 3, to.trace_state.as_str());
+            let trace_state = to.trace_state.as_str();
+            let mut room = Room::open(out, trace_state.len() + 48);
+            room.bytes(1, to.trace_id.as_bytes());
+            room.bytes(2, to.span_id.as_bytes());
+            room.text(3, trace_state);
+            room.close();
             write_attributes(out, field::OF_LINK, 5, attributes, limits);
-            write_fixed32(out, 6, flags(to, to.is_remote));
+            let mut room = Room::open(out, 8);
+            room.fixed32(6, flags(to, to.is_remote));
+            room.close();
             wire::close(out, link);
         });
     }
@@ -209,40 +267,79 @@ impl Span {
         }
     }
 
+    /// Most bytes that [`write`](Self::write) writes.
+    #[inline]
+    pub(crate) fn bytes_max(&self) -> usize {
+        let description = match &self.status {
+            Status::Error { description } => description.len(),
+            Status::Unset | Status::Ok => 0,
+        };
+        let texts = self.context.trace_state.as_str().len() + self.name.len() + description;
+        let (events, _) = written(&self.events);
+        let (links, _) = written(&self.links);
+        FIXED_BYTES + texts + self.attributes.as_bytes().len() + events.len() + links.len()
+    }
+
     /// Writes the span as a message of OTLP, ended at this time: not before its start, if the clock was set back.
+    #[inline]
     pub fn write(&self, out: &mut Vec<u8>, end_unix_nano: u64) {
-        wire::write_bytes(out, 1, self.context.trace_id.as_bytes());
-        wire::write_bytes(out, 2, self.context.span_id.as_bytes());
-        write_text(out, 3, self.context.trace_state.as_str());
-        if let Some(parent) = self.parent {
-            wire::write_bytes(out, 4, parent.as_bytes());
+        let mut room = Room::open(out, self.bytes_max());
+        room.bytes(1, self.context.trace_id.as_bytes());
+        room.bytes(2, self.context.span_id.as_bytes());
+        room.text(3, self.context.trace_state.as_str());
+        if let Some(parent) = &self.parent {
+            room.bytes(4, parent.as_bytes());
         }
-        write_text(out, 5, &self.name);
-        write_number(out, 6, self.kind as u32);
-        write_fixed64(out, 7, self.start_unix_nano);
-        write_fixed64(out, 8, end_unix_nano.max(self.start_unix_nano));
-        out.extend_from_slice(self.attributes.as_bytes());
-        write_number(out, 10, self.attributes.dropped());
-        out.extend_from_slice(self.events.as_bytes());
-        write_number(out, 12, self.events.dropped());
-        out.extend_from_slice(self.links.as_bytes());
-        write_number(out, 14, self.links.dropped());
+        room.text(5, &self.name);
+        room.number(6, self.kind as u32);
+        room.fixed64(7, self.start_unix_nano);
+        room.fixed64(8, end_unix_nano.max(self.start_unix_nano));
+        room.slice(self.attributes.as_bytes());
+        room.number(10, self.attributes.dropped());
+        let (events, dropped) = written(&self.events);
+        room.slice(events);
+        room.number(12, dropped);
+        let (links, dropped) = written(&self.links);
+        room.slice(links);
+        room.number(14, dropped);
         match &self.status {
             Status::Unset => {}
             Status::Ok => {
-                let status = wire::open(out, 15);
-                write_number(out, 3, 1);
-                wire::close(out, status);
+                room.message(15, 2);
+                room.number(3, 1);
             }
             Status::Error { description } => {
-                let status = wire::open(out, 15);
-                write_text(out, 2, description);
-                write_number(out, 3, 2);
-                wire::close(out, status);
+                let text = match description.len() {
+                    0 => 0,
+                    length => field_length(length),
+                };
+                room.message(15, text + 2);
+                room.text(2, description);
+                room.number(3, 2);
             }
         }
-        write_fixed32(out, 16, flags(&self.context, self.parent_is_remote));
+        room.fixed32(16, flags(&self.context, self.parent_is_remote));
+        room.close();
     }
+}
+
+/// Those of a span, made now if it has none yet.
+fn parts(kept: &mut Option<Box<Parts>>, most: u32) -> &mut Parts {
+    kept.get_or_insert_with(|| Box::new(Parts::new(most as usize)))
+}
+
+/// What is sent of events or links, and how many were dropped.
+#[inline(always)]
+fn written(parts: &Option<Box<Parts>>) -> (&[u8], u32) {
+    match parts {
+        Some(parts) => (parts.as_bytes(), parts.dropped()),
+        None => (&[], 0),
+    }
+}
+
+/// No attributes yet, for a span.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(field::ATTRIBUTES, limits)
 }
 
 /// An error as the semantic conventions describe it.
@@ -264,17 +361,19 @@ fn write_attributes(
     field: u32,
     dropped_field: u32,
     attributes: &[(&str, Value<'_>)],
-    limits: AttributeLimits,
+    limits: Limits,
 ) {
     if attributes.is_empty() {
         return;
     }
-    let mut set = Attributes::new(field, limits);
+    let mut set = Attributes::within(field, limits);
     for (key, value) in attributes {
         set.set(key, *value);
     }
-    out.extend_from_slice(set.as_bytes());
-    write_number(out, dropped_field, set.dropped());
+    let mut room = Room::open(out, set.as_bytes().len() + 8);
+    room.slice(set.as_bytes());
+    room.number(dropped_field, set.dropped());
+    room.close();
 }
 
 pub(crate) fn write_text(out: &mut Vec<u8>, number: u32, text: &str) {
@@ -285,21 +384,14 @@ pub(crate) fn write_text(out: &mut Vec<u8>, number: u32, text: &str) {
 
 pub(crate) fn write_number(out: &mut Vec<u8>, number: u32, value: u32) {
     if value != 0 {
-        wire::write_key(out, number, VARINT);
+        wire::write_key(out, number, wire::VARINT);
         wire::write_varint(out, u64::from(value));
     }
 }
 
 pub(crate) fn write_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
     if value != 0 {
-        wire::write_key(out, number, FIXED64);
-        out.extend_from_slice(&value.to_le_bytes());
-    }
-}
-
-pub(crate) fn write_fixed32(out: &mut Vec<u8>, number: u32, value: u32) {
-    if value != 0 {
-        wire::write_key(out, number, FIXED32);
+        wire::write_key(out, number, wire::FIXED64);
         out.extend_from_slice(&value.to_le_bytes());
     }
 }

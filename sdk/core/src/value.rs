@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use cupola_telemetry::wire::{self, FIXED64, VARINT};
+use cupola_telemetry::wire::{self, FIXED64, LENGTH, VARINT, varint_length};
+
+use crate::room::{Room, field_length};
 
 /// Deepest nesting that is written; what is below it is left out. Receivers refuse what is much deeper.
 const DEPTH_MAX: usize = 16;
@@ -45,6 +47,45 @@ impl Value<'_> {
         let message = wire::open(out, number);
         self.write_member(out, characters_max, DEPTH_MAX);
         wire::close(out, message);
+    }
+
+    /// About as many bytes as it takes when it is written.
+    pub(crate) fn bytes(self) -> usize {
+        /// Of a number, and before a field.
+        const FIELD: usize = 4;
+        FIELD
+            + match self {
+                Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => FIELD,
+                Value::String(text) => text.len(),
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Array(values) => values.iter().map(|value| value.bytes()).sum(),
+                Value::Map(pairs) => pairs
+                    .iter()
+                    .map(|(key, value)| FIELD + key.len() + value.bytes())
+                    .sum(),
+            }
+    }
+
+    /// Writes an `AnyValue` without what stands in front of it.
+    pub(crate) fn write_message(self, out: &mut Vec<u8>, characters_max: Option<usize>) {
+        self.write_member(out, characters_max, DEPTH_MAX);
+    }
+
+    /// The value as its bytes, cut, if it has no others in it.
+    #[inline(always)]
+    pub(crate) fn scalar(&self, characters_max: Option<usize>) -> Option<Scalar<'_>> {
+        Some(match *self {
+            Value::Empty => Scalar::Empty,
+            Value::String(text) => Scalar::Bytes(1, cut(text, characters_max).as_bytes()),
+            Value::Bool(value) => Scalar::Number(2, u64::from(value)),
+            Value::Int(value) => Scalar::Number(3, value as u64),
+            Value::Double(value) => Scalar::Double(value),
+            Value::Bytes(bytes) => {
+                let length = characters_max.map_or(bytes.len(), |most| most.min(bytes.len()));
+                Scalar::Bytes(7, &bytes[..length])
+            }
+            Value::Array(_) | Value::Map(_) => return None,
+        })
     }
 
     fn write_member(self, out: &mut Vec<u8>, characters_max: Option<usize>, depth: usize) {
@@ -93,6 +134,41 @@ impl Value<'_> {
     }
 }
 
+/// A value whose length as an `AnyValue` is known before it is written: the number of its field, and what it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Scalar<'v> {
+    Empty,
+    Bytes(u32, &'v [u8]),
+    Number(u32, u64),
+    Double(f64),
+}
+
+impl Scalar<'_> {
+    #[inline(always)]
+    pub(crate) fn length(self) -> usize {
+        match self {
+            Scalar::Empty => 0,
+            Scalar::Bytes(_, bytes) => field_length(bytes.len()),
+            Scalar::Number(_, value) => 1 + varint_length(value),
+            Scalar::Double(_) => 9,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn write(self, room: &mut Room<'_>) {
+        match self {
+            Scalar::Empty => {}
+            Scalar::Bytes(field, bytes) if bytes.len() < 0x80 => {
+                room.array([(field << 3 | LENGTH) as u8, bytes.len() as u8]);
+                room.slice(bytes);
+            }
+            Scalar::Bytes(field, bytes) => room.bytes(field, bytes),
+            Scalar::Number(field, value) => room.number64(field, value),
+            Scalar::Double(value) => room.eight(4, value.to_le_bytes()),
+        }
+    }
+}
+
 /// Pairs without those whose key comes again.
 fn last_of_each_key<'p, 'v>(
     pairs: &'p [(&'v str, Value<'v>)],
@@ -116,10 +192,16 @@ fn last_of_each_key<'p, 'v>(
 }
 
 /// The first so many characters.
+#[inline(always)]
 fn cut(text: &str, characters_max: Option<usize>) -> &str {
     let Some(most) = characters_max.filter(|most| *most < text.len()) else {
         return text;
     };
+    cut_long(text, most)
+}
+
+#[inline(never)]
+fn cut_long(text: &str, most: usize) -> &str {
     match text.char_indices().nth(most) {
         Some((end, _)) => &text[..end],
         None => text,

@@ -118,7 +118,7 @@ fn general(variables: &mut Variables<'_>, settings: &mut Settings) {
 pub(super) fn set_attribute(settings: &mut Settings, key: String, value: String) {
     let attributes = &mut settings.resource.attributes;
     attributes.retain(|(known, _)| *known != key);
-    attributes.push((key, value));
+    attributes.push((key, crate::resource::OwnedValue::String(value)));
 }
 
 fn propagators(variables: &mut Variables<'_>, words: &[&'static str]) -> Option<Propagators> {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::backends::Backends;
 use super::left::Leavings;
 use super::own_metrics::OwnMetrics;
-use super::{Command, Exporting, Flag};
+use super::{Command, Exporting, Flag, scrubber};
 use crate::recorder::{Batcher, Recorder, Taken, Wanted};
 use crate::resource::Resource;
 use crate::scrub::Scrubber;
@@ -307,12 +307,4 @@ impl Work {
             let _ = waiting.answer.send(is_done);
         }
     }
-}
-
-/// What takes secrets out; the usual one, if what was set cannot be used.
-fn scrubber(settings: &Settings) -> Scrubber {
-    Scrubber::new(&settings.scrub).unwrap_or_else(|error| {
-        crate::say::warning(&error);
-        Scrubber::usual()
-    })
 }

@@ -140,9 +140,9 @@ fn write_point(out: &mut Vec<u8>, stream: &Stream, point: &Point<'_>) {
     write_fixed64(out, 2, point.start_unix_nano);
     write_fixed64(out, 3, point.unix_nano);
     let exemplars = match point.point {
-        point::Point::Int(value) => write_value(out, Number::Int(*value), 5),
-        point::Point::Double(value) => write_value(out, Number::Double(*value), 5),
-        point::Point::Last(value, _) => write_value(out, *value, 5),
+        point::Point::Int(value) => write_number_point(out, Number::Int(*value)),
+        point::Point::Double(value) => write_number_point(out, Number::Double(*value)),
+        point::Point::Last(value, _) => write_number_point(out, *value),
         point::Point::Explicit(histogram) => write_explicit(out, stream, histogram),
         point::Point::Exponential(histogram) => write_exponential(out, stream, histogram),
     };
@@ -153,18 +153,22 @@ fn write_point(out: &mut Vec<u8>, stream: &Stream, point: &Point<'_>) {
     }
 }
 
-/// A value; gives the field of exemplars beside it.
-fn write_value(out: &mut Vec<u8>, value: Number, exemplars: u32) -> u32 {
-    const DOUBLE: u32 = 4;
+/// The value of a number point; gives the field of exemplars beside it.
+fn write_number_point(out: &mut Vec<u8>, value: Number) -> u32 {
+    write_value(out, value, 4);
+    5
+}
+
+/// A value, which has another field where it is a double.
+fn write_value(out: &mut Vec<u8>, value: Number, double: u32) {
     const INT: u32 = 6;
     match value {
-        Number::Double(value) => write_double(out, DOUBLE, value),
+        Number::Double(value) => write_double(out, double, value),
         Number::Int(value) => {
             wire::write_key(out, INT, FIXED64);
             out.extend_from_slice(&value.to_le_bytes());
         }
     }
-    exemplars
 }
 
 fn write_explicit(out: &mut Vec<u8>, stream: &Stream, histogram: &Histogram<Box<[u64]>>) -> u32 {
@@ -232,7 +236,7 @@ fn write_buckets(out: &mut Vec<u8>, number: u32, buckets: &Buckets) {
 
 fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     write_fixed64(out, 2, exemplar.unix_nano);
-    write_value(out, exemplar.number, 0);
+    write_value(out, exemplar.number, 3);
     if let Some((trace_id, span_id)) = &exemplar.span {
         wire::write_bytes(out, 4, span_id.as_bytes());
         wire::write_bytes(out, 5, trace_id.as_bytes());

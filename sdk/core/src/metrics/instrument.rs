@@ -257,14 +257,13 @@ impl<T: Numeric> Instrument<T> {
 
     /// The same instrument with attributes that need not be looked at again for each measurement.
     pub fn bind(&self, attributes: &[Attribute<'_>]) -> Bound<T> {
-        let known = self.known.as_ref().map(|(meters, known)| {
-            let key = |stream: &Arc<Stream>| Key::of(attributes, stream, &meters.hashing);
-            let keys = known.streams.iter().map(key).collect();
-            (meters.clone(), known.clone(), keys)
+        let streams = self.known.iter().flat_map(|(meters, known)| {
+            let streams = known.streams.iter();
+            streams.map(|stream| Key::of(attributes, stream, &meters.hashing))
         });
         Bound {
-            known,
-            numbers: PhantomData,
+            keys: streams.collect(),
+            instrument: self.clone(),
         }
     }
 }
@@ -272,8 +271,9 @@ impl<T: Numeric> Instrument<T> {
 /// An instrument with its attributes.
 #[derive(Clone, Debug)]
 pub struct Bound<T> {
-    known: Option<(Arc<Meters>, Arc<Known>, Arc<[Key]>)>,
-    numbers: PhantomData<T>,
+    instrument: Instrument<T>,
+    /// One of each stream.
+    keys: Arc<[Key]>,
 }
 
 impl<T: Numeric> Bound<T> {
@@ -291,7 +291,7 @@ impl<T: Numeric> Bound<T> {
 
     #[inline]
     fn measure(&self, value: T, span: Option<&SpanContext>) {
-        let Some((meters, known, keys)) = &self.known else {
+        let Some((meters, known)) = &self.instrument.known else {
             return;
         };
         let number = value.number();
@@ -300,7 +300,7 @@ impl<T: Numeric> Bound<T> {
         }
         let done = meters.threads.with(|tables| {
             let is_first = tables.is_empty();
-            for (stream, key) in known.streams.iter().zip(keys.iter()) {
+            for (stream, key) in known.streams.iter().zip(self.keys.iter()) {
                 tables.add_bound(stream, number, key, span, meters);
             }
             is_first

@@ -128,10 +128,8 @@ impl Point {
         match (self, other) {
             (Point::Int(sum), Point::Int(more)) => *sum = sum.saturating_add(*more),
             (Point::Double(sum), Point::Double(more)) => *sum += more,
-            (Point::Last(last, at), Point::Last(other, other_at)) => {
-                if other_at >= at {
-                    (*last, *at) = (*other, *other_at);
-                }
+            (Point::Last(last, at), Point::Last(other, other_at)) if other_at >= at => {
+                (*last, *at) = (*other, *other_at);
             }
             (Point::Explicit(histogram), Point::Explicit(other)) => {
                 histogram.merge(other);
@@ -145,7 +143,7 @@ impl Point {
                     histogram.buckets.merge(&other.buckets, *max_size);
                 }
             }
-            // Points of a stream have one shape.
+            // An older last value; the points of a stream have one shape.
             _ => {}
         }
     }

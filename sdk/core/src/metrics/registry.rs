@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::Meters;
 use super::exponential;
 use super::instrument::{Description, Kind, Known};
 use super::observable::Callback;
 use super::point::Shape;
 use super::problem::Problem;
+use super::settings::ExemplarFilter;
 use super::stream::{self, Identity, Stream};
-use super::view::{Aggregation, Looks, StreamSettings};
+use super::view::{Aggregation, AttributeKeys, Looks, StreamSettings};
 use crate::fork;
 use crate::recorder::Scope;
 
@@ -280,7 +283,7 @@ impl Meters {
         let description = wanted.description;
         let shape = self.shape(wanted, settings.aggregation, problems)?;
         let attributes = match settings.attributes {
-            super::view::AttributeKeys::All => stream::advised_attributes(description),
+            AttributeKeys::All => stream::advised_attributes(description),
             chosen => chosen,
         };
         Some(Identity {
@@ -353,11 +356,12 @@ impl Meters {
             scope,
             exemplars: match observed {
                 // Made outside of every span.
-                true => super::settings::ExemplarFilter::AlwaysOff,
+                true => ExemplarFilter::AlwaysOff,
                 false => self.settings.exemplars,
             },
-            is_set: observed && identity.attributes == super::view::AttributeKeys::All,
+            is_set: observed && identity.attributes == AttributeKeys::All,
             identity,
+            kept: ArcSwap::default(),
             generation: fork::generation(),
             created_unix_nano: self.clock.now(),
         }

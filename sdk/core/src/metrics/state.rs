@@ -8,6 +8,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use rand::SeedableRng;
@@ -44,6 +45,8 @@ struct Accumulated {
     /// Places of series, by their attributes.
     places: HashTable<u32>,
     overflow: Option<u32>,
+    /// As many as threads know to be told for ever.
+    kept: usize,
     /// When it was last collected.
     collected_unix_nano: Option<u64>,
 }
@@ -64,7 +67,7 @@ struct Series {
 
 /// What one collection brings of one stream.
 pub(super) struct Brought {
-    pub(super) tables: Vec<Box<Table>>,
+    pub(super) tables: Vec<Table>,
     /// All callbacks have been called, and returned.
     pub(super) is_complete: bool,
     pub(super) unix_nano: u64,
@@ -88,7 +91,7 @@ impl State {
             accumulated.observe(stream, brought.tables, start, brought.is_complete);
         } else {
             for table in brought.tables {
-                accumulated.merge(stream, *table, meters, &mut self.random);
+                accumulated.merge(stream, table, meters, &mut self.random);
             }
         }
         accumulated.write(stream, start, brought.unix_nano, writer);
@@ -151,7 +154,11 @@ impl Accumulated {
             limit: stream.identity.limit,
         });
         let Key { canonical, hash, .. } = overflow_key(stream, &meters.hashing);
-        let place = self.push(stream, canonical, hash, measured.since_unix_nano);
+        // An application may have made that series itself.
+        let place = match self.place_of(&canonical, hash) {
+            Some(place) => place,
+            None => self.push(stream, canonical, hash, measured.since_unix_nano),
+        };
         self.overflow = Some(place);
         place
     }
@@ -183,7 +190,7 @@ impl Accumulated {
 
     /// Puts what callbacks have observed in place of what they did before. What they did not observe is forgotten, unless they
     /// failed: then it is kept, untold, so that what is told since then does not begin anew.
-    fn observe(&mut self, stream: &Stream, tables: Vec<Box<Table>>, start: u64, is_complete: bool) {
+    fn observe(&mut self, stream: &Stream, tables: Vec<Table>, start: u64, is_complete: bool) {
         for measured in tables.into_iter().flat_map(|table| table.series) {
             let known = self.place_of(&measured.canonical, measured.hash);
             let place = match known {
@@ -252,6 +259,12 @@ impl Accumulated {
             self.places.clear();
             self.overflow = None;
             return;
+        }
+        if !stream.identity.kind.is_observable() && self.series.len() != self.kept {
+            let mut hashes: Vec<u64> = self.series.iter().map(|series| series.hash).collect();
+            hashes.sort_unstable();
+            self.kept = hashes.len();
+            stream.kept.store(Arc::new(hashes));
         }
         for series in &mut self.series {
             series.is_updated = false;

@@ -1,5 +1,7 @@
 //! A stream: one metric that goes out, as a view or its instrument describes it, with everything resolved.
 
+use arc_swap::ArcSwap;
+
 use super::instrument::{Description, Kind};
 use super::point::Shape;
 use super::settings::ExemplarFilter;
@@ -17,6 +19,9 @@ pub(super) struct Stream {
     /// Whether an observation replaces an earlier one of the same attributes. Where a view leaves attributes out, those that
     /// become the same are added.
     pub(super) is_set: bool,
+    /// Hashes of the series that are told for ever, sorted. A thread that has as many as there may be finds them here, so that
+    /// what they measure does not become that of the series for what is beyond the limit.
+    pub(super) kept: ArcSwap<Vec<u64>>,
     /// Of this process or of its parent.
     pub(super) generation: u64,
     pub(super) created_unix_nano: u64,
@@ -71,6 +76,11 @@ impl Identity {
 }
 
 impl Stream {
+    /// Whether this may be the hash of a series that is told for ever.
+    pub(super) fn keeps(&self, hash: u64) -> bool {
+        self.kept.load().binary_search(&hash).is_ok()
+    }
+
     /// Number of the field with attributes in its data points.
     pub(super) fn attributes_field(&self) -> u32 {
         match self.identity.shape {

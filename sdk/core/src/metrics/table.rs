@@ -297,14 +297,20 @@ impl Table {
     #[cold]
     fn make(&mut self, stream: &Stream, canonical: Box<[u8]>, hash: u64, meters: &Meters) -> u32 {
         let count = self.series.len() - usize::from(self.overflow.is_some());
-        if count >= stream.identity.limit && self.overflow.is_none() {
-            let key = overflow_key(stream, &meters.hashing);
-            self.overflow = Some(self.push(stream, key.canonical, key.hash, meters));
+        if count < stream.identity.limit || stream.keeps(hash) {
+            return self.push(stream, canonical, hash, meters);
         }
-        match self.overflow {
+        if let Some(place) = self.overflow {
+            return place;
+        }
+        let key = overflow_key(stream, &meters.hashing);
+        // An application may have made that series itself.
+        let place = match self.place_of(&key.canonical, key.hash) {
             Some(place) => place,
-            None => self.push(stream, canonical, hash, meters),
-        }
+            None => self.push(stream, key.canonical, key.hash, meters),
+        };
+        self.overflow = Some(place);
+        place
     }
 
     fn push(&mut self, stream: &Stream, canonical: Box<[u8]>, hash: u64, meters: &Meters) -> u32 {

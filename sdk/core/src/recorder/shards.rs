@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use cupola_telemetry::Signal;
 
 use super::scope::Scope;
+use super::{Recorder, Wanted};
 use crate::fork::ProcessCount;
 use crate::per_thread::PerThread;
 use crate::spool::{Segment, Spool};
@@ -39,20 +40,27 @@ pub(super) struct Added {
 }
 
 impl Records {
-    fn add(&mut self, scope: Scope, record: &[u8], held: &Held) -> Option<Added> {
+    /// Adds what `write` writes, which is `bytes_max` at most.
+    #[inline]
+    fn add(
+        &mut self,
+        scope: Scope,
+        bytes_max: usize,
+        held: &Held,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<Added> {
         let start = self.bytes.len();
-        let needed = start + record.len() + (self.ends.len() + 1) * RECORD_BYTES;
+        let needed = start + bytes_max + (self.ends.len() + 1) * RECORD_BYTES;
         if needed > self.reserved {
-            let step = (needed - self.reserved).next_multiple_of(STEP_BYTES);
-            if !held.count.try_add(step as u64, held.max) {
-                return None;
+            self.reserve(needed - self.reserved, held)?;
+            if self.bytes.capacity() == 0 {
+                self.bytes.reserve(bytes_max.max(MUCH_BYTES));
             }
-            self.reserved += step;
         }
+        write(&mut self.bytes);
         if let Some((spool, signal)) = &held.spool {
-            self.keep(scope, record, spool, *signal);
+            keep(&mut self.segments, scope, &self.bytes[start..], spool, *signal);
         }
-        self.bytes.extend_from_slice(record);
         self.ends.push((scope, self.bytes.len()));
         Some(Added {
             is_first: self.ends.len() == 1,
@@ -60,16 +68,15 @@ impl Records {
         })
     }
 
-    /// Writes a record where it survives a crash. Where that cannot be, which is said, it is in memory alone.
-    fn keep(&mut self, scope: Scope, record: &[u8], spool: &Spool, signal: Signal) {
-        let last = self.segments.last_mut();
-        if last.is_some_and(|segment| segment.add(scope, record)) {
-            return;
+    /// Has so much more memory counted as held, and a little beyond; `None` if there is not so much.
+    #[cold]
+    fn reserve(&mut self, bytes: usize, held: &Held) -> Option<()> {
+        let step = bytes.next_multiple_of(STEP_BYTES);
+        if !held.count.try_add(step as u64, held.max) {
+            return None;
         }
-        if let Some(mut segment) = spool.segment(signal, record.len()) {
-            segment.add(scope, record);
-            self.segments.push(segment);
-        }
+        self.reserved += step;
+        Some(())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Scope, &[u8])> {
@@ -87,6 +94,18 @@ impl Records {
     }
 }
 
+/// Writes a record where it survives a crash. Where that cannot be, which is said, it is in memory alone.
+fn keep(segments: &mut Vec<Segment>, scope: Scope, record: &[u8], spool: &Spool, signal: Signal) {
+    let last = segments.last_mut();
+    if last.is_some_and(|segment| segment.add(scope, record)) {
+        return;
+    }
+    if let Some(mut segment) = spool.segment(signal, record.len()) {
+        segment.add(scope, record);
+        segments.push(segment);
+    }
+}
+
 /// Bytes that records of this process take.
 struct Held {
     count: ProcessCount,
@@ -100,6 +119,29 @@ pub(super) struct Shards {
     held: Held,
     /// An emptied buffer for the next records: with one thread, the same two for ever.
     spare: Mutex<Records>,
+}
+
+impl Recorder {
+    /// Like [`record`](Recorder::record), of what the SDK writes itself and knows to take `bytes_max` bytes at most: it is written
+    /// where it stays.
+    #[inline]
+    pub(crate) fn record_sized(
+        &self,
+        scope: Scope,
+        bytes_max: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some(added) = self.shards.add_sized(scope, bytes_max, write) else {
+            self.dropped.add(1);
+            return false;
+        };
+        if added.is_much {
+            (self.wake)(Wanted::Much);
+        } else if added.is_first {
+            (self.wake)(Wanted::First);
+        }
+        true
+    }
 }
 
 thread_local! {
@@ -154,8 +196,15 @@ impl Shards {
 
     #[inline]
     fn keep(&self, scope: Scope, record: &[u8]) -> Option<Added> {
+        self.add_sized(scope, record.len(), |out| out.extend_from_slice(record))
+    }
+
+    /// Adds a record of at most `bytes_max` bytes to those of this thread, and writes it right there, with their lock: `write` may
+    /// neither wait, nor fail, nor call code of the application. `None` if there is no room.
+    #[inline]
+    fn add_sized(&self, scope: Scope, bytes_max: usize, write: impl FnOnce(&mut Vec<u8>)) -> Option<Added> {
         self.threads
-            .with(|records| records.add(scope, record, &self.held))
+            .with(|records| records.add(scope, bytes_max, &self.held, write))
             .flatten()
     }
 

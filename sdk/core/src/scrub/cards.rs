@@ -18,49 +18,68 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
         return;
     }
     let mut at = 0;
-    while let Some(start) = bytes[at..].iter().position(u8::is_ascii_digit) {
-        let start = at + start;
-        let (groups, end) = run(bytes, start);
-        at = end.max(start + 1);
-        // A part of a name, an id or a number with a point is no number of a card.
-        let before = start.checked_sub(1).map(|before| bytes[before]);
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' || byte >= 0x80;
-        let behind = bytes.get(end).copied().filter(|byte| *byte != b'.');
-        if !before.is_some_and(is_part) && !behind.is_some_and(is_part) {
-            find_in(bytes, &groups, found);
+    while at < bytes.len() {
+        if !is_of_word(bytes[at]) {
+            at += 1;
+            continue;
         }
+        let (digits, end) = run_length(bytes, at);
+        if digits >= DIGITS_MIN {
+            find_in(bytes, &groups(bytes, at, end), found);
+        }
+        at = end;
     }
 }
 
 /// Counted without branches, which the compiler makes a few instructions of.
 fn has_enough_digits(bytes: &[u8]) -> bool {
-    bytes.len() >= DIGITS_MIN
-        && bytes
-            .iter()
-            .map(|byte| usize::from(byte.is_ascii_digit()))
-            .sum::<usize>()
-            >= DIGITS_MIN
+    let digits = bytes.iter().map(|byte| usize::from(byte.is_ascii_digit()));
+    bytes.len() >= DIGITS_MIN && digits.sum::<usize>() >= DIGITS_MIN
 }
 
-/// Groups of digits with one space or hyphen between them, the same everywhere, and where they end.
-fn run(bytes: &[u8], start: usize) -> (Groups, usize) {
-    let mut groups = Groups::new();
+/// A part of a name, an id or a number with a point is no number of a card.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.') || byte >= 0x80
+}
+
+/// How many digits there are from `start`, where a word begins, up to where they end: in groups with one space or hyphen between,
+/// the same everywhere. A word that has others too ends them, and has none.
+fn run_length(bytes: &[u8], start: usize) -> (usize, usize) {
+    let (mut at, mut digits) = (start, 0);
+    // Up to the last separator.
+    let mut whole = None;
     let mut separator = None;
-    let mut at = start;
-    loop {
-        let length = bytes[at..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        groups.push(at..at + length);
-        at += length;
-        let next = bytes.get(at).copied().filter(|byte| matches!(byte, b' ' | b'-'));
-        let goes_on = bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
-        match next {
-            Some(byte) if goes_on && *separator.get_or_insert(byte) == byte => at += 1,
-            _ => return (groups, at),
+    while let Some(byte) = bytes.get(at) {
+        let goes_on = || bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'-' if digits > 0 && goes_on() && *separator.get_or_insert(*byte) == *byte => {
+                whole = Some((digits, at));
+            }
+            // The end of a sentence.
+            b'.' if digits > 0 && !bytes.get(at + 1).copied().is_some_and(is_of_word) => break,
+            byte if is_of_word(*byte) => {
+                let others = bytes[at..].iter().take_while(|byte| is_of_word(**byte)).count();
+                return whole.unwrap_or((0, at + others));
+            }
+            _ => break,
+        }
+        at += 1;
+    }
+    (digits, at.max(start + 1))
+}
+
+/// Where the groups are between `start` and `end`.
+fn groups(bytes: &[u8], start: usize, end: usize) -> Groups {
+    let mut groups = Groups::new();
+    let mut from = start;
+    for at in start..=end {
+        if at == end || !bytes[at].is_ascii_digit() {
+            groups.push(from..at);
+            from = at + 1;
         }
     }
+    groups
 }
 
 /// Looks for a number that begins and ends with a group: other numbers may stand before and behind it.
@@ -140,6 +159,7 @@ mod tests {
             ("4111111111111111", "4111111111111111"),
             ("paid with 4111 1111 1111 1111.", "4111 1111 1111 1111"),
             ("order 12 4111 1111 1111 1111 12/27", "4111 1111 1111 1111"),
+            ("4111 1111 1111 1111 2nd", "4111 1111 1111 1111"),
             ("5555-5555-5555-4444,", "5555-5555-5555-4444"),
             ("amex=378282246310005", "378282246310005"),
             ("3056 930902 5904", "3056 930902 5904"),

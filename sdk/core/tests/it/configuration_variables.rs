@@ -146,7 +146,10 @@ fn attribute(settings: &Settings, key: &str) -> String {
         .attributes
         .iter()
         .filter(|(known, _)| known == key);
-    found.next().map_or("-".to_owned(), |(_, value)| value.clone())
+    found.next().map_or("-".to_owned(), |(_, value)| match value {
+        cupola_sdk_core::resource::OwnedValue::String(text) => text.clone(),
+        other => format!("{other:?}"),
+    })
 }
 
 fn span_limits(settings: &Settings) -> String {
