@@ -52,7 +52,7 @@ fn variables_alone_make_logs_and_spans_of_a_process() {
     std::fs::write(
         directory.path().join("cupola.yaml"),
         "logger:\n  service_name: cart\n  service_version: 1.2.3\n  log_level: INFO\n  enable_console: true\n  backends:\n\
-         \x20   - backend_type: filesystem\n      config: { log_file: ./logs/cart.jsonl }\n",
+         \x20   - backend_type: filesystem\n      signals: [logs, traces]\n      config: { log_file: ./logs/cart.jsonl }\n",
     )
     .unwrap();
     let output = run("an_application", directory.path(), &[]);
