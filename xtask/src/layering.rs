@@ -32,6 +32,17 @@ const EDGES: &[(&str, &[&str])] = &[
         &["cupola-config", "cupola-export", "cupola-telemetry"],
     ),
     (
+        "cupola-sdk",
+        &[
+            "cupola-config",
+            "cupola-export",
+            // Its tests have it with the feature that is for tests.
+            "cupola-sdk",
+            "cupola-sdk-core",
+            "cupola-telemetry",
+        ],
+    ),
+    (
         "cupola",
         &[
             "cupola-api",

@@ -112,6 +112,12 @@ impl Node {
         }))
     }
 
+    /// What a text from elsewhere is as a single value: a boolean, a number, or the text. Never a list or a mapping, whatever it
+    /// looks like; settings of type text get it as it stands.
+    pub fn scalar(place: Place, origin: Origin, text: &str) -> Node {
+        Node::with_text(place, origin, crate::scalar::resolve(text), Some(text.into()))
+    }
+
     pub fn null(place: Place) -> Node {
         Node::new(place, Value::Null)
     }
@@ -344,6 +350,17 @@ mod tests {
     fn debug_shows_no_secret() {
         let tree = parse("{a: {password: hunter2, list: [{api_key: [hunter2]}]}}");
         assert!(!format!("{tree:?} {:?}", tree.entries()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_is_a_single_value() {
+        let of = |text: &str| Node::scalar(Place::whole("f"), Origin::Environment("A".into()), text);
+        assert_eq!(of("12").as_int(), Some(12));
+        assert_eq!(of("true").as_bool(), Some(true));
+        assert!(of("").is_null());
+        for text in ["{a: 1}", "- a", "a: 1\nb: 2", "'q'"] {
+            assert_eq!(of(text).as_str(), Some(text));
+        }
     }
 
     #[test]

@@ -12,10 +12,10 @@
 mod bulk;
 mod client;
 mod config;
-mod document;
+pub(crate) mod document;
 mod flat;
 mod index;
-mod json;
+pub(crate) mod json;
 mod measure;
 mod schema;
 mod template;

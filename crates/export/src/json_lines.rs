@@ -1,9 +1,29 @@
-//! Log records as JSON, one object a line, in a file that is rotated by size: what people read with `tail`, `jq` and `grep`.
+//! Telemetry as JSON, one object a line, in a file that is rotated by size: what people read with `tail`, `jq` and `grep`.
+//!
+//! A log record has exactly the members `timestamp`, `severity_text`, `severity_number`, `body`, `trace_id`, `span_id`,
+//! `resource` and `attributes`; see [`line`] for spans and points. Ids are hex, and empty where there is none.
+//!
+//! A full file becomes `name.1`, the one before it `name.2`, and so forth. Several processes may write to one file: each batch is
+//! written in whole lines under a lock on the file, and who finds that the file has been moved, by another of them or by a tool
+//! that rotates logs, opens the new one.
+//!
+//! Acknowledges a batch when all of its lines are in the file, and on the disk if `sync` is set. A write that fails takes back
+//! what it wrote: no line is ever torn, save by a crash in the middle of it, and then the next writer cuts it off.
+
+pub mod line;
+mod writer;
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use cupola_config::units::ByteSize;
+use cupola_telemetry::Batch;
 use serde::Deserialize;
+
+use crate::spool::blocking;
+use crate::{Accepted, Component, SendError, Sink};
+use writer::Writer;
 
 /// Settings of the sink.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -13,10 +33,13 @@ pub struct JsonLinesConfig {
     pub log_file: PathBuf,
     /// A file that would grow beyond it is kept as `log_file.1`, and those before it move on to `.2` and so forth.
     pub max_bytes: ByteSize,
-    /// Full files kept.
+    /// Full files kept; 0 has the file grow for ever.
     pub backup_count: usize,
     /// Of full files.
     pub compression: JsonLinesCompression,
+    /// Has each batch on the disk before it is acknowledged. Without it a crash of the system, not one of the process, may lose
+    /// the newest lines.
+    pub sync: bool,
 }
 
 /// How full files are kept.
@@ -29,6 +52,17 @@ pub enum JsonLinesCompression {
     Zstd,
 }
 
+impl JsonLinesCompression {
+    /// What the name of a file that is kept so ends in.
+    fn suffix(self) -> &'static str {
+        match self {
+            JsonLinesCompression::None => "",
+            JsonLinesCompression::Gzip => ".gz",
+            JsonLinesCompression::Zstd => ".zst",
+        }
+    }
+}
+
 impl Default for JsonLinesConfig {
     fn default() -> JsonLinesConfig {
         JsonLinesConfig {
@@ -36,6 +70,80 @@ impl Default for JsonLinesConfig {
             max_bytes: ByteSize(10 << 20),
             backup_count: 5,
             compression: JsonLinesCompression::None,
+            sync: false,
         }
     }
 }
+
+/// A setting that no file can be written with.
+#[derive(Debug, thiserror::Error)]
+#[error("`{key}` {problem}")]
+pub struct JsonLinesConfigError {
+    pub key: &'static str,
+    pub problem: String,
+}
+
+impl JsonLinesConfig {
+    pub fn validate(&self) -> Result<(), JsonLinesConfigError> {
+        let refuse = |key, problem: &str| {
+            let problem = problem.to_owned();
+            Err(JsonLinesConfigError { key, problem })
+        };
+        if self.log_file.file_name().is_none() {
+            return refuse("log_file", "must name a file");
+        }
+        if self.max_bytes.0 == 0 {
+            return refuse(
+                "max_bytes",
+                "must be greater than 0; `backup_count: 0` never rotates",
+            );
+        }
+        if self.backup_count > BACKUPS_MAX {
+            return refuse("backup_count", "must be 10000 at most");
+        }
+        Ok(())
+    }
+}
+
+/// More full files than this are a mistake: each is renamed when another is full.
+const BACKUPS_MAX: usize = 10_000;
+
+/// The sink.
+pub struct JsonLinesSink {
+    writer: Arc<Mutex<Writer>>,
+}
+
+impl JsonLinesSink {
+    /// Opens nothing yet: the file is made when there is something to write.
+    pub fn new(config: JsonLinesConfig) -> Result<JsonLinesSink, JsonLinesConfigError> {
+        config.validate()?;
+        Ok(JsonLinesSink {
+            writer: Arc::new(Mutex::new(Writer::new(config))),
+        })
+    }
+}
+
+#[async_trait]
+impl Sink for JsonLinesSink {
+    async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
+        let writer = self.writer.clone();
+        let written = blocking(move || {
+            let lines = line::lines(&batch);
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let written = writer.append(&lines);
+            written.map_err(|error| {
+                SendError::retryable(format!("cannot write {}: {error}", writer.path().display()))
+            })
+        });
+        match written.await {
+            Ok(written) => written.map(|()| Accepted::all()),
+            Err(error) => Err(SendError::retryable(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Component for JsonLinesSink {}
+
+#[cfg(test)]
+mod tests;

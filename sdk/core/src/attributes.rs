@@ -3,6 +3,8 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/common/#attribute-limits>
 
+use std::ops::Range;
+
 use cupola_telemetry::view::AnyValue;
 use cupola_telemetry::wire::{LENGTH, varint_length};
 
@@ -31,6 +33,8 @@ impl Default for AttributeLimits {
 const FIRST_BYTES: usize = 512;
 /// Longest message that a reader of protobuf takes.
 const BYTES_MAX: usize = i32::MAX as usize;
+/// More is not kept for the next set.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// In front of a key and of a value in a `KeyValue`.
 const KEY: u8 = 1 << 3 | 2;
 const VALUE: u8 = 2 << 3 | 2;
@@ -69,13 +73,29 @@ impl From<AttributeLimits> for Limits {
     }
 }
 
+impl Limits {
+    #[inline(always)]
+    fn value_length(self) -> Option<usize> {
+        match self.value_length {
+            u32::MAX => None,
+            most => Some(most as usize),
+        }
+    }
+}
+
 /// Where one attribute stands.
 struct Place<'a> {
-    start: usize,
-    end: usize,
+    range: Range<usize>,
     key: &'a [u8],
     /// An `AnyValue`.
     value: &'a [u8],
+}
+
+impl<'a> Place<'a> {
+    fn name(&self) -> &'a str {
+        // It was written from a text.
+        std::str::from_utf8(self.key).unwrap_or_default()
+    }
 }
 
 impl Attributes {
@@ -94,6 +114,18 @@ impl Attributes {
             dropped: 0,
             limits,
         }
+    }
+
+    /// Forgets all of them, and keeps their memory for the next.
+    pub fn clear(&mut self, limits: AttributeLimits) {
+        match self.bytes.capacity() > KEPT_BYTES_MAX {
+            true => self.bytes = Vec::new(),
+            false => self.bytes.clear(),
+        }
+        self.seen = 0;
+        self.count = 0;
+        self.dropped = 0;
+        self.limits = limits.into();
     }
 
     pub fn len(&self) -> usize {
@@ -121,25 +153,10 @@ impl Attributes {
     }
 
     fn set_value(&mut self, key: &str, value: Value<'_>) {
-        if key.is_empty() || self.limits.count == 0 {
-            self.dropped = self.dropped.saturating_add(1);
+        if !self.make_room(key) {
             return;
         }
-        let mark = mark(key);
-        if self.seen & mark != 0
-            && let Some(range) = self.find(key).map(|place| place.start..place.end)
-        {
-            self.remove(range);
-        } else if self.count >= self.limits.count {
-            let oldest = self.places().next().map_or(0, |place| place.end);
-            self.remove(0..oldest);
-            self.dropped = self.dropped.saturating_add(1);
-        }
-        self.seen |= mark;
-        let characters_max = match self.limits.value_length {
-            u32::MAX => None,
-            most => Some(most as usize),
-        };
+        let characters_max = self.limits.value_length();
         let is_written = match value.scalar(characters_max) {
             Some(value) => self.push(key, value.length(), |room| value.write(room)),
             None => {
@@ -154,12 +171,33 @@ impl Attributes {
         }
     }
 
+    /// Takes out the one of this key, or the oldest where there are as many as may be. Whether there can be one.
+    #[inline(always)]
+    fn make_room(&mut self, key: &str) -> bool {
+        if key.is_empty() || self.limits.count == 0 {
+            self.dropped = self.dropped.saturating_add(1);
+            return false;
+        }
+        let mark = mark(key);
+        if self.seen & mark != 0
+            && let Some(range) = self.find(key).map(|place| place.range)
+        {
+            self.remove(range);
+        } else if self.count >= self.limits.count {
+            let oldest = self.places().next().map_or(0, |place| place.range.end);
+            self.remove(0..oldest);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.seen |= mark;
+        true
+    }
+
     /// Adds a pair whose value has that length. Whether it can be sent: two gigabytes in one record cannot.
     #[inline(always)]
     fn push(&mut self, key: &str, value_length: usize, write: impl FnOnce(&mut Room<'_>)) -> bool {
         let pair_length = field_length(key.len()) + field_length(value_length);
         let needed = varint_length(u64::from(self.field) << 3) + length_length(pair_length) + pair_length;
-        if needed > BYTES_MAX - self.bytes.len() {
+        if needed > BYTES_MAX.saturating_sub(self.bytes.len()) {
             return false;
         }
         if self.bytes.capacity() == 0 {
@@ -190,6 +228,93 @@ impl Attributes {
         Some(AnyValue::parse(self.find(key)?.value))
     }
 
+    /// All of them, in the order in which they stand.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, AnyValue<'_>)> {
+        self.places()
+            .map(|place| (place.name(), AnyValue::parse(place.value)))
+    }
+
+    /// Begins with these: quicker than to write them again. Of those that are there already, their own values count.
+    pub fn begin_with(&mut self, others: &Attributes) {
+        let is_plain = self.is_empty()
+            && self.field == others.field
+            && self.limits.value_length().is_none()
+            && others.count <= self.limits.count;
+        if !is_plain {
+            self.inherit(others, |_| true);
+            return;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES.max(2 * others.bytes.len()));
+        }
+        self.bytes.extend_from_slice(&others.bytes);
+        self.count = others.count;
+        self.seen |= others.seen;
+    }
+
+    /// Sets one, unless there is one of its key, or no room: then it is dropped.
+    pub fn set_if_absent<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
+        if self.has(key) {
+            return;
+        }
+        match self.count < self.limits.count {
+            true => self.set(key, value),
+            false => self.dropped = self.dropped.saturating_add(1),
+        }
+    }
+
+    /// Adds those of `others` whose keys are wanted and not here yet, as they are written there. Never in place of one that is
+    /// here: where there is no room they are dropped.
+    pub fn inherit(&mut self, others: &Attributes, is_wanted: impl Fn(&str) -> bool) {
+        for place in others.places() {
+            let key = place.name();
+            if !is_wanted(key) || self.has(key) {
+                continue;
+            }
+            match self.count < self.limits.count {
+                true => self.take(others, place),
+                false => self.dropped = self.dropped.saturating_add(1),
+            }
+        }
+    }
+
+    /// Sets all of `others`, as they are written there, in place of those of their keys.
+    pub fn replace(&mut self, others: &Attributes) {
+        self.dropped = self.dropped.saturating_add(others.dropped);
+        for place in others.places() {
+            self.take(others, place);
+        }
+    }
+
+    /// Sets one of `others`, as it is written there, but for the number of the field and what is too long.
+    fn take(&mut self, others: &Attributes, place: Place<'_>) {
+        let key = place.name();
+        match (self.limits.value_length(), AnyValue::parse(place.value)) {
+            (Some(_), AnyValue::String(text)) => return self.set(key, text),
+            (Some(_), AnyValue::Bytes(bytes)) => return self.set(key, bytes),
+            _ => {}
+        }
+        if !self.make_room(key) {
+            return;
+        }
+        if place.range.len() > BYTES_MAX.saturating_sub(self.bytes.len()) {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES);
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&others.bytes[place.range]);
+        // Numbers of fields with attributes are below 16, and take one byte.
+        self.bytes[start] = (self.field << 3 | LENGTH) as u8;
+        self.count += 1;
+    }
+
+    fn has(&self, key: &str) -> bool {
+        !key.is_empty() && self.seen & mark(key) != 0 && self.find(key).is_some()
+    }
+
     fn find(&self, key: &str) -> Option<Place<'_>> {
         self.places().find(|place| place.key == key.as_bytes())
     }
@@ -203,15 +328,14 @@ impl Attributes {
             let key = member(&self.bytes, &mut at, KEY)?;
             let value = member(&self.bytes, &mut at, VALUE)?;
             Some(Place {
-                start,
-                end: at,
+                range: start..at,
                 key,
                 value,
             })
         })
     }
 
-    fn remove(&mut self, range: std::ops::Range<usize>) {
+    fn remove(&mut self, range: Range<usize>) {
         self.bytes.drain(range);
         self.count -= 1;
     }

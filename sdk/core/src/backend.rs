@@ -11,6 +11,7 @@ use cupola_config::units::ByteSize;
 use cupola_export::debug::DebugConfig;
 use cupola_export::elasticsearch::ElasticsearchConfig;
 use cupola_export::file::FileConfig;
+use cupola_export::json_lines::JsonLinesConfig;
 #[cfg(feature = "kafka")]
 use cupola_export::kafka::KafkaConfig;
 use cupola_export::otlp::OtlpConfig;
@@ -44,6 +45,8 @@ pub struct Backend {
 #[derive(Clone, Debug)]
 pub enum Destination {
     Otlp(OtlpConfig),
+    /// One JSON object a line.
+    JsonLines(JsonLinesConfig),
     /// OTLP requests, one a line.
     File(FileConfig),
     Elasticsearch(Box<ElasticsearchConfig>),

@@ -66,14 +66,28 @@ impl Baggage {
 
     /// With a member, in place of an earlier one of its name.
     pub fn with(&self, name: &str, value: &str) -> Result<Baggage, BaggageError> {
+        self.with_properties(name, value, "")
+    }
+
+    /// With a member that has properties, as the header has them; those that it cannot have are left out.
+    pub fn with_properties(
+        &self,
+        name: &str,
+        value: &str,
+        properties: &str,
+    ) -> Result<Baggage, BaggageError> {
         if !is_token(name) {
             return Err(BaggageError::Name(name.to_owned()));
         }
+        let properties = match is_visible(properties) && !properties.contains(',') {
+            true => trimmed(properties),
+            false => "",
+        };
         let mut members = self.without(name).members().to_vec();
         members.push(Member {
             name: name.to_owned(),
             value: value.to_owned(),
-            properties: String::new(),
+            properties: properties.to_owned(),
         });
         let bytes: usize = members.iter().map(|member| member.header_bytes() + 1).sum();
         if members.len() > MEMBERS_MAX || bytes - 1 > HEADER_BYTES_MAX {
@@ -142,12 +156,16 @@ fn parse_member(text: &str) -> Option<Member> {
     let (pair, properties) = text.split_once(';').unwrap_or((text, ""));
     let (name, value) = pair.split_once('=')?;
     let (name, value) = (trimmed(name), trimmed(value));
-    let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'));
-    (is_token(name) && is_plain(value) && is_plain(properties)).then(|| Member {
+    (is_token(name) && is_visible(value) && is_visible(properties)).then(|| Member {
         name: name.to_owned(),
         value: decode(value),
         properties: trimmed(properties).to_owned(),
     })
+}
+
+/// Characters that a header can have.
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'))
 }
 
 fn trimmed(text: &str) -> &str {

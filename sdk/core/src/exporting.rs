@@ -14,6 +14,7 @@
 
 mod backends;
 mod left;
+mod own_metrics;
 mod work;
 
 use std::convert::Infallible;
@@ -29,11 +30,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
+use crate::metrics::Meters;
 use crate::recorder::{Recorder, Wanted};
-use crate::resource::Resource;
+use crate::resource::{OwnResource, Resource};
 use crate::say;
+use crate::scrub::Scrubber;
 use crate::settings::Settings;
 use crate::spool::Spool;
+use crate::suppress;
 use work::Work;
 
 /// Beyond the time that a caller gives, for the thread to say how far it came.
@@ -47,11 +51,12 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
     settings: ArcSwap<Settings>,
-    resource: PerProcess<Arc<Resource>>,
+    resource: OwnResource,
     process: PerProcess<Handle>,
 }
 
@@ -148,14 +153,21 @@ impl Exporting {
                 };
                 Recorder::kept(signal, limits, Box::new(wake), spool.clone())
             };
+            let measuring = exporting.clone();
+            let wake = move || {
+                if let Some(exporting) = measuring.upgrade() {
+                    exporting.wake(Signal::Metrics, Wanted::First);
+                }
+            };
             Exporting {
+                meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
                 clock,
                 spool: spool.clone(),
                 counts: Counts::default(),
                 settings: ArcSwap::new(settings.clone()),
-                resource: PerProcess::default(),
+                resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
             }
         })
@@ -167,11 +179,7 @@ impl Exporting {
 
     /// The resource of this process.
     pub(crate) fn resource(&self) -> Arc<Resource> {
-        let make = || Ok::<_, Infallible>(Arc::new(self.settings.load().resource.resource()));
-        match self.resource.get_or_make(make) {
-            Ok(resource) => resource.clone(),
-            Err(never) => match never {},
-        }
+        Arc::new(self.resource.get(&scrubber(&self.settings.load())).clone())
     }
 
     fn handle(&self) -> &Handle {
@@ -212,6 +220,8 @@ impl Exporting {
     }
 
     fn run(self: Arc<Self>) {
+        // What is said about exporting would be exported in turn.
+        suppress::suppress_thread();
         let handle = self.handle();
         let receiver = handle
             .receiver
@@ -223,6 +233,7 @@ impl Exporting {
             .enable_all()
             .on_thread_park(fork::end_step)
             .on_thread_unpark(fork::begin_step)
+            .on_thread_start(suppress::suppress_thread)
             .build();
         match (runtime, receiver) {
             (Ok(runtime), Some(receiver)) => {
@@ -314,4 +325,12 @@ fn ask<T>(
     answered
         .recv_timeout(timeout.min(TIMEOUT_MAX).saturating_add(ANSWER_SLACK))
         .ok()
+}
+
+/// What takes secrets out; the usual one, if what was set cannot be used.
+fn scrubber(settings: &Settings) -> Scrubber {
+    Scrubber::new(&settings.scrub).unwrap_or_else(|error| {
+        say::warning(&error);
+        Scrubber::usual()
+    })
 }

@@ -134,6 +134,11 @@ unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 
 impl<T> PerProcess<T> {
+    /// Nothing yet.
+    pub const fn none() -> PerProcess<T> {
+        PerProcess(AtomicPtr::new(ptr::null_mut()))
+    }
+
     /// What this process has made.
     #[inline]
     pub fn get(&self) -> Option<&T> {

@@ -1,6 +1,5 @@
 //! The core of the SDK: what an application's spans and log records go through before they are exported. Made for the Rust
-//! crate and the Python package to share, which bring the surface that their users see. Metrics, and what joins it to
-//! exporters, are not here yet.
+//! crate and the Python package to share, which bring the surface that their users see.
 //!
 //! The way of a span, which is that of a log record too:
 //!
@@ -12,6 +11,8 @@
 //! 4. What has been recorded is taken from time to time, becomes batches with the resource in front
 //!    ([`cupola_telemetry::Batch`]), and is what exporters take.
 //!
+//! Metrics go another way, as they are added up: see [`metrics`].
+//!
 //! Never panics into an application, never blocks it, starts no thread before something is recorded. Knows neither
 //! `tracing` nor Python, and reads neither files nor the environment except where a module says so.
 
@@ -19,14 +20,17 @@ pub mod attributes;
 pub mod backend;
 pub mod baggage;
 pub mod clock;
+pub mod configuration;
 pub mod context;
 mod exporting;
 pub mod fork;
 pub mod ids;
 pub mod log;
 pub mod logger;
+pub mod metrics;
 mod per_thread;
 pub mod propagation;
+pub mod rate_limit;
 pub mod recorder;
 pub mod resource;
 mod room;
@@ -37,8 +41,10 @@ pub mod sdk;
 pub mod settings;
 pub mod span;
 mod spool;
+pub mod suppress;
 pub mod tracer;
 pub mod value;
+mod wildcard;
 
 pub use context::SpanContext;
 pub use sdk::{Sdk, Surroundings};

@@ -29,6 +29,8 @@ impl Severity {
     pub const WARN: Severity = Severity(13);
     pub const ERROR: Severity = Severity(17);
     pub const FATAL: Severity = Severity(21);
+    /// There is none above it.
+    pub const LAST: Severity = Severity(24);
 
     /// `None` for a number that is no severity.
     pub fn new(number: u8) -> Option<Severity> {
@@ -43,6 +45,11 @@ impl Severity {
     pub fn name(self) -> &'static str {
         NAMES[usize::from(self.0) - 1]
     }
+}
+
+/// No attributes yet, for a log record.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(ATTRIBUTES, limits)
 }
 
 /// A log record under construction.
@@ -63,6 +70,15 @@ pub struct LogRecord<'r> {
 
 impl<'r> LogRecord<'r> {
     pub fn new(severity: Severity, body: impl Into<Value<'r>>, limits: AttributeLimits) -> LogRecord<'r> {
+        LogRecord::with_attributes(severity, body, empty_attributes(limits))
+    }
+
+    /// One that has these attributes already, and their limits. They are [`empty_attributes`], or were.
+    pub fn with_attributes(
+        severity: Severity,
+        body: impl Into<Value<'r>>,
+        attributes: Attributes,
+    ) -> LogRecord<'r> {
         LogRecord {
             unix_nano: 0,
             observed_unix_nano: 0,
@@ -71,7 +87,7 @@ impl<'r> LogRecord<'r> {
             body: body.into(),
             event_name: "",
             span: None,
-            attributes: Attributes::new(ATTRIBUTES, limits),
+            attributes,
         }
     }
 
@@ -79,9 +95,25 @@ impl<'r> LogRecord<'r> {
         &self.attributes
     }
 
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
+    }
+
+    /// Gives them back for the next record: to have memory for them takes longer than to write them.
+    pub fn into_attributes(self) -> Attributes {
+        self.attributes
+    }
+
     #[inline]
     pub fn set<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
         self.attributes.set(key, value);
+    }
+
+    /// About as many bytes as it takes when it is written.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Times, ids, the severity, and what stands before fields.
+        const OTHERS: usize = 64;
+        OTHERS + self.body.bytes() + self.attributes.as_bytes().len() + self.event_name.len()
     }
 
     /// Writes the record as a message of OTLP. The body is never cut: limits are of attributes.

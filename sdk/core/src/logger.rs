@@ -1,7 +1,8 @@
-//! Emitting log records: where levels, limits, the clock and baggage come together.
+//! Emitting log records: where levels, limits on records and their number, the clock and baggage come together.
 
 use crate::baggage::Baggage;
 use crate::log::{LogRecord, Severity};
+use crate::rate_limit::{Limiter, TENANT};
 use crate::recorder::Scope;
 use crate::sdk::Sdk;
 use crate::value::Value;
@@ -25,8 +26,7 @@ impl Logger {
     /// Whether a record of this severity would be recorded.
     #[inline]
     pub fn is_enabled(&self, severity: Severity) -> bool {
-        let live = self.sdk.live();
-        !live.is_disabled && severity >= live.level
+        self.sdk.is_log_enabled(severity)
     }
 
     /// A record to be filled, of now, with what the baggage brings. The limits are those of the settings.
@@ -47,9 +47,15 @@ impl Logger {
         record
     }
 
-    /// Records it, if its severity is enough. Whether it was, and there was room.
+    /// Records it, if its severity is enough and no limit is reached. Whether it was, and there was room.
     pub fn emit(&self, record: &LogRecord<'_>) -> bool {
-        if !self.is_enabled(record.severity) {
+        let live = self.sdk.live();
+        if live.is_disabled || record.severity < live.level {
+            return false;
+        }
+        if let Some(limiter) = &live.limiter
+            && !self.is_admitted(limiter, record)
+        {
             return false;
         }
         let logs = self.sdk.logs();
@@ -57,5 +63,19 @@ impl Logger {
             Some(bytes_max) => logs.record_sized(self.scope, bytes_max, |out| record.write(out)),
             None => logs.record(self.scope, |out| record.write(out)),
         }
+    }
+
+    fn is_admitted(&self, limiter: &Limiter, record: &LogRecord<'_>) -> bool {
+        let tenant = match limiter.asks_for_tenant() {
+            true => record.attributes().get(TENANT).and_then(|tenant| tenant.as_str()),
+            false => None,
+        };
+        let bytes = match limiter.asks_for_bytes() {
+            true => record.bytes(),
+            false => 0,
+        };
+        // Not the record's own time: an application may set that to anything.
+        let now = self.sdk.clock().now();
+        limiter.admits(record.severity, self.scope.name(), tenant, bytes, now)
     }
 }

@@ -56,6 +56,11 @@ impl From<Decision> for Answer {
 pub trait Sampler: fmt::Debug + Send + Sync {
     fn sample(&self, question: &Question<'_>) -> Answer;
 
+    /// Whether it looks at attributes. One that does not may be asked without them, which is quicker.
+    fn looks_at_attributes(&self) -> bool {
+        true
+    }
+
     /// Its name and settings, as the specification writes them.
     fn description(&self) -> String;
 }
@@ -66,6 +71,10 @@ pub struct AlwaysOn;
 impl Sampler for AlwaysOn {
     fn sample(&self, _: &Question<'_>) -> Answer {
         Decision::RecordAndSample.into()
+    }
+
+    fn looks_at_attributes(&self) -> bool {
+        false
     }
 
     fn description(&self) -> String {
@@ -79,6 +88,10 @@ pub struct AlwaysOff;
 impl Sampler for AlwaysOff {
     fn sample(&self, _: &Question<'_>) -> Answer {
         Decision::Drop.into()
+    }
+
+    fn looks_at_attributes(&self) -> bool {
+        false
     }
 
     fn description(&self) -> String {
@@ -116,6 +129,10 @@ impl Sampler for TraceIdRatio {
             true => Decision::RecordAndSample.into(),
             false => Decision::Drop.into(),
         }
+    }
+
+    fn looks_at_attributes(&self) -> bool {
+        false
     }
 
     fn description(&self) -> String {
@@ -157,6 +174,17 @@ impl Sampler for ParentBased {
             (true, false, false) => &self.local_not_sampled,
         };
         sampler.sample(question)
+    }
+
+    fn looks_at_attributes(&self) -> bool {
+        let parts = [
+            &self.root,
+            &self.remote_sampled,
+            &self.remote_not_sampled,
+            &self.local_sampled,
+            &self.local_not_sampled,
+        ];
+        parts.iter().any(|sampler| sampler.looks_at_attributes())
     }
 
     fn description(&self) -> String {

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::attributes::AttributeLimits;
+use crate::attributes::{AttributeLimits, Attributes};
 use crate::backend::BackendHealth;
+use crate::baggage::Baggage;
 use crate::clock::Clock;
 use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
+use crate::metrics::{Meter, Meters};
+use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
+use crate::suppress;
 use crate::tracer::Tracer;
 
 /// Longest that is waited for the thread that exports to say how the backends are.
@@ -48,17 +52,22 @@ pub(crate) struct Live {
     pub(crate) span_limits: SpanLimits,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
+    /// Of log records; none if there are no rules.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) baggage: BaggageSettings,
 }
 
 impl Live {
-    fn of(settings: &Settings) -> Live {
+    /// What `before` counts goes on being counted, where its rules are the same.
+    fn of(settings: &Settings, before: Option<&Live>) -> Live {
+        let limiter = before.and_then(|before| before.limiter.as_ref());
         Live {
             is_disabled: settings.is_disabled,
             sampler: settings.traces.sampler.clone(),
             span_limits: settings.traces.limits,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
+            limiter: Limiter::renewed(limiter, &settings.logs.rate_limits),
             baggage: settings.baggage.clone(),
         }
     }
@@ -76,7 +85,7 @@ impl Sdk {
     pub fn new(settings: Settings, surroundings: Surroundings) -> Sdk {
         let settings = Arc::new(settings);
         Sdk(Arc::new(Inner {
-            live: ArcSwap::from_pointee(Live::of(&settings)),
+            live: ArcSwap::from_pointee(Live::of(&settings, None)),
             exporting: Exporting::new(settings, surroundings.clock),
             ids: surroundings.ids,
         }))
@@ -86,7 +95,9 @@ impl Sdk {
     /// not be changed, of which everything is as it was before.
     pub fn apply(&self, settings: Settings, timeout: Duration) -> Vec<String> {
         let settings = Arc::new(settings);
-        self.0.live.store(Arc::new(Live::of(&settings)));
+        let live = Live::of(&settings, Some(&self.live()));
+        self.0.live.store(Arc::new(live));
+        self.meters().apply(&settings);
         self.0.exporting.apply(settings, timeout)
     }
 
@@ -124,6 +135,10 @@ impl Sdk {
         Logger::new(self.clone(), scope)
     }
 
+    pub fn meter(&self, scope: Scope) -> Meter {
+        self.meters().meter(scope)
+    }
+
     pub fn clock(&self) -> &Clock {
         &self.0.exporting.clock
     }
@@ -140,6 +155,47 @@ impl Sdk {
     /// The log records that wait.
     pub fn logs(&self) -> &Recorder {
         &self.0.exporting.logs
+    }
+
+    /// What is measured.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.0.exporting.meters
+    }
+
+    /// What the rules for log records have dropped in this process.
+    pub fn rate_limited(&self) -> Vec<Limited> {
+        self.live()
+            .limiter
+            .as_ref()
+            .map(|limiter| limiter.limited())
+            .unwrap_or_default()
+    }
+
+    /// Bounds of what a span has as attributes, for those who write them before it starts.
+    pub fn span_limits(&self) -> AttributeLimits {
+        self.live().span_limits.attributes
+    }
+
+    /// Bounds of what a log record has as attributes.
+    pub fn log_limits(&self) -> AttributeLimits {
+        self.live().log_limits
+    }
+
+    /// Adds what the baggage brings to those of a log record, behind what it has itself.
+    pub fn inherit_baggage(&self, attributes: &mut Attributes, baggage: &Baggage) {
+        if baggage.is_empty() {
+            return;
+        }
+        self.live().baggage.logs.each(baggage, |key, value| {
+            attributes.set_if_absent(key, value);
+        });
+    }
+
+    /// Whether a log record of this severity would be recorded by this thread now.
+    #[inline]
+    pub fn is_log_enabled(&self, severity: Severity) -> bool {
+        let live = self.live();
+        !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
     }
 
     #[inline]

@@ -13,7 +13,9 @@ use crate::attributes::AttributeLimits;
 use crate::backend::Backend;
 use crate::baggage::Baggage;
 use crate::log::Severity;
+use crate::metrics::MetricSettings;
 use crate::propagation::Propagators;
+use crate::rate_limit::RateLimitSettings;
 use crate::recorder::RecorderLimits;
 use crate::resource::ResourceSettings;
 use crate::sampling::{AlwaysOn, ParentBased, Sampler};
@@ -32,12 +34,18 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     pub traces: TraceSettings,
     pub logs: LogSettings,
+    /// Cannot be changed later.
+    pub metrics: MetricSettings,
     pub backends: Vec<Backend>,
+    /// What log records look like on the terminal, printed at once by the crate that the application uses; `None` for nothing.
+    pub console: Option<ConsoleSettings>,
     /// Where records are kept from their end until they have been delivered, so that a crash loses none; without it they are
     /// in memory. Cannot be changed later.
     pub spool: Option<SpoolSettings>,
     /// Whether the SDK tells about itself, as metrics.
     pub self_metrics: bool,
+    /// What of its own troubles the SDK says on standard error: less severe ones are kept to itself, and all of them without.
+    pub own_level: Option<Severity>,
     /// Longest that the end of the process waits for what has not been delivered.
     pub exit_timeout: Duration,
 }
@@ -52,9 +60,12 @@ impl Default for Settings {
             scrub: ScrubSettings::default(),
             traces: TraceSettings::default(),
             logs: LogSettings::default(),
+            metrics: MetricSettings::default(),
             backends: Vec::new(),
+            console: Some(ConsoleSettings::default()),
             spool: None,
             self_metrics: true,
+            own_level: Some(Severity::INFO),
             exit_timeout: Duration::from_secs(5),
         }
     }
@@ -85,6 +96,8 @@ pub struct LogSettings {
     pub limits: AttributeLimits,
     /// Less severe ones are not recorded at all; each backend may have a higher one.
     pub level: Severity,
+    /// How many may be recorded.
+    pub rate_limits: RateLimitSettings,
     /// Cannot be changed later.
     pub queue: QueueSettings,
 }
@@ -94,6 +107,7 @@ impl Default for LogSettings {
         LogSettings {
             limits: AttributeLimits::default(),
             level: Severity::TRACE,
+            rate_limits: RateLimitSettings::default(),
             queue: QueueSettings::of(Signal::Logs),
         }
     }
@@ -119,6 +133,51 @@ impl QueueSettings {
             delay: Duration::from_secs(seconds),
         }
     }
+}
+
+/// Log records as people see them while the application runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    pub format: ConsoleFormat,
+    pub colour: Colour,
+    pub target: ConsoleTarget,
+    /// Less severe ones are not shown; by default all that are recorded.
+    pub level: Option<Severity>,
+    /// Shows spans too, as a tree to the right of which their records are.
+    pub spans: bool,
+}
+
+/// How one record is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsoleFormat {
+    /// In columns, with the fields behind the message.
+    #[default]
+    Pretty,
+    /// `pid|time|level|module:function:line - message`.
+    Pattern,
+    /// As little as says it.
+    Compact,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Colour {
+    /// Where a terminal shows it.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsoleTarget {
+    #[default]
+    Stderr,
+    Stdout,
 }
 
 /// Files in which records survive a crash.

@@ -19,7 +19,7 @@ use parts::Parts;
 
 /// `IS_REMOTE` of the parent is known, and is so.
 const HAS_IS_REMOTE: u32 = 0x100;
-const IS_REMOTE: u32 = 0x200;
+pub(crate) const IS_REMOTE: u32 = 0x200;
 
 /// Bounds of one span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,19 @@ pub enum SpanKind {
     Client = 3,
     Producer = 4,
     Consumer = 5,
+}
+
+impl SpanKind {
+    /// As the specification writes it, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            SpanKind::Internal => "internal",
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Producer => "producer",
+            SpanKind::Consumer => "consumer",
+        }
+    }
 }
 
 /// How the operation went.
@@ -157,6 +170,11 @@ impl Span {
         &self.name
     }
 
+    /// The name for somebody else, copied only if it is no constant.
+    pub(crate) fn shared_name(&self) -> Cow<'static, str> {
+        self.name.clone()
+    }
+
     pub fn kind(&self) -> SpanKind {
         self.kind
     }
@@ -167,6 +185,10 @@ impl Span {
 
     pub fn attributes(&self) -> &Attributes {
         &self.attributes
+    }
+
+    pub fn attributes_mut(&mut self) -> &mut Attributes {
+        &mut self.attributes
     }
 
     pub fn status(&self) -> &Status {
@@ -183,6 +205,11 @@ impl Span {
         self.attributes.set(key, value);
     }
 
+    /// What kind it is of, where that is learnt after its start: its sampler has seen another.
+    pub fn set_kind(&mut self, kind: SpanKind) {
+        self.kind = kind;
+    }
+
     /// Adds what happened at a time.
     pub fn add_event(&mut self, name: &str, unix_nano: u64, attributes: &[(&str, Value<'_>)]) {
         let limits = self.limits.event_attributes;
@@ -193,6 +220,22 @@ impl Span {
             room.text(2, name);
             room.close();
             write_attributes(out, field::OF_EVENT, 4, attributes, limits);
+            wire::close(out, event);
+        });
+    }
+
+    /// Adds what happened at a time, with attributes that have been written already.
+    pub fn add_written_event(&mut self, name: &str, unix_nano: u64, attributes: &Attributes) {
+        let mut set = Attributes::within(field::OF_EVENT, self.limits.event_attributes);
+        set.begin_with(attributes);
+        parts(&mut self.events, self.limits.events).add(|out| {
+            let event = wire::open(out, field::EVENTS);
+            let mut room = Room::open(out, name.len() + set.as_bytes().len() + 32);
+            room.fixed64(1, unix_nano);
+            room.text(2, name);
+            room.slice(set.as_bytes());
+            room.number(4, set.dropped());
+            room.close();
             wire::close(out, event);
         });
     }
@@ -314,6 +357,11 @@ fn written(parts: &Option<Box<Parts>>) -> (&[u8], u32) {
     }
 }
 
+/// No attributes yet, for a span.
+pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
+    Attributes::new(field::ATTRIBUTES, limits)
+}
+
 /// An error as the semantic conventions describe it.
 #[derive(Clone, Copy, Debug)]
 pub struct Exception<'e> {
@@ -358,5 +406,12 @@ pub(crate) fn write_number(out: &mut Vec<u8>, number: u32, value: u32) {
     if value != 0 {
         wire::write_key(out, number, wire::VARINT);
         wire::write_varint(out, u64::from(value));
+    }
+}
+
+pub(crate) fn write_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
+    if value != 0 {
+        wire::write_key(out, number, wire::FIXED64);
+        out.extend_from_slice(&value.to_le_bytes());
     }
 }

@@ -4,6 +4,10 @@
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
+use cupola_telemetry::view::AnyValue;
+use smallvec::SmallVec;
+
+use crate::attributes::Attributes;
 use crate::baggage::Baggage;
 use crate::clock::Moment;
 use crate::context::{SpanContext, TraceFlags};
@@ -11,6 +15,7 @@ use crate::recorder::Scope;
 use crate::sampling::{Answer, Decision, Question};
 use crate::sdk::Sdk;
 use crate::span::{Span, SpanKind};
+use crate::suppress;
 use crate::value::Value;
 
 /// Makes spans of one scope.
@@ -99,6 +104,12 @@ impl Tracer {
 
     /// Starts a span.
     pub fn start(&self, start: Start<'_>) -> Started {
+        self.start_with(start, &mut None)
+    }
+
+    /// Starts a span whose attributes have been written already ([`span::empty_attributes`](crate::span::empty_attributes)): it
+    /// takes them, if it is recorded. They are in place of those of `start`.
+    pub fn start_with(&self, start: Start<'_>, written: &mut Option<Attributes>) -> Started {
         let live = self.sdk.live();
         let parent = start.parent;
         let (trace_id, random) = match parent.is_valid() {
@@ -112,23 +123,28 @@ impl Tracer {
             trace_state: parent.trace_state.clone(),
             is_remote: false,
         };
-        if live.is_disabled {
+        if live.is_disabled || suppress::is_suppressed() {
             context.flags = context.flags.with_sampled(parent.flags.is_sampled());
             return Started {
                 context,
                 recording: None,
             };
         }
-        let answer = match start.is_forced {
-            true => Answer::from(Decision::RecordAndSample),
-            false => live.sampler.sample(&Question {
+        let ask = |attributes| {
+            live.sampler.sample(&Question {
                 parent,
                 trace_id,
                 name: &start.name,
                 kind: start.kind,
-                attributes: start.attributes,
+                attributes,
                 links: start.links,
-            }),
+            })
+        };
+        let answer = match (start.is_forced, &*written) {
+            (true, _) => Answer::from(Decision::RecordAndSample),
+            (false, None) => ask(start.attributes),
+            (false, Some(_)) if !live.sampler.looks_at_attributes() => ask(&[]),
+            (false, Some(written)) => ask(&shown(written)),
         };
         if let Some(trace_state) = answer.trace_state {
             context.trace_state = trace_state;
@@ -153,11 +169,21 @@ impl Tracer {
             unix_nano,
             limits,
         );
-        live.baggage
-            .spans
-            .each(start.baggage, |key, value| span.set(key, value));
-        for (key, value) in start.attributes {
-            span.set(key, *value);
+        match written.take() {
+            Some(attributes) => {
+                *span.attributes_mut() = attributes;
+                live.baggage.spans.each(start.baggage, |key, value| {
+                    span.attributes_mut().set_if_absent(key, value);
+                });
+            }
+            None => {
+                live.baggage
+                    .spans
+                    .each(start.baggage, |key, value| span.set(key, value));
+                for (key, value) in start.attributes {
+                    span.set(key, *value);
+                }
+            }
         }
         for (key, value) in answer.attributes {
             span.set(key, value);
@@ -174,6 +200,12 @@ impl Tracer {
     /// Ends a span now.
     #[inline]
     pub fn end(&self, recording: Recording) {
+        self.end_in(self.scope, recording);
+    }
+
+    /// Ends a span now that is of another scope.
+    #[inline]
+    pub fn end_in(&self, scope: Scope, recording: Recording) {
         let begin = recording.begin;
         let took = self.sdk.clock().after(begin).saturating_sub(begin.unix_nano);
         // Also of one that was started at another time than now: as long after it as it says itself.
@@ -181,17 +213,39 @@ impl Tracer {
             true => begin.unix_nano.saturating_add(took),
             false => self.sdk.clock().now(),
         };
-        self.end_at(recording, end);
+        self.record(scope, recording, end);
     }
 
     /// Ends a span at a time.
     #[inline]
     pub fn end_at(&self, recording: Recording, unix_nano: u64) {
+        self.record(self.scope, recording, unix_nano);
+    }
+
+    fn record(&self, scope: Scope, recording: Recording, unix_nano: u64) {
         let span = recording.span;
         if span.context().flags.is_sampled() {
             self.sdk
                 .spans()
-                .record_sized(self.scope, span.bytes_max(), |out| span.write(out, unix_nano));
+                .record_sized(scope, span.bytes_max(), |out| span.write(out, unix_nano));
         }
     }
+}
+
+/// As samplers see them: texts, numbers and truths.
+fn shown(written: &Attributes) -> SmallVec<[(&str, Value<'_>); 16]> {
+    let plain = written.iter().filter_map(|(key, value)| {
+        let value = match value {
+            AnyValue::String(text) => Value::String(text),
+            AnyValue::Bool(value) => Value::Bool(value),
+            AnyValue::Int(value) => Value::Int(value),
+            AnyValue::Double(value) => Value::Double(value),
+            AnyValue::Bytes(bytes) => Value::Bytes(bytes),
+            AnyValue::Empty | AnyValue::Array(_) | AnyValue::KeyValueList(_) | AnyValue::StringIndex(_) => {
+                return None;
+            }
+        };
+        Some((key, value))
+    });
+    plain.collect()
 }

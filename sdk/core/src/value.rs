@@ -71,6 +71,23 @@ impl Value<'_> {
         })
     }
 
+    /// About as many bytes as it takes when it is written.
+    pub(crate) fn bytes(self) -> usize {
+        /// Of a number, and before a field.
+        const FIELD: usize = 4;
+        FIELD
+            + match self {
+                Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => FIELD,
+                Value::String(text) => text.len(),
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Array(values) => values.iter().map(|value| value.bytes()).sum(),
+                Value::Map(pairs) => pairs
+                    .iter()
+                    .map(|(key, value)| FIELD + key.len() + value.bytes())
+                    .sum(),
+            }
+    }
+
     fn write_member(self, out: &mut Vec<u8>, characters_max: Option<usize>, depth: usize) {
         match self {
             Value::Empty => {}

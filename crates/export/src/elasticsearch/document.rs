@@ -331,7 +331,7 @@ const KINDS: [&str; 6] = [
 const STATUSES: [&str; 3] = ["Unset", "Ok", "Error"];
 
 /// The Collector's name of a number; the number itself if it has none.
-pub(super) fn kind_name(number: i32) -> String {
+pub(crate) fn kind_name(number: i32) -> String {
     let known = usize::try_from(number).ok().and_then(|index| KINDS.get(index));
     known.map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }

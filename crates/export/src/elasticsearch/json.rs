@@ -11,7 +11,7 @@ use cupola_telemetry::view::{AnyValue, Attributes};
 const NO_KEY: &str = "(empty)";
 
 /// Appends a value.
-pub(super) fn write(out: &mut String, value: AnyValue<'_>) {
+pub(crate) fn write(out: &mut String, value: AnyValue<'_>) {
     match value {
         AnyValue::Double(double) if !double.is_finite() => out.push_str("null"),
         AnyValue::Array(values) => {
@@ -41,14 +41,14 @@ pub(super) fn write(out: &mut String, value: AnyValue<'_>) {
     }
 }
 
-pub(super) fn text(value: AnyValue<'_>) -> String {
+pub(crate) fn text(value: AnyValue<'_>) -> String {
     let mut text = String::new();
     write(&mut text, value);
     text
 }
 
 /// The members of an object, in order, each key once.
-pub(super) fn members<'a>(attributes: Attributes<'a>, mut each: impl FnMut(&'a str, AnyValue<'a>)) {
+pub(crate) fn members<'a>(attributes: Attributes<'a>, mut each: impl FnMut(&'a str, AnyValue<'a>)) {
     let all: Vec<(&str, AnyValue<'_>)> = attributes.map(|pair| (named(pair.key), pair.value)).collect();
     let mut seen = HashSet::with_capacity(all.len());
     let mut last: Vec<bool> = all.iter().rev().map(|(key, _)| seen.insert(*key)).collect();

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use cupola_export::debug::DebugSink;
 use cupola_export::elasticsearch::ElasticsearchSink;
 use cupola_export::file::FileSink;
+use cupola_export::json_lines::JsonLinesSink;
 use cupola_export::otlp::OtlpSink;
 use cupola_export::{Accepted, Component, SendError, Sink};
 use cupola_telemetry::Batch;
@@ -20,6 +21,9 @@ impl Destination {
     pub(crate) fn build(&self, name: &str) -> Result<Arc<dyn Component>, BackendError> {
         Ok(match self {
             Destination::Otlp(config) => Arc::new(OtlpSink::new(config.clone()).map_err(BackendError::of)?),
+            Destination::JsonLines(config) => {
+                Arc::new(JsonLinesSink::new(config.clone()).map_err(BackendError::of)?)
+            }
             Destination::File(config) => Arc::new(FileSink::new(config.clone()).map_err(BackendError::of)?),
             Destination::Elasticsearch(config) => {
                 Arc::new(ElasticsearchSink::new((**config).clone()).map_err(BackendError::of)?)

@@ -10,9 +10,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::backends::Backends;
 use super::left::Leavings;
-use super::{Command, Exporting, Flag};
+use super::own_metrics::OwnMetrics;
+use super::{Command, Exporting, Flag, scrubber};
 use crate::recorder::{Batcher, Recorder, Taken, Wanted};
 use crate::resource::Resource;
+use crate::scrub::Scrubber;
 use crate::settings::Settings;
 
 /// How often those who wait for the end of deliveries are looked after.
@@ -33,8 +35,12 @@ pub(super) struct Work {
     tenant: TenantId,
     backends: Backends,
     leavings: Leavings,
+    scrubber: Scrubber,
+    own: OwnMetrics,
     /// When the records of a signal are exported.
     due: [Option<Instant>; 2],
+    /// When metrics are collected; `None` while nothing has been measured.
+    collected: Option<Instant>,
     again: Instant,
     /// Those who wait until all has been delivered.
     waiting: Vec<Waiting>,
@@ -55,6 +61,9 @@ impl Work {
         let settings = exporting.settings();
         let resource = exporting.resource();
         Work {
+            scrubber: scrubber(&settings),
+            own: OwnMetrics::default(),
+            collected: None,
             commands,
             resource,
             tenant: TenantId::default_tenant(),
@@ -75,6 +84,9 @@ impl Work {
             .start(&self.settings.backends, &self.exporting)
             .await;
         self.take_over().await;
+        if self.settings.self_metrics {
+            self.own.register(&self.exporting);
+        }
         loop {
             self.wait().await;
             self.note_flags();
@@ -116,7 +128,7 @@ impl Work {
     }
 
     fn next(&self) -> Instant {
-        let due = self.due.iter().flatten().copied().min();
+        let due = self.due.iter().flatten().chain(&self.collected).copied().min();
         let is_waited_for = !self.waiting.is_empty() || !self.ending.is_empty();
         let tick = is_waited_for.then(|| Instant::now() + DELIVERED_TICK);
         [due, tick].into_iter().flatten().fold(self.again, Instant::min)
@@ -134,6 +146,7 @@ impl Work {
             }
             Command::Apply { settings, answer } => {
                 let problems = self.backends.replace(&settings.backends, &self.exporting).await;
+                self.scrubber = scrubber(&settings);
                 self.settings = settings;
                 let _ = answer.send(problems);
             }
@@ -158,6 +171,9 @@ impl Work {
                 due.get_or_insert(now + delay);
             }
         }
+        if flags & Flag::of(Signal::Metrics, Wanted::First).0 != 0 {
+            self.collected.get_or_insert(now + self.settings.metrics.interval);
+        }
     }
 
     async fn do_what_is_due(&mut self) {
@@ -167,6 +183,12 @@ impl Work {
                 self.due[at] = None;
                 self.export(signal).await;
             }
+        }
+        if let Some(due) = self.collected.filter(|due| *due <= now) {
+            self.collect().await;
+            let next = due + self.settings.metrics.interval;
+            // Not several at once, if it could not be done in time.
+            self.collected = Some(next.max(now));
         }
         if self.again <= now {
             self.again = now + AGAIN_TICK;
@@ -182,6 +204,9 @@ impl Work {
             self.export(signal).await;
         }
         self.due = [None; 2];
+        if self.collected.is_some() {
+            self.collect().await;
+        }
         self.backends.offer_held(&self.exporting.counts).await;
     }
 
@@ -200,12 +225,23 @@ impl Work {
         }
     }
 
+    /// Collects metrics and hands them to the backends.
+    async fn collect(&mut self) {
+        if self.settings.self_metrics {
+            self.own.look(&self.backends.health());
+        }
+        for batch in self.exporting.meters.collect(&self.resource, &self.tenant) {
+            self.backends.offer(batch, &self.exporting.counts).await;
+        }
+    }
+
     fn take(&self, signal: Signal) -> (Vec<Batch>, Taken) {
         let recorder = self.recorder(signal);
+        let mut buffer = Vec::new();
         let mut batcher = Batcher::new(signal, recorder.limits());
         let mut batches = Vec::new();
         let taken = recorder.take_each(|scope, record| {
-            if batcher.add(scope, record) {
+            if batcher.add(scope, self.scrubber.scrub(signal, record, &mut buffer)) {
                 batches.extend(batcher.finish(&self.resource, &self.tenant));
             }
         });

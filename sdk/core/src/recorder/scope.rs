@@ -3,6 +3,8 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use cupola_telemetry::view;
+
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::span::{write_number, write_text};
 use crate::value::Value;
@@ -111,6 +113,14 @@ impl Scope {
                 }
             }
         }
+    }
+
+    pub fn name(self) -> &'static str {
+        view::Scope::parse(self.message()).name
+    }
+
+    pub fn version(self) -> &'static str {
+        view::Scope::parse(self.message()).version
     }
 
     /// An `InstrumentationScope` of OTLP.

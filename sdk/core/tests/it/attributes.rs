@@ -147,3 +147,41 @@ fn what_is_nested_without_end_ends() {
     assert!(attributes.as_bytes().len() < 200);
     assert_eq!(decoded(&attributes).len(), 1);
 }
+
+proptest! {
+    #[test]
+    fn what_is_inherited_comes_behind_what_is_there_and_within_the_limits(
+        own in prop::collection::vec((0usize..6, text()), 0..6),
+        others in prop::collection::vec((0usize..6, text()), 0..6),
+        count in 0usize..8,
+        length in prop::option::of(0usize..130),
+    ) {
+        let limits = AttributeLimits { count, value_length: length };
+        let mut attributes = Attributes::new(FIELD, limits);
+        let mut outer = Attributes::new(6, AttributeLimits::default());
+        let key = |number: usize| "k".repeat(number * 40 + 1);
+        for (number, value) in &own {
+            attributes.set(&key(*number), value);
+        }
+        for (number, value) in &others {
+            outer.set(&key(*number), value);
+        }
+        let mut model = decoded(&attributes);
+        let mut dropped = attributes.dropped();
+        for (number, value) in outer.iter() {
+            let AnyValue::String(value) = value else { panic!("not a text") };
+            if number.len() == 1 || model.iter().any(|(known, _)| known == number) {
+                continue;
+            }
+            if model.len() == count {
+                dropped += 1;
+                continue;
+            }
+            let value = value.chars().take(length.unwrap_or(usize::MAX)).collect();
+            model.push((number.to_owned(), Some(Decoded::StringValue(value))));
+        }
+        attributes.inherit(&outer, |key| key.len() > 1);
+        prop_assert_eq!(decoded(&attributes), model);
+        prop_assert_eq!(attributes.dropped(), dropped);
+    }
+}

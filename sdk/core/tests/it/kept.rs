@@ -8,6 +8,7 @@ use cupola_sdk_core::backend::{Backend, Custom, CustomBackend, CustomError, Dest
 use cupola_sdk_core::baggage::Baggage;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::recorder::Scope;
+use cupola_sdk_core::resource::OwnedValue;
 use cupola_sdk_core::{Sdk, Settings, Surroundings};
 use cupola_telemetry::{Batch, Signal};
 
@@ -55,7 +56,7 @@ impl Kept {
             backends: vec![self.backend("kept")],
             ..Settings::default()
         };
-        settings.resource.attributes = vec![("service.name".to_owned(), "cart".to_owned())];
+        settings.resource.attributes = vec![("service.name".to_owned(), OwnedValue::String("cart".to_owned()))];
         settings
     }
 

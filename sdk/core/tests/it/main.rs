@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod configuration_variables;
 mod crashed;
 mod exporting;
 mod forked;
 mod kept;
+mod rates;
+mod metrics;
 mod recording;
 mod records;
+mod resources;
+mod scrubbing;

@@ -1,0 +1,338 @@
+//! The sections of Cupola's own file beside `logger`, and what each changes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cupola_config::Node;
+use cupola_config::units::{ByteSize, TimeSpan};
+use serde::Deserialize;
+
+use crate::attributes::AttributeLimits;
+use crate::configuration::levels::Level;
+use crate::configuration::samplers;
+use crate::configuration::text::File;
+use crate::configuration::variables::{SPOOL_BYTES_DEFAULT, baggage_keys, set_attribute};
+use crate::propagation::{Format, Propagators};
+use crate::settings::{
+    BaggageKeys, Colour, ConsoleFormat, ConsoleTarget, QueueSettings, Settings, SpoolSettings,
+};
+
+/// `resource`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Resource {
+    attributes: BTreeMap<String, String>,
+}
+
+impl Resource {
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        for (key, value) in &self.attributes {
+            set_attribute(settings, key.clone(), value.clone());
+        }
+    }
+}
+
+/// One of `propagators`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Propagator {
+    TraceContext,
+    Baggage,
+    B3,
+    B3Multi,
+    Jaeger,
+    XRay,
+}
+
+pub(super) fn propagators(list: &[Propagator]) -> Propagators {
+    let mut formats = Vec::new();
+    for propagator in list {
+        let format = match propagator {
+            Propagator::TraceContext => Format::TraceContext,
+            Propagator::Baggage => Format::Baggage,
+            Propagator::B3 => Format::B3,
+            Propagator::B3Multi => Format::B3Multi,
+            Propagator::Jaeger => Format::Jaeger,
+            Propagator::XRay => Format::XRay,
+        };
+        if !formats.contains(&format) {
+            formats.push(format);
+        }
+    }
+    Propagators(formats)
+}
+
+/// `traces`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Traces {
+    sampler: Option<SamplerName>,
+    /// The share of traces that are recorded, from 0 to 1.
+    ratio: Option<f64>,
+    delay: Option<TimeSpan>,
+    queue_size: Option<ByteSize>,
+    batch_items_max: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SamplerName {
+    AlwaysOn,
+    AlwaysOff,
+    #[serde(rename = "traceidratio")]
+    Ratio,
+    #[serde(rename = "parentbased_always_on")]
+    ParentOn,
+    #[serde(rename = "parentbased_always_off")]
+    ParentOff,
+    #[serde(rename = "parentbased_traceidratio")]
+    ParentRatio,
+}
+
+impl SamplerName {
+    fn name(self) -> &'static str {
+        match self {
+            SamplerName::AlwaysOn => "always_on",
+            SamplerName::AlwaysOff => "always_off",
+            SamplerName::Ratio => "traceidratio",
+            SamplerName::ParentOn => "parentbased_always_on",
+            SamplerName::ParentOff => "parentbased_always_off",
+            SamplerName::ParentRatio => "parentbased_traceidratio",
+        }
+    }
+}
+
+impl Traces {
+    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
+        let at = |key: &str| root.at(&["traces", key]).unwrap_or(root);
+        if let Some(ratio) = self.ratio.filter(|ratio| !(0.0..=1.0).contains(ratio)) {
+            let message = format!("`{ratio}` is not a share from 0 to 1");
+            file.error(
+                at("ratio").place(),
+                "traces.ratio",
+                message,
+                Some("write for example 0.1"),
+            );
+            return;
+        }
+        let takes_ratio =
+            |sampler: SamplerName| matches!(sampler, SamplerName::Ratio | SamplerName::ParentRatio);
+        if let Some(sampler) = self
+            .sampler
+            .filter(|sampler| self.ratio.is_some() && !takes_ratio(*sampler))
+        {
+            let message = format!("has no effect with the sampler {}", sampler.name());
+            file.warn(
+                at("ratio").place(),
+                "traces.ratio",
+                message,
+                Some("use parentbased_traceidratio"),
+            );
+        }
+        let name = match (self.sampler, self.ratio) {
+            (Some(sampler), _) => Some(sampler),
+            (None, Some(_)) => Some(SamplerName::ParentRatio),
+            (None, None) => None,
+        };
+        if let Some(sampler) = name.and_then(|name| samplers::named(name.name(), self.ratio.unwrap_or(1.0))) {
+            settings.traces.sampler = sampler;
+        }
+        let queue = Queue {
+            delay: self.delay,
+            queue_size: self.queue_size,
+            batch_items_max: self.batch_items_max,
+        };
+        queue.apply(&mut settings.traces.queue);
+    }
+}
+
+/// `logs`, and the like of other signals.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Queue {
+    /// Longest that a record waits while there are few.
+    delay: Option<TimeSpan>,
+    /// Of what waits, in bytes.
+    queue_size: Option<ByteSize>,
+    batch_items_max: Option<usize>,
+}
+
+impl Queue {
+    pub(super) fn apply(&self, queue: &mut QueueSettings) {
+        queue.delay = self.delay.map_or(queue.delay, |delay| delay.0);
+        if let Some(size) = self.queue_size {
+            queue.limits.bytes_max = usize::try_from(size.0).unwrap_or(usize::MAX);
+        }
+        if let Some(items) = self.batch_items_max {
+            queue.limits.batch_items_max = items.max(1);
+        }
+    }
+}
+
+/// `metrics`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {}
+
+impl Metrics {
+    pub(super) fn apply(&self, _settings: &mut Settings) {}
+}
+
+/// `baggage`: which of its members become attributes; `"*"` for all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Baggage {
+    spans: Option<Vec<String>>,
+    logs: Option<Vec<String>>,
+    metrics: Option<Vec<String>>,
+}
+
+impl Baggage {
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        let set = |into: &mut BaggageKeys, list: &Option<Vec<String>>| {
+            if let Some(list) = list {
+                *into = baggage_keys(list.clone());
+            }
+        };
+        set(&mut settings.baggage.spans, &self.spans);
+        set(&mut settings.baggage.logs, &self.logs);
+        set(&mut settings.baggage.metrics, &self.metrics);
+    }
+}
+
+/// `scrub`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Scrub {}
+
+impl Scrub {
+    pub(super) fn apply(&self, _settings: &mut Settings) {}
+}
+
+/// `limits`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    /// Of everything that has attributes.
+    attribute_count: Option<usize>,
+    /// In characters.
+    attribute_value_length: Option<usize>,
+    spans: Option<SpanLimits>,
+    logs: Option<LogLimits>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SpanLimits {
+    attribute_count: Option<usize>,
+    attribute_value_length: Option<usize>,
+    event_count: Option<usize>,
+    link_count: Option<usize>,
+    event_attribute_count: Option<usize>,
+    link_attribute_count: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LogLimits {
+    attribute_count: Option<usize>,
+    attribute_value_length: Option<usize>,
+}
+
+impl Limits {
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        let set = |limits: &mut AttributeLimits, count: Option<usize>, length: Option<usize>| {
+            limits.count = count.or(self.attribute_count).unwrap_or(limits.count);
+            limits.value_length = length.or(self.attribute_value_length).or(limits.value_length);
+        };
+        let own = self.spans.unwrap_or_default();
+        let spans = &mut settings.traces.limits;
+        set(
+            &mut spans.attributes,
+            own.attribute_count,
+            own.attribute_value_length,
+        );
+        set(
+            &mut spans.event_attributes,
+            own.event_attribute_count,
+            own.attribute_value_length,
+        );
+        set(
+            &mut spans.link_attributes,
+            own.link_attribute_count,
+            own.attribute_value_length,
+        );
+        spans.events = own.event_count.unwrap_or(spans.events);
+        spans.links = own.link_count.unwrap_or(spans.links);
+        let own = self.logs.unwrap_or_default();
+        set(
+            &mut settings.logs.limits,
+            own.attribute_count,
+            own.attribute_value_length,
+        );
+    }
+}
+
+/// `console`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Console {
+    enabled: Option<bool>,
+    format: Option<ConsoleFormat>,
+    #[serde(alias = "color")]
+    colour: Option<Colour>,
+    target: Option<ConsoleTarget>,
+    level: Option<Level>,
+    spans: Option<bool>,
+}
+
+impl Console {
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        match self.enabled {
+            Some(false) => settings.console = None,
+            Some(true) => {
+                settings.console.get_or_insert_default();
+            }
+            None => {}
+        }
+        let Some(console) = &mut settings.console else {
+            return;
+        };
+        console.format = self.format.unwrap_or(console.format);
+        console.colour = self.colour.unwrap_or(console.colour);
+        console.target = self.target.unwrap_or(console.target);
+        console.level = self.level.map(|level| level.0).or(console.level);
+        console.spans = self.spans.unwrap_or(console.spans);
+    }
+}
+
+/// `spool`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Spool {
+    directory: Option<PathBuf>,
+    /// Of each back-end.
+    size: Option<ByteSize>,
+}
+
+impl Spool {
+    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
+        match self
+            .directory
+            .as_ref()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
+            Some(directory) => {
+                settings.spool = Some(SpoolSettings {
+                    directory: directory.clone(),
+                    bytes_max: self.size.map_or(SPOOL_BYTES_DEFAULT, |size| size.0),
+                });
+            }
+            None => {
+                let at = root.get("spool").unwrap_or(root);
+                let hint = "add `directory:`, or leave `spool:` out to keep records in memory";
+                file.error(at.place(), "spool.directory", "this key is missing", Some(hint));
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Settings from variables, over what a file says or the defaults. A value that is none is told, and leaves what was: variables
+//! never keep an application from starting.
+
+mod exporters;
+mod metrics;
+mod reader;
+pub mod table;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::attributes::AttributeLimits;
+use crate::log::Severity;
+use crate::propagation::{Format, Propagators};
+use crate::recorder::RecorderLimits;
+use crate::sampling::Sampler;
+use crate::settings::{
+    BaggageKeys, Colour, ConsoleFormat, ConsoleSettings, ConsoleTarget, QueueSettings, Settings,
+    SpoolSettings,
+};
+
+use super::pairs;
+use super::samplers;
+pub(super) use exporters::console as all_on_console;
+pub(super) use reader::Variables;
+
+/// Bytes of the queue for each record that `…_MAX_QUEUE_SIZE` names: what the defaults of both are to each other.
+pub(super) const BYTES_PER_RECORD: usize = (32 << 20) / 2048;
+
+/// What the variables of OpenTelemetry and Cupola say. `from_file` is whether `settings.backends` are those of a file.
+pub(super) fn apply(variables: &mut Variables<'_>, settings: &mut Settings, from_file: bool) {
+    general(variables, settings);
+    limits(variables, settings);
+    queue(variables, "OTEL_BSP", &mut settings.traces.queue);
+    queue(variables, "OTEL_BLRP", &mut settings.logs.queue);
+    metrics::apply(variables, settings);
+    exporters::apply(variables, &mut settings.backends, from_file);
+    apply_own(variables, settings);
+}
+
+/// What Cupola's own variables say, which nothing in a declarative file says otherwise.
+pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) {
+    if let Some(level) = variables.level("CUPOLA_LOG_LEVEL") {
+        settings.logs.level = level.unwrap_or(Severity::LAST);
+    }
+    console(variables, &mut settings.console);
+    for (name, keys) in [
+        ("CUPOLA_BAGGAGE_SPANS", &mut settings.baggage.spans),
+        ("CUPOLA_BAGGAGE_LOGS", &mut settings.baggage.logs),
+        ("CUPOLA_BAGGAGE_METRICS", &mut settings.baggage.metrics),
+    ] {
+        if let Some(list) = variables.list(name) {
+            *keys = baggage_keys(list);
+        }
+    }
+    let bytes = variables.byte_size("CUPOLA_SPOOL_SIZE");
+    if let Some(directory) = variables.text("CUPOLA_SPOOL_DIRECTORY") {
+        settings.spool = Some(SpoolSettings {
+            directory: PathBuf::from(directory),
+            bytes_max: settings
+                .spool
+                .as_ref()
+                .map_or(SPOOL_BYTES_DEFAULT, |spool| spool.bytes_max),
+        });
+    }
+    if let (Some(bytes), Some(spool)) = (bytes, &mut settings.spool) {
+        spool.bytes_max = bytes;
+    }
+    if let Some(timeout) = variables.time_span("CUPOLA_EXIT_TIMEOUT") {
+        settings.exit_timeout = timeout;
+    }
+    if let Some(wanted) = variables.boolean("CUPOLA_SELF_METRICS") {
+        settings.self_metrics = wanted;
+    }
+}
+
+/// Room on the disk unless something else is said.
+pub(super) const SPOOL_BYTES_DEFAULT: u64 = 1 << 30;
+
+pub(super) fn baggage_keys(list: Vec<String>) -> BaggageKeys {
+    match list.as_slice() {
+        [one] if one == "*" => BaggageKeys::All,
+        [one] if one == "none" => BaggageKeys::These(Vec::new()),
+        _ => BaggageKeys::These(list),
+    }
+}
+
+fn general(variables: &mut Variables<'_>, settings: &mut Settings) {
+    if let Some(disabled) = variables.boolean("OTEL_SDK_DISABLED") {
+        settings.is_disabled = disabled;
+    }
+    let entities = variables
+        .parsed("OTEL_ENTITIES", pairs::entities)
+        .unwrap_or_default();
+    let attributes = variables
+        .parsed("OTEL_RESOURCE_ATTRIBUTES", pairs::attributes)
+        .unwrap_or_default();
+    for (key, value) in entities.into_iter().chain(attributes) {
+        set_attribute(settings, key, value);
+    }
+    if let Some(name) = variables.text("OTEL_SERVICE_NAME") {
+        set_attribute(settings, "service.name".to_owned(), name);
+    }
+    if let Some(level) = variables.level("OTEL_LOG_LEVEL") {
+        settings.own_level = level;
+    }
+    if let Some(words) = variables.words("OTEL_PROPAGATORS")
+        && let Some(propagators) = propagators(variables, &words)
+    {
+        settings.propagators = propagators;
+    }
+    if let Some(sampler) = sampler(variables) {
+        settings.traces.sampler = sampler;
+    }
+}
+
+/// In place of what is there of this key.
+pub(super) fn set_attribute(settings: &mut Settings, key: String, value: String) {
+    let attributes = &mut settings.resource.attributes;
+    attributes.retain(|(known, _)| *known != key);
+    attributes.push((key, crate::resource::OwnedValue::String(value)));
+}
+
+fn propagators(variables: &mut Variables<'_>, words: &[&'static str]) -> Option<Propagators> {
+    const NAME: &str = "OTEL_PROPAGATORS";
+    if words.contains(&"none") {
+        if words.len() > 1 {
+            variables.warn(NAME, "has others beside `none`; there are none then", None);
+        }
+        return Some(Propagators(Vec::new()));
+    }
+    let mut formats = Vec::new();
+    for word in words {
+        match Format::of_name(word) {
+            Some(format) if formats.contains(&format) => {}
+            Some(format) => formats.push(format),
+            None => variables.warn(
+                NAME,
+                format!("`{word}` is not available and left out"),
+                Some("use tracecontext, which most understand"),
+            ),
+        }
+    }
+    // Nothing that can be used is not the same as nothing that is wanted.
+    (!formats.is_empty()).then_some(Propagators(formats))
+}
+
+fn sampler(variables: &mut Variables<'_>) -> Option<std::sync::Arc<dyn Sampler>> {
+    let name = variables.word("OTEL_TRACES_SAMPLER");
+    let Some(name) = name else {
+        if variables.raw("OTEL_TRACES_SAMPLER_ARG").is_some() {
+            variables.warn(
+                "OTEL_TRACES_SAMPLER_ARG",
+                "has no effect without OTEL_TRACES_SAMPLER",
+                Some("set OTEL_TRACES_SAMPLER=parentbased_traceidratio to record a share of traces"),
+            );
+        }
+        return None;
+    };
+    let takes_ratio = name.ends_with("traceidratio");
+    let ratio = match takes_ratio {
+        true => variables.parsed("OTEL_TRACES_SAMPLER_ARG", samplers::ratio),
+        false => None,
+    };
+    let sampler = samplers::named(name, ratio.unwrap_or(1.0));
+    if sampler.is_none() {
+        variables.warn(
+            "OTEL_TRACES_SAMPLER",
+            format!("`{name}` asks a server what to record, which is not available; the default, parentbased_always_on, is used"),
+            Some("use parentbased_traceidratio with a share in OTEL_TRACES_SAMPLER_ARG"),
+        );
+    }
+    sampler
+}
+
+fn limits(variables: &mut Variables<'_>, settings: &mut Settings) {
+    let length = variables.integer("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT");
+    let count = variables.integer("OTEL_ATTRIBUTE_COUNT_LIMIT");
+    let apply = |limits: &mut AttributeLimits, own_length: Option<usize>, own_count: Option<usize>| {
+        limits.value_length = own_length.or(length).or(limits.value_length);
+        limits.count = own_count.or(count).unwrap_or(limits.count);
+    };
+    let span_length = variables.integer("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT");
+    let spans = &mut settings.traces.limits;
+    apply(
+        &mut spans.attributes,
+        span_length,
+        variables.integer("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
+    );
+    apply(
+        &mut spans.event_attributes,
+        span_length,
+        variables.integer("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"),
+    );
+    apply(
+        &mut spans.link_attributes,
+        span_length,
+        variables.integer("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"),
+    );
+    spans.events = variables
+        .integer("OTEL_SPAN_EVENT_COUNT_LIMIT")
+        .unwrap_or(spans.events);
+    spans.links = variables
+        .integer("OTEL_SPAN_LINK_COUNT_LIMIT")
+        .unwrap_or(spans.links);
+    apply(
+        &mut settings.logs.limits,
+        variables.integer("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+        variables.integer("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"),
+    );
+}
+
+fn queue(variables: &mut Variables<'_>, prefix: &str, queue: &mut QueueSettings) {
+    let named = |end: &str| format!("{prefix}_{end}");
+    if let Some(delay) = variables.milliseconds(&named("SCHEDULE_DELAY")) {
+        queue.delay = delay;
+    }
+    let size = variables.integer(&named("MAX_QUEUE_SIZE"));
+    if let Some(records) = size {
+        queue.limits = queue_of(records, queue.limits);
+    }
+    let batch = named("MAX_EXPORT_BATCH_SIZE");
+    let Some(items) = variables.integer(&batch) else {
+        return;
+    };
+    match size {
+        Some(size) if items > size => {
+            let message = format!(
+                "is more than the {size} that {} has; that many are used",
+                named("MAX_QUEUE_SIZE")
+            );
+            variables.warn(&batch, message, None);
+            queue.limits.batch_items_max = size;
+        }
+        _ => queue.limits.batch_items_max = items,
+    }
+}
+
+/// Limits with room for so many records.
+pub(super) fn queue_of(records: usize, limits: RecorderLimits) -> RecorderLimits {
+    RecorderLimits {
+        bytes_max: records.saturating_mul(BYTES_PER_RECORD),
+        ..limits
+    }
+}
+
+fn console(variables: &mut Variables<'_>, console: &mut Option<ConsoleSettings>) {
+    let format = match variables.word("CUPOLA_CONSOLE") {
+        Some("off") => {
+            *console = None;
+            None
+        }
+        Some(word) => Some(match word {
+            "pattern" => ConsoleFormat::Pattern,
+            "compact" => ConsoleFormat::Compact,
+            "json" => ConsoleFormat::Json,
+            _ => ConsoleFormat::Pretty,
+        }),
+        None => None,
+    };
+    if let Some(format) = format {
+        console.get_or_insert_default().format = format;
+    }
+    let mut unused = ConsoleSettings::default();
+    // Each is asked for, also where there is nothing to be shown.
+    let console = console.as_mut().unwrap_or(&mut unused);
+    match variables.word("CUPOLA_CONSOLE_COLOUR") {
+        Some("always") => console.colour = Colour::Always,
+        Some("never") => console.colour = Colour::Never,
+        Some(_) => console.colour = Colour::Auto,
+        None => {}
+    }
+    match variables.word("CUPOLA_CONSOLE_TARGET") {
+        Some("stdout") => console.target = ConsoleTarget::Stdout,
+        Some(_) => console.target = ConsoleTarget::Stderr,
+        None => {}
+    }
+    if let Some(level) = variables.level("CUPOLA_CONSOLE_LEVEL") {
+        console.level = Some(level.unwrap_or(Severity::LAST));
+    }
+    if let Some(spans) = variables.boolean("CUPOLA_CONSOLE_SPANS") {
+        console.spans = spans;
+    }
+}
+
+/// The time that variables of milliseconds mean.
+pub(super) fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}

@@ -1,0 +1,192 @@
+//! What the SDK measures of itself: what was recorded and dropped, and how each backend fares. Told with the metrics of the
+//! application, under the scope `cupola.sdk`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cupola_export::Sample;
+
+use super::Exporting;
+use crate::backend::BackendHealth;
+use crate::metrics::{Description, Meter, Observable, Observer, Registration};
+use crate::recorder::{Recorder, Scope};
+use crate::value::Value;
+
+/// What is told, and by whom.
+#[derive(Default)]
+pub(super) struct OwnMetrics {
+    backends: Arc<Mutex<Vec<BackendHealth>>>,
+    registration: Option<Registration>,
+}
+
+/// A number of a backend that is counted.
+struct Counted {
+    instrument: Observable<u64>,
+    /// Samples that are added up to it.
+    samples: &'static [&'static str],
+}
+
+const SENT: &[&str] = &[
+    "otelcol_exporter_sent_log_records",
+    "otelcol_exporter_sent_metric_points",
+    "otelcol_exporter_sent_spans",
+];
+const RETRIES: &[&str] = &["cupola_exporter_retries"];
+const DROPPED: &[&str] = &[
+    "otelcol_exporter_send_failed_log_records",
+    "otelcol_exporter_send_failed_metric_points",
+    "otelcol_exporter_send_failed_spans",
+    "cupola_exporter_queue_dropped_items",
+    "cupola_exporter_queue_damaged_items",
+];
+
+impl OwnMetrics {
+    /// Has them told from now on.
+    pub(super) fn register(&mut self, exporting: &Arc<Exporting>) {
+        let meter = exporting
+            .meters
+            .meter(Scope::of("cupola.sdk", env!("CARGO_PKG_VERSION"), "", &[]));
+        let of_backends = OfBackends::new(&meter);
+        let of_records = OfRecords::new(&meter);
+        let (backends, exporting) = (self.backends.clone(), Arc::downgrade(exporting));
+        self.registration = Some(meter.register(move |observer| {
+            if let Some(exporting) = exporting.upgrade() {
+                of_records.observe(observer, &exporting);
+            }
+            let backends = backends.lock().unwrap_or_else(PoisonError::into_inner);
+            backends
+                .iter()
+                .for_each(|backend| of_backends.observe(observer, backend));
+        }));
+    }
+
+    /// Notes how the backends are.
+    pub(super) fn look(&self, backends: &[BackendHealth]) {
+        *self.backends.lock().unwrap_or_else(PoisonError::into_inner) = backends.to_vec();
+    }
+}
+
+impl Drop for OwnMetrics {
+    fn drop(&mut self) {
+        if let Some(registration) = self.registration.take() {
+            registration.unregister();
+        }
+    }
+}
+
+struct OfRecords {
+    exported: Observable<u64>,
+    dropped: Observable<u64>,
+    held: Observable<u64>,
+    lost: Observable<u64>,
+    taken_over: Observable<u64>,
+}
+
+impl OfRecords {
+    fn new(meter: &Meter) -> OfRecords {
+        let item = |name, description| described(name, "{item}", description);
+        OfRecords {
+            exported: meter.observable_counter(&item(
+                "cupola.sdk.records.exported",
+                "Spans and log records taken for export.",
+            )),
+            dropped: meter.observable_counter(&item(
+                "cupola.sdk.records.dropped",
+                "Spans and log records dropped when they ended, since too many waited.",
+            )),
+            held: meter.observable_up_down_counter(&described(
+                "cupola.sdk.records.held",
+                "By",
+                "What waits for export.",
+            )),
+            lost: meter.observable_counter(&item("cupola.sdk.lost", "Items that no backend could be given.")),
+            taken_over: meter.observable_counter(&item(
+                "cupola.sdk.taken_over",
+                "Records that ended processes had left, exported by this one.",
+            )),
+        }
+    }
+
+    fn observe(&self, observer: &Observer<'_>, exporting: &Exporting) {
+        let recorders: [(&str, &Recorder); 2] = [("traces", &exporting.spans), ("logs", &exporting.logs)];
+        for (signal, recorder) in recorders {
+            let of_signal = [("signal", Value::String(signal))];
+            observer.observe(&self.exported, recorder.taken(), &of_signal);
+            observer.observe(&self.dropped, recorder.dropped(), &of_signal);
+            observer.observe(&self.held, recorder.bytes() as u64, &of_signal);
+        }
+        observer.observe(&self.lost, exporting.counts.dropped.get(), &[]);
+        observer.observe(&self.taken_over, exporting.counts.taken_over.get(), &[]);
+    }
+}
+
+struct OfBackends {
+    counted: [Counted; 3],
+    queued: Observable<u64>,
+    is_up: Observable<u64>,
+    fallback: Observable<u64>,
+}
+
+impl OfBackends {
+    fn new(meter: &Meter) -> OfBackends {
+        let counted = |name, unit, description, samples| Counted {
+            instrument: meter.observable_counter(&described(name, unit, description)),
+            samples,
+        };
+        OfBackends {
+            counted: [
+                counted(
+                    "cupola.sdk.backend.sent",
+                    "{item}",
+                    "Items that a backend has taken.",
+                    SENT,
+                ),
+                counted(
+                    "cupola.sdk.backend.retries",
+                    "{attempt}",
+                    "Attempts after the first.",
+                    RETRIES,
+                ),
+                counted("cupola.sdk.backend.dropped", "{item}", "Items given up.", DROPPED),
+            ],
+            queued: meter.observable_up_down_counter(&described(
+                "cupola.sdk.backend.queued",
+                "{item}",
+                "Items that wait or are being sent.",
+            )),
+            is_up: meter.observable_gauge(&described(
+                "cupola.sdk.backend.up",
+                "1",
+                "1 while a backend works, 0 while it fails.",
+            )),
+            fallback: meter.observable_gauge(&described(
+                "cupola.sdk.backend.fallback",
+                "1",
+                "The fallback in use, from 1; 0 for none.",
+            )),
+        }
+    }
+
+    fn observe(&self, observer: &Observer<'_>, backend: &BackendHealth) {
+        let name = [("backend", Value::String(&backend.name))];
+        for counted in &self.counted {
+            let sum = sum_of(&backend.samples, counted.samples);
+            observer.observe(&counted.instrument, sum, &name);
+        }
+        observer.observe(&self.queued, backend.queued_items as u64, &name);
+        observer.observe(&self.is_up, u64::from(backend.is_healthy()), &name);
+        observer.observe(&self.fallback, backend.fallback as u64, &name);
+    }
+}
+
+fn sum_of(samples: &[Sample], names: &[&str]) -> u64 {
+    let of_names = samples.iter().filter(|sample| names.contains(&sample.name));
+    of_names.map(|sample| sample.value as u64).sum()
+}
+
+fn described<'d>(name: &'d str, unit: &'d str, description: &'d str) -> Description<'d> {
+    Description {
+        unit,
+        description,
+        ..Description::new(name)
+    }
+}

@@ -1,0 +1,90 @@
+//! A span of `tracing` as what surrounds something: the span that is recorded for it, or the fields of one that is not, for
+//! the log records inside.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use cupola_sdk_core::attributes::Attributes;
+use cupola_sdk_core::fork;
+use cupola_sdk_core::recorder::Scope;
+use cupola_sdk_core::tracer::Recording;
+
+use super::Context;
+
+/// A span of `tracing` that has not been closed.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// What is inside it: its own ids, and the baggage and the attributes that it was made with.
+    pub(crate) context: Context,
+    /// The one that it was made in.
+    pub(crate) parent: Option<Arc<Node>>,
+    pub(crate) name: &'static str,
+    pub(crate) scope: Scope,
+    /// How many are around it.
+    pub(crate) depth: usize,
+    /// The process that made it, which ends it too.
+    generation: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) recording: Option<Recording>,
+    /// Of one that is not recorded.
+    pub(crate) fields: Option<Attributes>,
+    pub(crate) timings: Option<Timings>,
+    /// As the API of OpenTelemetry has it, made when it is first entered.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) api: Option<::opentelemetry::Context>,
+}
+
+impl State {
+    /// What it has as attributes.
+    pub(crate) fn attributes(&self) -> Option<&Attributes> {
+        match &self.recording {
+            Some(recording) => Some(recording.attributes()),
+            None => self.fields.as_ref(),
+        }
+    }
+}
+
+/// How long a span was entered, and was not.
+#[derive(Debug)]
+pub(crate) struct Timings {
+    pub(crate) last: Instant,
+    pub(crate) busy_nanos: u64,
+    pub(crate) idle_nanos: u64,
+}
+
+impl Node {
+    pub(crate) fn new(
+        context: Context,
+        parent: Option<Arc<Node>>,
+        name: &'static str,
+        scope: Scope,
+        state: State,
+    ) -> Node {
+        let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
+        Node {
+            context,
+            parent,
+            name,
+            scope,
+            depth,
+            generation: fork::generation(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// `None` in the child of a fork: a thread of its parent may have held the lock, and the parent ends the span.
+    #[inline]
+    pub(crate) fn state(&self) -> Option<MutexGuard<'_, State>> {
+        (self.generation == fork::generation())
+            .then(|| self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Itself and those around it, the innermost first.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &Node> {
+        std::iter::successors(Some(self), |node| node.parent.as_deref())
+    }
+}
