@@ -31,6 +31,7 @@ use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
 use crate::metrics::Meters;
+use crate::pending::Pending;
 use crate::recorder::{Recorder, Wanted};
 use crate::resource::{OwnResource, Resource};
 use crate::say;
@@ -52,6 +53,7 @@ pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
@@ -163,6 +165,7 @@ impl Exporting {
                 meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
+                pending: Arc::new(Pending::new()),
                 clock,
                 spool: spool.clone(),
                 counts: Counts::default(),

@@ -54,6 +54,7 @@ impl Logger {
             return false;
         }
         if let Some(limiter) = &live.limiter
+            && !record.is_forced
             && !self.is_admitted(limiter, record)
         {
             return false;
