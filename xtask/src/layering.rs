@@ -39,9 +39,11 @@ const EDGES: &[(&str, &[&str])] = &[
             // Its tests have it with the feature that is for tests.
             "cupola-sdk",
             "cupola-sdk-core",
+            "cupola-sdk-macros",
             "cupola-telemetry",
         ],
     ),
+    ("cupola-sdk-macros", &[]),
     (
         "cupola",
         &[
@@ -67,6 +69,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "cupola-telemetry",
         ],
     ),
+    (
+        "cupola-bench-sdk",
+        &["cupola-export", "cupola-sdk-core", "cupola-telemetry"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -88,12 +94,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "clap",
-        &["cupola", "cupola-bench"],
+        &["cupola", "cupola-bench", "cupola-bench-sdk"],
         "the binary alone reads the command line",
     ),
     (
         "anyhow",
-        &["cupola", "cupola-bench", "xtask"],
+        &["cupola", "cupola-bench", "cupola-bench-sdk", "xtask"],
         "libraries have error types that say what can be done",
     ),
 ];

@@ -3,8 +3,6 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/common/#attribute-limits>
 
-use std::ops::Range;
-
 use cupola_telemetry::view::AnyValue;
 use cupola_telemetry::wire::{LENGTH, varint_length};
 
@@ -33,11 +31,12 @@ impl Default for AttributeLimits {
 const FIRST_BYTES: usize = 512;
 /// Longest message that a reader of protobuf takes.
 const BYTES_MAX: usize = i32::MAX as usize;
-/// More is not kept for the next set.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// In front of a key and of a value in a `KeyValue`.
 const KEY: u8 = 1 << 3 | 2;
 const VALUE: u8 = 2 << 3 | 2;
+
+/// More is not kept for the next set.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// Attributes as fields of the message that they belong to, each key once.
 ///
@@ -73,26 +72,17 @@ impl From<AttributeLimits> for Limits {
     }
 }
 
-impl Limits {
-    #[inline(always)]
-    fn value_length(self) -> Option<usize> {
-        match self.value_length {
-            u32::MAX => None,
-            most => Some(most as usize),
-        }
-    }
-}
-
 /// Where one attribute stands.
 struct Place<'a> {
-    range: Range<usize>,
+    start: usize,
+    end: usize,
     key: &'a [u8],
     /// An `AnyValue`.
     value: &'a [u8],
 }
 
 impl<'a> Place<'a> {
-    fn name(&self) -> &'a str {
+    fn key(&self) -> &'a str {
         // It was written from a text.
         std::str::from_utf8(self.key).unwrap_or_default()
     }
@@ -124,8 +114,8 @@ impl Attributes {
         }
         self.seen = 0;
         self.count = 0;
-        self.dropped = 0;
         self.limits = limits.into();
+        self.dropped = 0;
     }
 
     pub fn len(&self) -> usize {
@@ -156,7 +146,10 @@ impl Attributes {
         if !self.make_room(key) {
             return;
         }
-        let characters_max = self.limits.value_length();
+        let characters_max = match self.limits.value_length {
+            u32::MAX => None,
+            most => Some(most as usize),
+        };
         let is_written = match value.scalar(characters_max) {
             Some(value) => self.push(key, value.length(), |room| value.write(room)),
             None => {
@@ -180,11 +173,11 @@ impl Attributes {
         }
         let mark = mark(key);
         if self.seen & mark != 0
-            && let Some(range) = self.find(key).map(|place| place.range)
+            && let Some(range) = self.find(key).map(|place| place.start..place.end)
         {
             self.remove(range);
         } else if self.count >= self.limits.count {
-            let oldest = self.places().next().map_or(0, |place| place.range.end);
+            let oldest = self.places().next().map_or(0, |place| place.end);
             self.remove(0..oldest);
             self.dropped = self.dropped.saturating_add(1);
         }
@@ -197,7 +190,7 @@ impl Attributes {
     fn push(&mut self, key: &str, value_length: usize, write: impl FnOnce(&mut Room<'_>)) -> bool {
         let pair_length = field_length(key.len()) + field_length(value_length);
         let needed = varint_length(u64::from(self.field) << 3) + length_length(pair_length) + pair_length;
-        if needed > BYTES_MAX.saturating_sub(self.bytes.len()) {
+        if needed > BYTES_MAX - self.bytes.len() {
             return false;
         }
         if self.bytes.capacity() == 0 {
@@ -231,22 +224,20 @@ impl Attributes {
     /// All of them, in the order in which they stand.
     pub fn iter(&self) -> impl Iterator<Item = (&str, AnyValue<'_>)> {
         self.places()
-            .map(|place| (place.name(), AnyValue::parse(place.value)))
+            .map(|place| (place.key(), AnyValue::parse(place.value)))
     }
 
     /// Begins with these: quicker than to write them again. Of those that are there already, their own values count.
     pub fn begin_with(&mut self, others: &Attributes) {
         let is_plain = self.is_empty()
             && self.field == others.field
-            && self.limits.value_length().is_none()
+            && self.limits.value_length == u32::MAX
             && others.count <= self.limits.count;
         if !is_plain {
             self.inherit(others, |_| true);
             return;
         }
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(FIRST_BYTES.max(2 * others.bytes.len()));
-        }
+        self.reserve(2 * others.bytes.len());
         self.bytes.extend_from_slice(&others.bytes);
         self.count = others.count;
         self.seen |= others.seen;
@@ -267,12 +258,12 @@ impl Attributes {
     /// here: where there is no room they are dropped.
     pub fn inherit(&mut self, others: &Attributes, is_wanted: impl Fn(&str) -> bool) {
         for place in others.places() {
-            let key = place.name();
+            let key = place.key();
             if !is_wanted(key) || self.has(key) {
                 continue;
             }
             match self.count < self.limits.count {
-                true => self.take(others, place),
+                true => self.set_as_written(others, &place),
                 false => self.dropped = self.dropped.saturating_add(1),
             }
         }
@@ -282,37 +273,45 @@ impl Attributes {
     pub fn replace(&mut self, others: &Attributes) {
         self.dropped = self.dropped.saturating_add(others.dropped);
         for place in others.places() {
-            self.take(others, place);
+            self.set_as_written(others, &place);
         }
     }
 
-    /// Sets one of `others`, as it is written there, but for the number of the field and what is too long.
-    fn take(&mut self, others: &Attributes, place: Place<'_>) {
-        let key = place.name();
-        match (self.limits.value_length(), AnyValue::parse(place.value)) {
-            (Some(_), AnyValue::String(text)) => return self.set(key, text),
-            (Some(_), AnyValue::Bytes(bytes)) => return self.set(key, bytes),
+    /// Sets one that stands in `others`; texts and bytes as long as they may be here.
+    fn set_as_written(&mut self, others: &Attributes, place: &Place<'_>) {
+        let is_bounded = self.limits.value_length != u32::MAX;
+        match AnyValue::parse(place.value) {
+            AnyValue::String(text) if is_bounded => self.set(place.key(), text),
+            AnyValue::Bytes(bytes) if is_bounded => self.set(place.key(), bytes),
+            _ if self.make_room(place.key()) => self.copy(others, place),
             _ => {}
         }
-        if !self.make_room(key) {
-            return;
-        }
-        if place.range.len() > BYTES_MAX.saturating_sub(self.bytes.len()) {
+    }
+
+    /// Adds one as it is written there, but for the number of the field.
+    fn copy(&mut self, others: &Attributes, place: &Place<'_>) {
+        let written = &others.bytes[place.start..place.end];
+        if written.len() > BYTES_MAX - self.bytes.len() {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(FIRST_BYTES);
-        }
+        self.reserve(written.len());
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&others.bytes[place.range]);
+        self.bytes.extend_from_slice(written);
         // Numbers of fields with attributes are below 16, and take one byte.
         self.bytes[start] = (self.field << 3 | LENGTH) as u8;
         self.count += 1;
     }
 
+    /// Makes the room that the first one makes.
+    fn reserve(&mut self, bytes: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES.max(bytes));
+        }
+    }
+
     fn has(&self, key: &str) -> bool {
-        !key.is_empty() && self.seen & mark(key) != 0 && self.find(key).is_some()
+        self.seen & mark(key) != 0 && self.find(key).is_some()
     }
 
     fn find(&self, key: &str) -> Option<Place<'_>> {
@@ -328,14 +327,15 @@ impl Attributes {
             let key = member(&self.bytes, &mut at, KEY)?;
             let value = member(&self.bytes, &mut at, VALUE)?;
             Some(Place {
-                range: start..at,
+                start,
+                end: at,
                 key,
                 value,
             })
         })
     }
 
-    fn remove(&mut self, range: Range<usize>) {
+    fn remove(&mut self, range: std::ops::Range<usize>) {
         self.bytes.drain(range);
         self.count -= 1;
     }

@@ -50,7 +50,7 @@ impl Logger {
     /// Records it, if its severity is enough and no limit is reached. Whether it was, and there was room.
     pub fn emit(&self, record: &LogRecord<'_>) -> bool {
         let live = self.sdk.live();
-        if live.is_disabled || record.severity < live.level {
+        if live.is_disabled || !record.severity.is_at_least(live.level) {
             return false;
         }
         if let Some(limiter) = &live.limiter

@@ -279,7 +279,11 @@ impl Meters {
 
 fn tables_of(stream: &Stream, taken: &mut [Vec<Option<Box<Table>>>]) -> Vec<Table> {
     let of_stream = |tables: &mut Vec<Option<Box<Table>>>| tables.get_mut(stream.index)?.take();
-    taken.iter_mut().filter_map(of_stream).map(|table| *table).collect()
+    taken
+        .iter_mut()
+        .filter_map(of_stream)
+        .map(|table| *table)
+        .collect()
 }
 
 /// Streams by scope, in the order in which the scopes came first.

@@ -16,6 +16,7 @@ use crate::log::Severity;
 use crate::logger::Logger;
 use crate::metrics::{Meter, Meters};
 use crate::pending::{Pending, PendingSettings};
+use crate::propagation::Propagators;
 use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope, Wanted};
 use crate::resource::Resource;
@@ -55,6 +56,7 @@ pub(crate) struct Live {
     pub(crate) pending: Option<PendingSettings>,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
+    pub(crate) propagators: Propagators,
     /// Of log records; none if there are no rules.
     pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) baggage: BaggageSettings,
@@ -71,6 +73,7 @@ impl Live {
             pending: settings.traces.pending,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
+            propagators: settings.propagators.clone(),
             limiter: Limiter::renewed(limiter, &settings.logs.rate_limits),
             baggage: settings.baggage.clone(),
         }
@@ -119,6 +122,11 @@ impl Sdk {
     /// The state of each backend; none before the first record.
     pub fn health(&self) -> Vec<BackendHealth> {
         self.0.exporting.health(HEALTH_TIMEOUT)
+    }
+
+    /// How contexts are carried to other processes.
+    pub fn propagators(&self) -> Propagators {
+        self.live().propagators.clone()
     }
 
     /// The settings that are in force.
@@ -210,7 +218,7 @@ impl Sdk {
     #[inline]
     pub fn is_log_enabled(&self, severity: Severity) -> bool {
         let live = self.live();
-        !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
+        !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed()
     }
 
     #[inline]

@@ -49,6 +49,23 @@ impl Value<'_> {
         wire::close(out, message);
     }
 
+    /// About as many bytes as it takes when it is written.
+    pub(crate) fn bytes(self) -> usize {
+        /// Of a number, and before a field.
+        const FIELD: usize = 4;
+        FIELD
+            + match self {
+                Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => FIELD,
+                Value::String(text) => text.len(),
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Array(values) => values.iter().map(|value| value.bytes()).sum(),
+                Value::Map(pairs) => pairs
+                    .iter()
+                    .map(|(key, value)| FIELD + key.len() + value.bytes())
+                    .sum(),
+            }
+    }
+
     /// Writes an `AnyValue` without what stands in front of it.
     pub(crate) fn write_message(self, out: &mut Vec<u8>, characters_max: Option<usize>) {
         self.write_member(out, characters_max, DEPTH_MAX);
@@ -69,23 +86,6 @@ impl Value<'_> {
             }
             Value::Array(_) | Value::Map(_) => return None,
         })
-    }
-
-    /// About as many bytes as it takes when it is written.
-    pub(crate) fn bytes(self) -> usize {
-        /// Of a number, and before a field.
-        const FIELD: usize = 4;
-        FIELD
-            + match self {
-                Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => FIELD,
-                Value::String(text) => text.len(),
-                Value::Bytes(bytes) => bytes.len(),
-                Value::Array(values) => values.iter().map(|value| value.bytes()).sum(),
-                Value::Map(pairs) => pairs
-                    .iter()
-                    .map(|(key, value)| FIELD + key.len() + value.bytes())
-                    .sum(),
-            }
     }
 
     fn write_member(self, out: &mut Vec<u8>, characters_max: Option<usize>, depth: usize) {

@@ -9,7 +9,7 @@ mod events;
 pub mod filter;
 mod spans;
 mod threads;
-mod visit;
+pub(crate) mod visit;
 
 use std::sync::Arc;
 

@@ -3,7 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod backends;
+mod collector;
+mod configuration_declarative;
+mod configuration_file;
+mod configuration_page;
 mod configuration_variables;
+mod configuration_watch;
 mod crashed;
 mod exporting;
 mod forked;
@@ -16,4 +22,5 @@ mod records;
 mod resources;
 mod sampling;
 mod scrubbing;
+mod scrubbing_corpus;
 mod tail;

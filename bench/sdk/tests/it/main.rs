@@ -1,0 +1,47 @@
+//! The benchmark itself: a short run of it, in which everything that Cupola records arrives.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+#[test]
+fn what_cupola_records_in_a_short_run_arrives_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("figures.json");
+    let status = Command::new(env!("CARGO_BIN_EXE_cupola-bench-sdk"))
+        .args([
+            "--rounds",
+            "1",
+            "--milliseconds",
+            "1",
+            "--paced-milliseconds",
+            "30",
+        ])
+        .args(["--sides", "cupola-core"])
+        .arg("--json")
+        .arg(&json)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+
+    let figures: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rows = figures["rows"].as_array().unwrap();
+    for row in rows {
+        let operation = row["operation"].as_str().unwrap();
+        let is_wanted = !["disabled-log", "unsampled-span"].contains(&operation);
+        let expected = if is_wanted { row["made"].as_u64() } else { Some(0) };
+        assert_eq!(row["arrived"].as_u64(), expected, "{row}");
+        assert_eq!(row["dropped"].as_u64(), Some(0), "{row}");
+        assert!(row["process"]["median"].as_f64().unwrap() >= 0.0, "{row}");
+    }
+    let full = |row: &&Value| row["mode"] == "full";
+    assert_eq!(
+        rows.iter().filter(full).count(),
+        12,
+        "ten operations, two of them also with two threads"
+    );
+    assert_eq!(rows.len(), 18, "and six at a pace");
+}
