@@ -13,6 +13,7 @@
 //! record it starts a thread of its own, with queues of its own.
 
 mod backends;
+mod batching;
 mod left;
 mod own_metrics;
 mod work;
@@ -31,6 +32,7 @@ use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
 use crate::metrics::Meters;
+use crate::pending::Pending;
 use crate::recorder::{Recorder, Wanted};
 use crate::resource::{OwnResource, Resource};
 use crate::say;
@@ -52,6 +54,7 @@ pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
@@ -174,6 +177,7 @@ impl Exporting {
                 meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
+                pending: Arc::new(Pending::new()),
                 clock,
                 spool: spool.clone(),
                 counts: Counts::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use cupola_telemetry::Signal;
 
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::backend::BackendHealth;
@@ -15,9 +16,10 @@ use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
 use crate::metrics::{Meter, Meters};
+use crate::pending::{Pending, PendingSettings};
 use crate::propagation::Propagators;
 use crate::rate_limit::{Limited, Limiter};
-use crate::recorder::{Recorder, Scope};
+use crate::recorder::{Recorder, Scope, Wanted};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
 use crate::say;
@@ -53,6 +55,7 @@ pub(crate) struct Live {
     pub(crate) is_disabled: bool,
     pub(crate) sampler: Arc<dyn Sampler>,
     pub(crate) span_limits: SpanLimits,
+    pub(crate) pending: Option<PendingSettings>,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
     pub(crate) propagators: Propagators,
@@ -69,6 +72,7 @@ impl Live {
             is_disabled: settings.is_disabled,
             sampler: settings.traces.sampler.clone(),
             span_limits: settings.traces.limits,
+            pending: settings.traces.pending,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
             propagators: settings.propagators.clone(),
@@ -193,6 +197,17 @@ impl Sdk {
     /// What is measured.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.0.exporting.meters
+    }
+
+    /// The spans that run, if settings want to know them.
+    pub fn pending(&self) -> &Arc<Pending> {
+        &self.0.exporting.pending
+    }
+
+    /// Has the exporting thread started, for spans that run.
+    #[cold]
+    pub(crate) fn begin_exporting(&self) {
+        self.0.exporting.wake(Signal::Logs, Wanted::First);
     }
 
     /// What the rules for log records have dropped in this process.
