@@ -39,9 +39,11 @@ const EDGES: &[(&str, &[&str])] = &[
             // Its tests have it with the feature that is for tests.
             "cupola-sdk",
             "cupola-sdk-core",
+            "cupola-sdk-macros",
             "cupola-telemetry",
         ],
     ),
+    ("cupola-sdk-macros", &[]),
     (
         "cupola",
         &[

@@ -1,6 +1,9 @@
 //! A backend: somewhere that records go, how it is reached and what it is given.
 
 mod build;
+mod custom;
+mod health;
+mod levels;
 mod running;
 
 use std::fmt;
@@ -21,8 +24,9 @@ use cupola_export::queue::{Sizer, WhenFull};
 use cupola_export::{DeliveryConfig, ExporterError};
 use cupola_telemetry::{Batch, Signal};
 
-pub use running::BackendHealth;
-pub(crate) use running::Running;
+pub use health::BackendHealth;
+pub(crate) use health::{DROPPED, RETRIES, SENT};
+pub(crate) use running::{QueueOnDisk, Running};
 
 use crate::log::Severity;
 
@@ -39,6 +43,8 @@ pub struct Backend {
     pub delivery: DeliveryConfig,
     /// Where records go while this destination does not take them, in this order.
     pub fallbacks: Vec<Destination>,
+    /// How long a destination that has failed is left alone, while a fallback takes its place.
+    pub fallback_interval: Duration,
 }
 
 /// How a destination is reached.
@@ -91,12 +97,13 @@ impl Signals {
     }
 }
 
-/// A destination that an application brings itself. Called by a thread of the SDK, one call at a time; it may wait.
+/// A destination that an application brings itself. Called by a thread of the SDK, one call at a time; it may wait. A call that
+/// panics has given up its batch.
 pub trait CustomBackend: Send + Sync {
     /// Takes a batch whole, or says why not.
     fn export(&self, batch: &Batch) -> Result<(), CustomError>;
 
-    /// Brings to its end what it has been given and holds.
+    /// Brings to its end what it has been given and holds. Called when no other batch waits for it, and before the end.
     fn flush(&self) -> Result<(), CustomError> {
         Ok(())
     }
@@ -153,11 +160,13 @@ impl Backend {
             level: None,
             delivery: Backend::default_delivery(),
             fallbacks: Vec::new(),
+            fallback_interval: Duration::from_secs(10),
         }
     }
 
-    /// As an application wants it: 32 MiB wait at most, in memory or on disk, beyond which the newest are dropped and counted; what
-    /// fails is tried again after 1 s, and then more seldom, up to 30 s, for 5 minutes, or for ever with a spool.
+    /// As an application wants it: 32 MiB wait at most in memory, or what the spool may hold on disk, beyond which the newest are
+    /// dropped and counted; what fails is tried again after 1 s, and then more seldom, up to 30 s, for 5 minutes, or for ever with a
+    /// spool. An attempt takes 10 s at most.
     pub fn default_delivery() -> DeliveryConfig {
         let mut delivery = DeliveryConfig::default();
         let queue = &mut delivery.sending_queue;

@@ -17,6 +17,7 @@ mod dotenv;
 mod environment;
 pub mod file;
 mod levels;
+mod metrics;
 mod otlp;
 mod pairs;
 mod samplers;
@@ -48,7 +49,6 @@ pub struct Loaded {
 
 /// Cupola's own file where no variable names another.
 const FILE: &str = "cupola.yaml";
-const DOTENV: &str = ".env";
 const OWN_FILE: &str = "CUPOLA_CONFIG";
 const DECLARATIVE_FILE: &str = "OTEL_CONFIG_FILE";
 const FORMER_DECLARATIVE_FILE: &str = "OTEL_EXPERIMENTAL_CONFIG_FILE";
@@ -60,7 +60,7 @@ pub fn load(environment: &Environment) -> Result<Loaded, ConfigurationError> {
         settings: Settings::default(),
         warnings: problems,
         sources: dotenv.iter().map(PathBuf::from).collect(),
-        watched: vec![PathBuf::from(dotenv.unwrap_or_else(|| DOTENV.to_owned()))],
+        watched: environment.dotenv_path().map(PathBuf::from).into_iter().collect(),
     };
     match declarative_path(&environment, &mut loaded.warnings) {
         Some(path) => load_declarative(&environment, &path, &mut loaded)?,
@@ -154,8 +154,7 @@ fn unreadable(place: Place, key: &str, path: &str, error: &std::io::Error) -> Co
 }
 
 fn warn_of_service_name(loaded: &mut Loaded) {
-    let attributes = &loaded.settings.resource.attributes;
-    if loaded.settings.is_disabled || attributes.iter().any(|(key, _)| key == "service.name") {
+    if loaded.settings.is_disabled || loaded.settings.resource.names_service() {
         return;
     }
     let problem = Problem::warning(Place::whole("configuration"), "", "the service has no name");

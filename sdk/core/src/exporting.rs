@@ -58,6 +58,17 @@ pub(crate) struct Exporting {
     settings: ArcSwap<Settings>,
     resource: OwnResource,
     process: PerProcess<Handle>,
+    /// Asked from time to time, by the thread alone, whether there are other settings.
+    watcher: Mutex<Option<Watcher>>,
+}
+
+/// What knows whether there are other settings.
+struct Watcher(Box<dyn FnMut() -> Option<Arc<Settings>> + Send>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 /// What this process has lost and why, beside what recorders and backends count.
@@ -169,6 +180,7 @@ impl Exporting {
                 settings: ArcSwap::new(settings.clone()),
                 resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
+                watcher: Mutex::new(None),
             }
         })
     }
@@ -180,6 +192,19 @@ impl Exporting {
     /// The resource of this process.
     pub(crate) fn resource(&self) -> Arc<Resource> {
         Arc::new(self.resource.get(&scrubber(&self.settings.load())).clone())
+    }
+
+    /// Has the thread ask for other settings from time to time.
+    pub(crate) fn watch(&self, watcher: Box<dyn FnMut() -> Option<Arc<Settings>> + Send>) {
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watcher(watcher));
+    }
+
+    /// Other settings, if there are any.
+    fn changed(&self) -> Option<Arc<Settings>> {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = watcher.as_mut().and_then(|watcher| (watcher.0)())?;
+        self.settings.store(settings.clone());
+        Some(settings)
     }
 
     fn handle(&self) -> &Handle {

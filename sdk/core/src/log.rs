@@ -29,6 +29,8 @@ impl Severity {
     pub const WARN: Severity = Severity(13);
     pub const ERROR: Severity = Severity(17);
     pub const FATAL: Severity = Severity(21);
+    /// Nobody says how severe it is: no level leaves it out.
+    pub const UNSPECIFIED: Severity = Severity(0);
     /// There is none above it.
     pub const LAST: Severity = Severity(24);
 
@@ -41,9 +43,18 @@ impl Severity {
         self.0
     }
 
-    /// The short name that the specification has for it.
+    /// The short name that the specification has for it; empty if it is unspecified.
     pub fn name(self) -> &'static str {
-        NAMES[usize::from(self.0) - 1]
+        match self {
+            Severity::UNSPECIFIED => "",
+            Severity(number) => NAMES[usize::from(number) - 1],
+        }
+    }
+
+    /// Whether a level lets it through.
+    #[inline]
+    pub fn is_at_least(self, level: Severity) -> bool {
+        self >= level || self == Severity::UNSPECIFIED
     }
 }
 

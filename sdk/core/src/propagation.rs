@@ -89,6 +89,18 @@ impl Format {
         })
     }
 
+    /// Keys that it writes, but for those that have a name of the baggage in them.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Format::TraceContext => &["traceparent", "tracestate"],
+            Format::Baggage => &["baggage"],
+            Format::B3 => &["b3"],
+            Format::B3Multi => &["x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags"],
+            Format::Jaeger => &["uber-trace-id"],
+            Format::XRay => &["x-amzn-trace-id"],
+        }
+    }
+
     fn inject(self, carried: &Carried, into: &mut dyn Injector) {
         match self {
             Format::TraceContext => trace_context::inject(carried, into),
@@ -122,6 +134,19 @@ impl Default for Propagators {
 }
 
 impl Propagators {
+    /// Keys that are written, each once: for those who empty a carrier before they use it again.
+    pub fn fields(&self) -> Vec<&'static str> {
+        let mut fields: Vec<&str> = self
+            .0
+            .iter()
+            .flat_map(|format| format.fields())
+            .copied()
+            .collect();
+        fields.sort_unstable();
+        fields.dedup();
+        fields
+    }
+
     pub fn inject(&self, carried: &Carried, into: &mut dyn Injector) {
         self.0.iter().for_each(|format| format.inject(carried, into));
     }

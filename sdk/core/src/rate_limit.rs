@@ -1,7 +1,7 @@
 //! Limits on how many log records an application may record, by level, logger and tenant, and on how many bytes of them in a day.
 //! Owns the counts. Spans are not limited here: sampling is for them, and leaves traces whole.
 //!
-//! Every rule that fits a record must admit it. Without rules nothing is asked; with them, what is asked is a few atomic numbers:
+//! Every rule that fits a record must admit it, in their order; what a later one drops has been counted by those before it. Without rules nothing is asked; with them, what is asked is a few atomic numbers:
 //! there is no lock, and none that the child of a `fork()` could find shut. A child goes on from the counts of its parent, and
 //! counts what it drops for itself.
 

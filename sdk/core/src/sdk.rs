@@ -9,15 +9,18 @@ use crate::attributes::{AttributeLimits, Attributes};
 use crate::backend::BackendHealth;
 use crate::baggage::Baggage;
 use crate::clock::Clock;
+use crate::configuration::watch::Watched;
 use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
 use crate::metrics::{Meter, Meters};
+use crate::propagation::Propagators;
 use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
+use crate::say;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
 use crate::suppress;
@@ -52,6 +55,7 @@ pub(crate) struct Live {
     pub(crate) span_limits: SpanLimits,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
+    pub(crate) propagators: Propagators,
     /// Of log records; none if there are no rules.
     pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) baggage: BaggageSettings,
@@ -67,6 +71,7 @@ impl Live {
             span_limits: settings.traces.limits,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
+            propagators: settings.propagators.clone(),
             limiter: Limiter::renewed(limiter, &settings.logs.rate_limits),
             baggage: settings.baggage.clone(),
         }
@@ -101,6 +106,29 @@ impl Sdk {
         self.0.exporting.apply(settings, timeout)
     }
 
+    /// Has files of configuration looked at every few seconds, from the first record on, and what has changed in them applied.
+    /// `adapt` is given the settings first, and may change them; of a file that cannot be read, everything stays as it is, which
+    /// is said.
+    pub fn watch(&self, mut watched: Watched, mut adapt: impl FnMut(&mut Settings) + Send + 'static) {
+        let sdk = Arc::downgrade(&self.0);
+        self.0.exporting.watch(Box::new(move || {
+            let sdk = sdk.upgrade()?;
+            let mut loaded = match watched.changed()? {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    say::warning(&error);
+                    return None;
+                }
+            };
+            adapt(&mut loaded.settings);
+            let settings = Arc::new(loaded.settings);
+            let live = Live::of(&settings, Some(&sdk.live.load()));
+            sdk.live.store(Arc::new(live));
+            sdk.exporting.meters.apply(&settings);
+            Some(settings)
+        }));
+    }
+
     /// Exports what has been recorded until now and waits until it has been delivered, so long at most. Whether it was.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.0.exporting.flush(timeout)
@@ -115,6 +143,11 @@ impl Sdk {
     /// The state of each backend; none before the first record.
     pub fn health(&self) -> Vec<BackendHealth> {
         self.0.exporting.health(HEALTH_TIMEOUT)
+    }
+
+    /// How contexts are carried to other processes.
+    pub fn propagators(&self) -> Propagators {
+        self.live().propagators.clone()
     }
 
     /// The settings that are in force.
@@ -181,6 +214,14 @@ impl Sdk {
         self.live().log_limits
     }
 
+    /// The same for one of this severity, if one would be recorded by this thread now.
+    #[inline]
+    pub fn log_limits_at(&self, severity: Severity) -> Option<AttributeLimits> {
+        let live = self.live();
+        let is_enabled = !live.is_disabled && severity.is_at_least(live.level) && !suppress::is_suppressed();
+        is_enabled.then_some(live.log_limits)
+    }
+
     /// Adds what the baggage brings to those of a log record, behind what it has itself.
     pub fn inherit_baggage(&self, attributes: &mut Attributes, baggage: &Baggage) {
         if baggage.is_empty() {
@@ -194,8 +235,7 @@ impl Sdk {
     /// Whether a log record of this severity would be recorded by this thread now.
     #[inline]
     pub fn is_log_enabled(&self, severity: Severity) -> bool {
-        let live = self.live();
-        !live.is_disabled && severity >= live.level && !suppress::is_suppressed()
+        self.log_limits_at(severity).is_some()
     }
 
     #[inline]

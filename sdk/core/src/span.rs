@@ -227,10 +227,11 @@ impl Span {
         unix_nano: u64,
         attributes: &[(&str, Value<'_>)],
     ) {
-        let mut all = vec![
-            ("exception.type", Value::String(exception.kind)),
-            ("exception.message", Value::String(exception.message)),
-        ];
+        let mut all = Vec::with_capacity(3 + attributes.len());
+        if !exception.kind.is_empty() {
+            all.push(("exception.type", Value::String(exception.kind)));
+        }
+        all.push(("exception.message", Value::String(exception.message)));
         if let Some(stack_trace) = exception.stack_trace {
             all.push(("exception.stacktrace", Value::String(stack_trace)));
         }
@@ -345,7 +346,7 @@ pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
 /// An error as the semantic conventions describe it.
 #[derive(Clone, Copy, Debug)]
 pub struct Exception<'e> {
-    /// Its type.
+    /// Its type; empty if it is not known.
     pub kind: &'e str,
     pub message: &'e str,
     pub stack_trace: Option<&'e str>,

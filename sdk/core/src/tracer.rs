@@ -62,7 +62,8 @@ impl<'s> Start<'s> {
 /// A span that has started.
 #[derive(Debug)]
 pub struct Started {
-    /// What spans below it, and other processes, know it by: also of one that is not recorded.
+    /// What spans below it, and other processes, know it by: also of one that is not recorded. While the SDK is disabled, and on
+    /// threads whose spans are passed over, it is that of the parent.
     pub context: SpanContext,
     /// `None` if the sampler said so.
     pub recording: Option<Recording>,
@@ -112,6 +113,13 @@ impl Tracer {
     pub fn start_with(&self, start: Start<'_>, written: &mut Option<Attributes>) -> Started {
         let live = self.sdk.live();
         let parent = start.parent;
+        if live.is_disabled || suppress::is_suppressed() {
+            // As if nobody were here: whoever comes next goes on from the parent.
+            return Started {
+                context: parent.clone(),
+                recording: None,
+            };
+        }
         let (trace_id, random) = match parent.is_valid() {
             true => (parent.trace_id, parent.flags.0 & TraceFlags::RANDOM.0),
             false => (self.sdk.ids().trace_id(), TraceFlags::RANDOM.0),
@@ -123,13 +131,6 @@ impl Tracer {
             trace_state: parent.trace_state.clone(),
             is_remote: false,
         };
-        if live.is_disabled || suppress::is_suppressed() {
-            context.flags = context.flags.with_sampled(parent.flags.is_sampled());
-            return Started {
-                context,
-                recording: None,
-            };
-        }
         let ask = |attributes| {
             live.sampler.sample(&Question {
                 parent,

@@ -19,7 +19,9 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-pub use decoded::{CapturedEvent, CapturedLink, CapturedLog, CapturedSpan, CapturedValue};
+pub use decoded::{
+    CapturedAttributes, CapturedEvent, CapturedLink, CapturedLog, CapturedSpan, CapturedValue,
+};
 
 use crate::layer::{self, Directives, FilterHandle, Filters, Layer, LayerOptions};
 

@@ -1,26 +1,39 @@
 //! From the settings of a destination to what sends to it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fs::File;
+use std::future::Future as _;
+use std::io::{self, Write};
+use std::os::fd::AsFd as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-use cupola_export::debug::DebugSink;
+use cupola_export::debug::{DebugConfig, DebugSink};
 use cupola_export::elasticsearch::ElasticsearchSink;
 use cupola_export::file::FileSink;
 use cupola_export::json_lines::JsonLinesSink;
-use cupola_export::otlp::OtlpSink;
-use cupola_export::{Accepted, Component, SendError, Sink};
+use cupola_export::otlp::{OtlpConfig, OtlpSink};
+use cupola_export::retry::RetryConfig;
+use cupola_export::{Accepted, Component, Condition, Sample, SendError, Sink};
 use cupola_telemetry::Batch;
-use tokio::sync::oneshot;
 
-use super::{BackendError, Custom, CustomError, Destination};
+use super::custom::CustomSink;
+use super::{BackendError, Custom, CustomBackend, CustomError, Destination};
 
 impl Destination {
-    /// What sends to it, alone: without queue and retries. Opens files; connects to nothing yet.
+    /// What sends to it, alone: without queue and retries. Opens files; connects to nothing yet. To be called on the runtime that
+    /// it is to work on.
     pub(crate) fn build(&self, name: &str) -> Result<Arc<dyn Component>, BackendError> {
         Ok(match self {
-            Destination::Otlp(config) => Arc::new(OtlpSink::new(config.clone()).map_err(BackendError::of)?),
+            Destination::Otlp(config) => {
+                let config = OtlpConfig {
+                    // The queue tries again, and knows that it does.
+                    retry: RetryConfig::disabled(),
+                    ..config.clone()
+                };
+                Arc::new(OtlpSink::new(config).map_err(BackendError::of)?)
+            }
             Destination::JsonLines(config) => {
                 Arc::new(JsonLinesSink::new(config.clone()).map_err(BackendError::of)?)
             }
@@ -38,89 +51,86 @@ impl Destination {
                 let sink = cupola_export::kafka::KafkaSink::new((**config).clone());
                 Arc::new(sink.map_err(BackendError::of)?)
             }
-            Destination::Console(config) => Arc::new(DebugSink::with_writer(
-                config.clone(),
-                Box::new(std::io::stdout()),
-            )),
+            Destination::Console(config) => Arc::new(ConsoleSink::start(name, config.clone())?),
             Destination::Custom(custom) => Arc::new(CustomSink::start(name, custom.clone())?),
         })
     }
+
+    /// What it is, in a word, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Destination::Otlp(_) => "otlp",
+            Destination::JsonLines(_) => "json lines",
+            Destination::File(_) => "file",
+            Destination::Elasticsearch(_) => "elasticsearch",
+            #[cfg(feature = "postgres")]
+            Destination::Postgres(_) => "postgres",
+            #[cfg(feature = "kafka")]
+            Destination::Kafka(_) => "kafka",
+            Destination::Console(_) => "console",
+            Destination::Custom(_) => "custom",
+        }
+    }
 }
 
-/// A custom backend on a thread of its own, which may wait.
-struct CustomSink {
-    /// `None` once closed.
-    calls: Mutex<Option<Sender<Call>>>,
+/// Standard output, which nobody may be reading: on a thread of its own.
+struct ConsoleSink {
+    thread: CustomSink,
+    printer: Arc<DebugSink>,
 }
 
-enum Call {
-    Export(Batch, oneshot::Sender<Result<(), CustomError>>),
-    Close(oneshot::Sender<()>),
-}
-
-impl CustomSink {
-    fn start(name: &str, custom: Custom) -> Result<CustomSink, BackendError> {
-        let (calls, called) = channel();
-        std::thread::Builder::new()
-            .name(format!("cupola-{name}"))
-            .spawn(move || serve(&custom, &called))
-            .map_err(BackendError::of)?;
-        Ok(CustomSink {
-            calls: Mutex::new(Some(calls)),
+impl ConsoleSink {
+    fn start(name: &str, config: DebugConfig) -> Result<ConsoleSink, BackendError> {
+        let printer = Arc::new(DebugSink::with_writer(config, standard_output()));
+        let custom = Custom(Arc::new(Printing(printer.clone())));
+        Ok(ConsoleSink {
+            thread: CustomSink::start(name, custom)?,
+            printer,
         })
     }
+}
 
-    fn call(&self, call: Call) -> bool {
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.as_ref().is_some_and(|calls| calls.send(call).is_ok())
+/// Without the lock that the standard library has on it, which the child of a fork could find shut.
+fn standard_output() -> Box<dyn Write + Send> {
+    let output = io::stdout();
+    match output.as_fd().try_clone_to_owned() {
+        Ok(own) => Box::new(File::from(own)),
+        Err(_) => Box::new(output),
     }
 }
 
-/// Answers calls until the sink is gone.
-fn serve(custom: &Custom, called: &Receiver<Call>) {
-    while let Ok(call) = called.recv() {
-        match call {
-            Call::Export(batch, answer) => {
-                let answered = catch_unwind(AssertUnwindSafe(|| custom.0.export(&batch)));
-                let panicked = || Err(CustomError::GiveUp("the backend panicked".to_owned()));
-                let _ = answer.send(answered.unwrap_or_else(|_| panicked()));
-            }
-            Call::Close(answer) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| {
-                    let flushed = custom.0.flush();
-                    custom.0.close();
-                    flushed
-                }));
-                let _ = answer.send(());
-                return;
-            }
+struct Printing(Arc<DebugSink>);
+
+impl CustomBackend for Printing {
+    fn export(&self, batch: &Batch) -> Result<(), CustomError> {
+        // It waits for the output alone, as any writer does.
+        let mut printing = pin!(self.0.send(batch.clone()));
+        match printing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => Err(CustomError::GiveUp(error.to_string())),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
         }
     }
 }
 
 #[async_trait]
-impl Sink for CustomSink {
+impl Sink for ConsoleSink {
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        let (answer, answered) = oneshot::channel();
-        if !self.call(Call::Export(batch, answer)) {
-            return Err(SendError::retryable("the backend has been closed"));
-        }
-        match answered.await {
-            Ok(Ok(())) => Ok(Accepted::all()),
-            Ok(Err(CustomError::Again(reason))) => Err(SendError::retryable(reason)),
-            Ok(Err(CustomError::GiveUp(reason))) => Err(SendError::permanent(reason)),
-            Err(_) => Err(SendError::retryable("the backend has been closed")),
-        }
+        self.thread.send(batch).await
     }
 }
 
 #[async_trait]
-impl Component for CustomSink {
+impl Component for ConsoleSink {
     async fn shutdown(&self) {
-        let (answer, answered) = oneshot::channel();
-        if self.call(Call::Close(answer)) {
-            let _ = answered.await;
-        }
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.thread.shutdown().await;
+    }
+
+    fn condition(&self) -> Condition {
+        self.thread.condition()
+    }
+
+    fn collect(&self, samples: &mut Vec<Sample>) {
+        self.thread.collect(samples);
+        self.printer.collect(samples);
     }
 }

@@ -1,103 +1,87 @@
 //! A backend at work: what it is given of all that is recorded, its queue and its retries, and how it is.
 //!
-//! Retries are within the queue: a batch is tried again with growing pauses while the destination does not take it. With
-//! fallbacks a destination that fails is left alone after one failure and the batch goes to the next, at once; after
-//! [`FALLBACK_INTERVAL`] one batch tries whether it works again.
+//! Retries are within the queue: a batch is tried again with growing pauses while the destination does not take it. How often
+//! before it goes to a fallback, and when it goes to the destination again, is said in [`levels`](super::levels).
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cupola_config::units::ByteSize;
 use cupola_export::exporter::Exporter;
-use cupola_export::failover::Failover;
-use cupola_export::{Component, Condition, ExporterError, Sample, SendError, Sink};
+use cupola_export::queue::{QueueConfig, Sizer};
+use cupola_export::{Component, ExporterError, SendError, Sink};
 use cupola_telemetry::edit::{Editor, Level, Place, Verdict, edit};
 use cupola_telemetry::memory::MemoryBudget;
 use cupola_telemetry::{Batch, Signal};
 
-use super::{Backend, BackendError};
+use super::levels::{Levels, Pace};
+use super::{Backend, BackendError, BackendHealth};
 use crate::log::Severity;
+use crate::scrub::Scrubber;
 
-/// A destination that has failed is tried again after so long, while another takes its place.
-const FALLBACK_INTERVAL: Duration = Duration::from_secs(10);
+/// Files of a queue on disk, at most as large as by default, are so many at least.
+const QUEUE_FILES_MIN: u64 = 4;
 
 /// A backend that has been started.
 pub(crate) struct Running {
     backend: Backend,
     exporter: Exporter,
-    failover: Option<Arc<Failover>>,
+    /// `None` without fallbacks.
+    levels: Option<Arc<Levels>>,
+    scrubber: Scrubber,
 }
 
-/// The state of a backend.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BackendHealth {
-    pub name: String,
-    /// What does not work now, if anything; secrets are masked.
-    pub condition: Condition,
-    /// It could not be started; records wait for it within a bound.
-    pub not_started: Option<String>,
-    /// What waits or is being sent.
-    pub queued_batches: usize,
-    pub queued_items: usize,
-    pub queued_bytes: usize,
-    /// The fallback that is in use, counted from one; zero while the destination itself works.
-    pub fallback: usize,
-    /// Everything that is counted, under the names that the Collector has for it.
-    pub samples: Vec<Sample>,
-}
-
-impl BackendHealth {
-    pub(crate) fn not_started(name: &str, problem: &str) -> BackendHealth {
-        BackendHealth {
-            name: name.to_owned(),
-            condition: Condition::default(),
-            not_started: Some(problem.to_owned()),
-            queued_batches: 0,
-            queued_items: 0,
-            queued_bytes: 0,
-            fallback: 0,
-            samples: Vec::new(),
-        }
-    }
-
-    /// Whether what it is given now gets somewhere.
-    pub fn is_healthy(&self) -> bool {
-        self.not_started.is_none() && self.condition.failing.is_none()
-    }
+/// Where a backend has its queue on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueOnDisk {
+    /// Of it alone.
+    pub(crate) directory: PathBuf,
+    pub(crate) bytes_max: u64,
 }
 
 impl Running {
-    /// Starts a backend on the current runtime. `queue` is the directory of its queue, of it alone; without one the queue is in
-    /// memory, which `budget` bounds together with those of others.
+    /// Starts a backend on the current runtime. Without a `queue` on disk it has one in memory, which `budget` bounds together
+    /// with those of others.
     pub(crate) async fn start(
         backend: &Backend,
-        queue: Option<PathBuf>,
+        queue: Option<QueueOnDisk>,
         budget: MemoryBudget,
     ) -> Result<Running, BackendError> {
         let name = &backend.name;
-        let mut levels = vec![backend.destination.build(name)?];
-        for fallback in &backend.fallbacks {
-            levels.push(fallback.build(name)?);
-        }
-        let failover = (levels.len() > 1).then(|| Arc::new(Failover::new(levels.clone(), FALLBACK_INTERVAL)));
-        let sink: Arc<dyn Component> = match &failover {
-            Some(failover) => Arc::new(Levels {
-                failover: failover.clone(),
-                levels,
-            }),
-            None => levels.swap_remove(0),
-        };
         let mut delivery = backend.delivery.clone();
-        delivery.sending_queue.storage = queue.as_ref().map(|_| "spool".to_owned());
-        if queue.is_some() {
+        let destination = backend.destination.build(name)?;
+        let mut levels = None;
+        let mut sink = destination.clone();
+        if !backend.fallbacks.is_empty() {
+            let mut built = vec![(backend.destination.kind(), destination)];
+            for fallback in &backend.fallbacks {
+                built.push((fallback.kind(), fallback.build(name)?));
+            }
+            let pace = Pace {
+                timeout: delivery.timeout,
+                pause: delivery.retry_on_failure.initial_interval,
+                interval: backend.fallback_interval,
+            };
+            // An attempt of the queue is one at each of them.
+            delivery.timeout = pace.longest(built.len());
+            let all = Arc::new(Levels::new(built, pace));
+            sink = all.clone();
+            levels = Some(all);
+        }
+        if let Some(queue) = &queue {
+            delivery.sending_queue.storage = Some("spool".to_owned());
+            bound(&mut delivery.sending_queue, queue.bytes_max);
             // What is on disk waits until it is taken, however long that is.
             delivery.retry_on_failure.max_elapsed_time = Duration::ZERO;
         }
-        let exporter = Exporter::start(name.clone(), delivery, sink, queue, None, budget).await?;
+        let directory = queue.map(|queue| queue.directory);
+        let exporter = Exporter::start(name.clone(), delivery, sink, directory, None, budget).await?;
         Ok(Running {
             backend: backend.clone(),
             exporter,
-            failover,
+            levels,
+            scrubber: Scrubber::usual(),
         })
     }
 
@@ -139,18 +123,21 @@ impl Running {
         let queued = self.exporter.queued();
         let mut samples = Vec::new();
         self.exporter.collect(&mut samples);
+        let mut condition = self.exporter.condition();
+        for trouble in [&mut condition.failing, &mut condition.last_error]
+            .into_iter()
+            .flatten()
+        {
+            trouble.reason = self.scrubber.scrub_text(&trouble.reason).into_owned();
+        }
         BackendHealth {
             name: self.name().to_owned(),
-            condition: self.exporter.condition(),
+            condition,
             not_started: None,
             queued_batches: queued.requests as usize,
             queued_items: queued.items as usize,
             queued_bytes: queued.bytes as usize,
-            fallback: self
-                .failover
-                .as_ref()
-                .and_then(|failover| failover.active())
-                .unwrap_or(0),
+            fallback: self.levels.as_ref().map_or(0, |levels| levels.fallback()),
             samples,
         }
     }
@@ -166,37 +153,18 @@ impl Running {
     }
 }
 
-/// A failover and the destinations that it goes to, which end with it.
-struct Levels {
-    failover: Arc<Failover>,
-    levels: Vec<Arc<dyn Component>>,
-}
-
-#[async_trait::async_trait]
-impl Sink for Levels {
-    async fn send(&self, batch: Batch) -> Result<cupola_export::Accepted, SendError> {
-        self.failover.send(batch).await
-    }
-}
-
-#[async_trait::async_trait]
-impl Component for Levels {
-    async fn shutdown(&self) {
-        for level in &self.levels {
-            level.shutdown().await;
-        }
-    }
-
-    fn is_healthy(&self) -> bool {
-        self.failover.is_healthy()
-    }
-
-    fn condition(&self) -> Condition {
-        self.failover.condition()
-    }
-
-    fn collect(&self, samples: &mut Vec<Sample>) {
-        self.failover.collect(samples);
+/// Has a queue on disk hold no more bytes than these.
+fn bound(queue: &mut QueueConfig, bytes_max: u64) {
+    let QueueConfig {
+        segment_size,
+        storage_size,
+        ..
+    } = QueueConfig::default();
+    let file = (bytes_max / QUEUE_FILES_MIN).clamp(4096, segment_size.0);
+    queue.segment_size = ByteSize(file);
+    queue.storage_size = ByteSize(bytes_max.clamp(file, storage_size.0));
+    if queue.sizer == Sizer::Bytes {
+        queue.queue_size = ByteSize(queue.queue_size.0.max(queue.storage_size.0));
     }
 }
 
@@ -241,6 +209,17 @@ mod tests {
     use cupola_telemetry::encode::LogsEncoder;
 
     use super::*;
+
+    #[test]
+    fn a_queue_on_disk_can_be_as_small_or_large_as_anybody_wants() {
+        for bytes_max in [0, 1, 5_000, 1 << 20, 1 << 30, u64::MAX] {
+            let mut queue = Backend::default_delivery().sending_queue;
+            bound(&mut queue, bytes_max);
+            queue.validate().unwrap();
+            assert!(queue.storage_size.0 <= bytes_max.max(4096));
+            assert!(queue.queue_size.0 >= queue.storage_size.0);
+        }
+    }
 
     #[test]
     fn what_is_not_severe_enough_is_left_out() {

@@ -103,12 +103,6 @@ pub(super) fn missing(feature: &str) -> String {
     )
 }
 
-/// Without a feature nobody asks.
-#[cfg(all(feature = "postgres", feature = "kafka"))]
-pub(super) fn missing(feature: &str) -> String {
-    format!("`{feature}` is not part of this program")
-}
-
 /// Those of one signal each, with what is the same for several made one. The order is that of their first appearance.
 pub(super) fn joined(apart: Vec<Backend>) -> Vec<Backend> {
     let mut joined: Vec<Backend> = Vec::new();

@@ -26,6 +26,7 @@ use super::variables;
 use crate::attributes::AttributeLimits;
 use crate::backend::Backend;
 use crate::propagation::{Format, Propagators};
+use crate::resource::Detector;
 use crate::settings::{QueueSettings, Settings};
 use model::{AttributeLimitsModel, BatchModel, Model, Processor, PropagatorModel};
 
@@ -39,7 +40,7 @@ type Read = (Settings, BTreeSet<String>, Vec<Problem>);
 /// Reads the file `name`; with the variables that it refers to, and what is odd about it.
 pub(super) fn read(name: &str, text: &str, environment: &Environment) -> Result<Read, ConfigurationError> {
     let (mut file, written) = File::parse(name, text)?;
-    let (root, referred) = substitute(&written, environment, Dialect::Braces, &mut file.problems);
+    let (root, mut referred) = substitute(&written, environment, Dialect::Braces, &mut file.problems);
     file.mask(&root);
     check_format(&mut file, &root);
     let root = known_sections(&mut file, root);
@@ -50,7 +51,10 @@ pub(super) fn read(name: &str, text: &str, environment: &Environment) -> Result<
     };
     // What is left of a file with mistakes would be told to have others.
     if let Some(model) = model.filter(|_| file.problems.errors() == 0) {
-        apply(&mut file, &root, model, &mut settings);
+        apply(&mut file, &root, model, environment, &mut settings);
+    }
+    if settings.resource.detectors.contains(&Detector::Service) {
+        referred.insert(resource::SERVICE_NAME.to_owned());
     }
     Ok((settings, referred, file.finish()?))
 }
@@ -107,15 +111,15 @@ fn known_sections(file: &mut File<'_>, root: Node) -> Node {
     })
 }
 
-fn apply(file: &mut File<'_>, root: &Node, model: Model, settings: &mut Settings) {
+fn apply(file: &mut File<'_>, root: &Node, model: Model, environment: &Environment, settings: &mut Settings) {
     settings.is_disabled = model.disabled.unwrap_or(false);
     if let Some(level) = model.log_level {
         settings.own_level = Some(level.0);
     }
-    if let Some(resource) = &model.resource {
-        let node = root.get("resource").unwrap_or(root);
-        resource::apply(file, node, resource, settings);
-    }
+    // What is not there is as empty: nothing is found out.
+    let at = root.get("resource").unwrap_or(root);
+    let resource = model.resource.unwrap_or_default();
+    resource::apply(file, at, &resource, environment, &mut settings.resource);
     if let Some(propagator) = &model.propagator {
         let node = root.get("propagator").unwrap_or(root);
         settings.propagators = propagators(file, node, propagator);
@@ -264,7 +268,7 @@ fn processors(
     }
     for (index, (processor, node)) in processors.into_iter().zip(nodes).enumerate() {
         let key = format!("{at}.processors[{index}]");
-        if !exporters::is_one(file, node, &key) {
+        if !file.is_one(node, &key) {
             continue;
         }
         let (batch, kind) = match (processor.batch, processor.simple) {

@@ -114,14 +114,19 @@ impl Environment {
         (self.read)(path)
     }
 
+    /// The file of further variables, whether it is there or not.
+    pub(crate) fn dotenv_path(&self) -> Option<&str> {
+        let path = self.get(DOTENV_VARIABLE).unwrap_or(DOTENV);
+        (!path.eq_ignore_ascii_case("none")).then_some(path)
+    }
+
     /// With the variables of `.env`, or of the file that `CUPOLA_ENV_FILE` names, where they are not set already. The file if
     /// one was read, and what is wrong in it; the process itself stays as it is.
     pub(crate) fn with_dotenv(&self) -> (Environment, Option<String>, Vec<cupola_config::Problem>) {
-        let named = self.get(DOTENV_VARIABLE);
-        let path = match named {
-            Some(name) if name.eq_ignore_ascii_case("none") => return (self.clone(), None, Vec::new()),
-            named => named.unwrap_or(DOTENV).to_owned(),
+        let Some(path) = self.dotenv_path().map(str::to_owned) else {
+            return (self.clone(), None, Vec::new());
         };
+        let named = self.get(DOTENV_VARIABLE);
         let text = match self.read(Path::new(&path)) {
             Ok(text) => text,
             Err(error) if named.is_some() => {

@@ -52,6 +52,7 @@ struct Sections {
     baggage: Option<sections::Baggage>,
     scrub: Option<sections::Scrub>,
     limits: Option<sections::Limits>,
+    rate_limits: Option<sections::RateLimits>,
     console: Option<sections::Console>,
     spool: Option<sections::Spool>,
     /// What the SDK says of its own troubles.
@@ -99,7 +100,7 @@ pub(super) fn read(name: &str, text: &str, environment: &Environment) -> Result<
 fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Settings) {
     settings.is_disabled = read.disabled.unwrap_or(settings.is_disabled);
     if let Some(resource) = &read.resource {
-        resource.apply(settings);
+        resource.apply(file, root, settings);
     }
     if let Some(logger) = &read.logger {
         let attributes = [
@@ -110,7 +111,8 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
         ];
         for (key, value) in attributes {
             if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-                super::variables::set_attribute(settings, key.to_owned(), value.clone());
+                let environment = &mut settings.resource.environment;
+                environment.push((key.to_owned(), value.clone().into()));
             }
         }
         settings.logs.level = logger.log_level.map_or(settings.logs.level, |level| level.0);
@@ -135,16 +137,19 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
         logs.apply(&mut settings.logs.queue);
     }
     if let Some(metrics) = &read.metrics {
-        metrics.apply(settings);
+        metrics.apply(file, root, settings);
     }
     if let Some(baggage) = &read.baggage {
         baggage.apply(settings);
     }
     if let Some(scrub) = &read.scrub {
-        scrub.apply(settings);
+        scrub.apply(file, root, settings);
     }
     if let Some(limits) = &read.limits {
         limits.apply(settings);
+    }
+    if let Some(limits) = &read.rate_limits {
+        limits.apply(file, root, settings);
     }
     if let Some(spool) = &read.spool {
         spool.apply(file, root, settings);

@@ -1,9 +1,10 @@
-//! Lists of names and values in one text, as variables and the declarative file have them: headers, attributes of the resource,
+//! Lists of names and values in one text, as variables and the declarative file have them: headers,
 //! entities. Refuses to show values.
 
 use cupola_config::Secret;
 
 use crate::baggage;
+use crate::resource::{OwnedValue, parse_list};
 
 /// Headers: `name=value,name=value`, values percent-encoded. What is none is left out; messages tell which it was.
 ///
@@ -40,30 +41,10 @@ pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token)
 }
 
-/// Attributes of the resource: `key=value,key=value`, both percent-encoded. With a mistake in it nothing of it counts.
-///
-/// <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>
-pub(super) fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
-    let entries = text.split(',').enumerate();
-    let entries = entries.map(|(index, entry)| (index + 1, entry.trim()));
-    let mut attributes = Vec::new();
-    for (number, entry) in entries.filter(|(_, entry)| !entry.is_empty()) {
-        let Some((key, value)) = entry.split_once('=') else {
-            return Err(format!("entry {number} has no `=`"));
-        };
-        let key = baggage::decode(key.trim());
-        if key.is_empty() {
-            return Err(format!("entry {number} has no key"));
-        }
-        attributes.push((key, baggage::decode(value.trim())));
-    }
-    Ok(attributes)
-}
-
 /// The attributes of entities: `type{id=value,…}[description=value,…]@schema;…`, what is in brackets or behind `@` optional.
 ///
 /// <https://opentelemetry.io/docs/specs/otel/entities/entity-propagation/>
-pub(super) fn entities(text: &str) -> Result<Vec<(String, String)>, String> {
+pub(super) fn entities(text: &str) -> Result<Vec<(String, OwnedValue)>, String> {
     let mut all = Vec::new();
     let entities = text.split(';').map(str::trim).enumerate();
     for (index, entity) in entities.filter(|(_, entity)| !entity.is_empty()) {
@@ -74,9 +55,8 @@ pub(super) fn entities(text: &str) -> Result<Vec<(String, String)>, String> {
         if kind.trim().is_empty() {
             return Err(wrong("has no type in front of its `{`"));
         }
-        let of = |list: &str| {
-            attributes(list).map_err(|problem| wrong(&format!("is not written right: {problem}")))
-        };
+        let of =
+            |list: &str| parse_list(list).map_err(|error| wrong(&format!("is not written right: {error}")));
         let identity = of(identity)?;
         if identity.is_empty() {
             return Err(wrong("has nothing that identifies it within `{}`"));
@@ -116,35 +96,24 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_taken_whole_or_not_at_all() {
-        let pairs = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+    fn entities_are_taken_whole_or_not_at_all() {
+        let pairs = |list: &[(&str, &str)]| -> Vec<(String, OwnedValue)> {
             list.iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .map(|(key, value)| ((*key).to_owned(), (*value).into()))
                 .collect()
         };
-        let read = attributes("service.namespace=shop, deployment.environment.name=pre%2Dprod,a=b=c");
-        assert_eq!(
-            read,
-            Ok(pairs(&[
-                ("service.namespace", "shop"),
-                ("deployment.environment.name", "pre-prod"),
-                ("a", "b=c")
-            ]))
-        );
-        assert_eq!(attributes("a=1,b"), Err("entry 2 has no `=`".to_owned()));
-        let entities = |text: &str| super::entities(text);
         assert_eq!(
             entities(
-                "service{service.name=a,service.instance.id=1}[service.version=2]@https://x;host{host.id=h}"
+                "service{service.name=a,service.instance.id=1}[service.version=2]@https://x;host{host.id=h%2Ci}"
             ),
             Ok(pairs(&[
                 ("service.name", "a"),
                 ("service.instance.id", "1"),
                 ("service.version", "2"),
-                ("host.id", "h")
+                ("host.id", "h,i")
             ]))
         );
-        for wrong in ["service", "service{a=1", "{a=1}", "service{}", "a{b=1}[c"] {
+        for wrong in ["service", "service{a=1", "{a=1}", "service{}", "a{b=1}[c", "a{b}"] {
             assert!(entities(wrong).is_err(), "{wrong}");
         }
     }
@@ -163,7 +132,6 @@ mod tests {
             }
             let expected: Vec<(String, String)> =
                 pairs.iter().map(|(name, value)| (name.clone(), value.trim().to_owned())).collect();
-            prop_assert_eq!(attributes(&text), Ok(expected.clone()));
             let (headers, problems) = headers(&text);
             prop_assert!(problems.is_empty(), "{:?}", problems);
             for (name, value) in headers {
@@ -174,7 +142,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(text in "[ -~é]{0,60}") {
-            let _ = (headers(&text), attributes(&text), entities(&text));
+            let _ = (headers(&text), entities(&text));
         }
     }
 }

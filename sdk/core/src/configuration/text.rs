@@ -57,7 +57,7 @@ impl<'t> File<'t> {
         }
         let file = File {
             text,
-            excerpts: Excerpts::of(&node, &masking()),
+            excerpts: Excerpts::of(&without_users(&node), &masking()),
             problems: Problems::new(),
         };
         Ok((file, node))
@@ -65,7 +65,7 @@ impl<'t> File<'t> {
 
     /// What of a tree may not be shown, now that its references are resolved.
     pub(super) fn mask(&mut self, node: &Node) {
-        self.excerpts.also(node, &masking());
+        self.excerpts.also(&without_users(node), &masking());
     }
 
     pub(super) fn error(&mut self, place: &Place, key: &str, message: impl Into<String>, hint: Option<&str>) {
@@ -74,6 +74,33 @@ impl<'t> File<'t> {
 
     pub(super) fn warn(&mut self, place: &Place, key: &str, message: impl Into<String>, hint: Option<&str>) {
         self.push(Problem::warning(place.clone(), key, message), hint);
+    }
+
+    /// Whether a mapping has one key, as what is one of several kinds has; told where it has not.
+    pub(super) fn is_one(&mut self, node: &Node, key: &str) -> bool {
+        let keys: Vec<&str> = node.entries().iter().map(|entry| &*entry.key).collect();
+        match keys.as_slice() {
+            [_] => true,
+            [] => {
+                self.error(
+                    node.place(),
+                    key,
+                    "its kind is missing",
+                    Some("write one kind, such as `otlp_http:` or `always_on:`"),
+                );
+                false
+            }
+            several => {
+                let message = format!("has several kinds: {}", several.join(", "));
+                self.error(
+                    node.place(),
+                    key,
+                    message,
+                    Some("leave one, and write the others as items of their own"),
+                );
+                false
+            }
+        }
     }
 
     fn push(&mut self, problem: Problem, hint: Option<&str>) {
@@ -125,5 +152,20 @@ fn masking() -> Masking<'static> {
                 .iter()
                 .any(|step| matches!(*step, "basic_auth" | "headers" | "headers_list"))
             && path.last() != Some(&"name")
+    })
+}
+
+/// A tree without the names in front of passwords, which are no secrets: `elastic` is part of too many words to be hidden.
+fn without_users(root: &Node) -> Node {
+    let backends = root
+        .at(&["logger", "backends"])
+        .map_or(0, |backends| backends.items().len());
+    (0..backends).fold(root.clone(), |root, index| {
+        let index = index.to_string();
+        let path = ["logger", "backends", index.as_str(), "config", "basic_auth", "0"];
+        match root.at(&path).map(|user| user.place().clone()) {
+            Some(place) => root.with(&path, Node::null(place)),
+            None => root,
+        }
     })
 }

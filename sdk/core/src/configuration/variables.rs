@@ -13,7 +13,9 @@ use crate::attributes::AttributeLimits;
 use crate::log::Severity;
 use crate::propagation::{Format, Propagators};
 use crate::recorder::RecorderLimits;
+use crate::resource::{Detector, parse_list};
 use crate::sampling::Sampler;
+use crate::scrub::{ScrubSettings, Scrubber};
 use crate::settings::{
     BaggageKeys, Colour, ConsoleFormat, ConsoleSettings, ConsoleTarget, QueueSettings, Settings,
     SpoolSettings,
@@ -53,6 +55,16 @@ pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) 
             *keys = baggage_keys(list);
         }
     }
+    scrub(variables, &mut settings.scrub);
+    if let Some(words) = variables.words("CUPOLA_RESOURCE_DETECTORS") {
+        settings.resource.detectors = match words.contains(&"all") {
+            true => Detector::ALL.to_vec(),
+            false => words
+                .iter()
+                .filter_map(|word| Detector::from_name(word))
+                .collect(),
+        };
+    }
     let bytes = variables.byte_size("CUPOLA_SPOOL_SIZE");
     if let Some(directory) = variables.text("CUPOLA_SPOOL_DIRECTORY") {
         settings.spool = Some(SpoolSettings {
@@ -74,6 +86,26 @@ pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) 
     }
 }
 
+fn scrub(variables: &mut Variables<'_>, scrub: &mut ScrubSettings) {
+    if let Some(wanted) = variables.boolean("CUPOLA_SCRUB") {
+        scrub.is_enabled = wanted;
+    }
+    let checked = |text: &str| {
+        let keys: Vec<String> = text.split(',').map(|key| key.trim().to_owned()).collect();
+        let settings = ScrubSettings {
+            keys: keys.clone(),
+            ..ScrubSettings::default()
+        };
+        match Scrubber::new(&settings) {
+            Ok(_) => Ok(keys),
+            Err(error) => Err(format!("`{}` is no regular expression", error.pattern)),
+        }
+    };
+    if let Some(keys) = variables.parsed("CUPOLA_SCRUB_KEYS", checked) {
+        scrub.keys = keys;
+    }
+}
+
 /// Room on the disk unless something else is said.
 pub(super) const SPOOL_BYTES_DEFAULT: u64 = 1 << 30;
 
@@ -92,14 +124,15 @@ fn general(variables: &mut Variables<'_>, settings: &mut Settings) {
     let entities = variables
         .parsed("OTEL_ENTITIES", pairs::entities)
         .unwrap_or_default();
-    let attributes = variables
-        .parsed("OTEL_RESOURCE_ATTRIBUTES", pairs::attributes)
-        .unwrap_or_default();
-    for (key, value) in entities.into_iter().chain(attributes) {
-        set_attribute(settings, key, value);
-    }
+    let attributes = variables.parsed("OTEL_RESOURCE_ATTRIBUTES", |text| {
+        parse_list(text).map_err(|error| error.to_string())
+    });
+    let resource = &mut settings.resource;
+    // Of a key that stands twice the later value counts: those of a file are in front.
+    resource.environment.extend(entities);
+    resource.environment.extend(attributes.unwrap_or_default());
     if let Some(name) = variables.text("OTEL_SERVICE_NAME") {
-        set_attribute(settings, "service.name".to_owned(), name);
+        resource.service_name = Some(name);
     }
     if let Some(level) = variables.level("OTEL_LOG_LEVEL") {
         settings.own_level = level;
@@ -112,13 +145,6 @@ fn general(variables: &mut Variables<'_>, settings: &mut Settings) {
     if let Some(sampler) = sampler(variables) {
         settings.traces.sampler = sampler;
     }
-}
-
-/// In place of what is there of this key.
-pub(super) fn set_attribute(settings: &mut Settings, key: String, value: String) {
-    let attributes = &mut settings.resource.attributes;
-    attributes.retain(|(known, _)| *known != key);
-    attributes.push((key, crate::resource::OwnedValue::String(value)));
 }
 
 fn propagators(variables: &mut Variables<'_>, words: &[&'static str]) -> Option<Propagators> {
@@ -286,4 +312,12 @@ fn console(variables: &mut Variables<'_>, console: &mut Option<ConsoleSettings>)
 /// The time that variables of milliseconds mean.
 pub(super) fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
+}
+
+/// The same, of a timeout, of which 0 is without end: a year, where nothing knows that.
+pub(super) fn without_end(number: u64) -> Duration {
+    match number {
+        0 => Duration::from_secs(365 * 86_400),
+        number => millis(number),
+    }
 }

@@ -9,8 +9,9 @@ use cupola_telemetry::Batch;
 use cupola_telemetry::memory::MemoryBudget;
 
 use super::{Counts, Exporting};
-use crate::backend::{Backend, BackendHealth, Running};
+use crate::backend::{Backend, BackendHealth, QueueOnDisk, Running};
 use crate::say;
+use crate::scrub::Scrubber;
 
 /// Bytes of batches that are held for backends whose queues take none now, together. What is longest held goes first.
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -61,8 +62,12 @@ impl Backends {
     }
 
     async fn start_one(&mut self, backend: &Backend, exporting: &Exporting) -> Result<(), String> {
-        let process = exporting.spool.as_ref().and_then(|spool| spool.process());
-        let queue = process.map(|process| process.queue(&backend.name));
+        let queue = exporting.spool.as_ref().and_then(|spool| {
+            Some(QueueOnDisk {
+                directory: spool.process()?.queue(&backend.name),
+                bytes_max: spool.settings().bytes_max,
+            })
+        });
         let started = Running::start(backend, queue, self.budget.clone()).await;
         let running = started.map_err(|error| chain(&error))?;
         self.running.push(Arc::new(running));
@@ -285,7 +290,7 @@ fn is_refused_for_now(
     }
 }
 
-/// An error with its causes.
+/// An error with its causes, without secrets that are in them.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -294,5 +299,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    Scrubber::usual().scrub_text(&text).into_owned()
 }

@@ -10,7 +10,7 @@ use cupola_telemetry::{Batch, TenantId};
 
 use super::Exporting;
 use super::backends::Backends;
-use crate::backend::Running;
+use crate::backend::{QueueOnDisk, Running};
 use crate::recorder::{Batcher, RecorderLimits};
 use crate::resource::Resource;
 use crate::say;
@@ -142,7 +142,14 @@ async fn take_over(
             directory.others.push(path);
             continue;
         };
-        match Running::start(owner.backend(), Some(path.clone()), backends.budget().clone()).await {
+        let queue = QueueOnDisk {
+            directory: path.clone(),
+            bytes_max: exporting
+                .spool
+                .as_ref()
+                .map_or(u64::MAX, |spool| spool.settings().bytes_max),
+        };
+        match Running::start(owner.backend(), Some(queue), backends.budget().clone()).await {
             Ok(running) => directory.queues.push(Arc::new(running)),
             Err(error) => {
                 say::text(&format!("{} could not be opened: {error}", path.display()));

@@ -3,10 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cupola_export::Sample;
-
 use super::Exporting;
-use crate::backend::BackendHealth;
+use crate::backend::{BackendHealth, DROPPED, RETRIES, SENT};
+use crate::fork;
 use crate::metrics::{Description, Meter, Observable, Observer, Registration};
 use crate::recorder::{Recorder, Scope};
 use crate::value::Value;
@@ -25,20 +24,6 @@ struct Counted {
     samples: &'static [&'static str],
 }
 
-const SENT: &[&str] = &[
-    "otelcol_exporter_sent_log_records",
-    "otelcol_exporter_sent_metric_points",
-    "otelcol_exporter_sent_spans",
-];
-const RETRIES: &[&str] = &["cupola_exporter_retries"];
-const DROPPED: &[&str] = &[
-    "otelcol_exporter_send_failed_log_records",
-    "otelcol_exporter_send_failed_metric_points",
-    "otelcol_exporter_send_failed_spans",
-    "cupola_exporter_queue_dropped_items",
-    "cupola_exporter_queue_damaged_items",
-];
-
 impl OwnMetrics {
     /// Has them told from now on.
     pub(super) fn register(&mut self, exporting: &Arc<Exporting>) {
@@ -48,7 +33,12 @@ impl OwnMetrics {
         let of_backends = OfBackends::new(&meter);
         let of_records = OfRecords::new(&meter);
         let (backends, exporting) = (self.backends.clone(), Arc::downgrade(exporting));
+        let generation = fork::generation();
         self.registration = Some(meter.register(move |observer| {
+            // Of the parent of a fork, whose lock may be held by a thread that is not there: the child has its own.
+            if generation != fork::generation() {
+                return;
+            }
             if let Some(exporting) = exporting.upgrade() {
                 of_records.observe(observer, &exporting);
             }
@@ -169,18 +159,13 @@ impl OfBackends {
     fn observe(&self, observer: &Observer<'_>, backend: &BackendHealth) {
         let name = [("backend", Value::String(&backend.name))];
         for counted in &self.counted {
-            let sum = sum_of(&backend.samples, counted.samples);
+            let sum = backend.sum_of(counted.samples);
             observer.observe(&counted.instrument, sum, &name);
         }
         observer.observe(&self.queued, backend.queued_items as u64, &name);
         observer.observe(&self.is_up, u64::from(backend.is_healthy()), &name);
         observer.observe(&self.fallback, backend.fallback as u64, &name);
     }
-}
-
-fn sum_of(samples: &[Sample], names: &[&str]) -> u64 {
-    let of_names = samples.iter().filter(|sample| names.contains(&sample.name));
-    of_names.map(|sample| sample.value as u64).sum()
 }
 
 fn described<'d>(name: &'d str, unit: &'d str, description: &'d str) -> Description<'d> {

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 /// How often those who wait for the end of deliveries are looked after.
 const DELIVERED_TICK: Duration = Duration::from_millis(5);
 /// How often what could not be done is tried again: backends that did not start, batches that no queue took, what ended
-/// processes have left.
+/// processes have left; and how often files of configuration are looked at.
 const AGAIN_TICK: Duration = Duration::from_secs(5);
 
 /// Within the half second that callers wait beyond their time.
@@ -145,13 +145,28 @@ impl Work {
                 self.ending.push(Waiting { deadline, answer });
             }
             Command::Apply { settings, answer } => {
-                let problems = self.backends.replace(&settings.backends, &self.exporting).await;
-                self.scrubber = scrubber(&settings);
-                self.settings = settings;
+                let problems = self.apply(settings).await;
                 let _ = answer.send(problems);
             }
             Command::Health(answer) => {
                 let _ = answer.send(self.backends.health());
+            }
+        }
+    }
+
+    /// Changes what it does; what could not be changed is told.
+    async fn apply(&mut self, settings: Arc<Settings>) -> Vec<String> {
+        let problems = self.backends.replace(&settings.backends, &self.exporting).await;
+        self.scrubber = scrubber(&settings);
+        self.settings = settings;
+        problems
+    }
+
+    /// Applies what has been written into the files of configuration since it looked last.
+    async fn look_at_files(&mut self) {
+        if let Some(settings) = self.exporting.changed() {
+            for problem in self.apply(settings).await {
+                crate::say::text(&problem);
             }
         }
     }
@@ -192,6 +207,7 @@ impl Work {
         }
         if self.again <= now {
             self.again = now + AGAIN_TICK;
+            self.look_at_files().await;
             self.backends.start_failed(&self.exporting).await;
             self.backends.offer_held(&self.exporting.counts).await;
             self.take_over().await;

@@ -116,7 +116,7 @@ impl Bucket {
 
 /// Since 1970, in as many bits as there are for it.
 fn day(now: u64) -> u64 {
-    now / DAY_NANOS & (u64::MAX >> BYTES_BITS)
+    (now / DAY_NANOS) & (u64::MAX >> BYTES_BITS)
 }
 
 #[cfg(test)]

@@ -71,15 +71,14 @@ fn run_length(bytes: &[u8], start: usize) -> (usize, usize) {
 
 /// Where the groups are between `start` and `end`.
 fn groups(bytes: &[u8], start: usize, end: usize) -> Groups {
-    let mut groups = Groups::new();
     let mut from = start;
-    for at in start..=end {
-        if at == end || !bytes[at].is_ascii_digit() {
-            groups.push(from..at);
-            from = at + 1;
-        }
-    }
-    groups
+    let groups = bytes[start..end].split(|byte| !byte.is_ascii_digit());
+    let places = groups.map(|group| {
+        let place = from..from + group.len();
+        from = place.end + 1;
+        place
+    });
+    places.collect()
 }
 
 /// Looks for a number that begins and ends with a group: other numbers may stand before and behind it.

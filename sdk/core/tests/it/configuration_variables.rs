@@ -7,6 +7,7 @@ use cupola_sdk_core::Settings;
 use cupola_sdk_core::backend::{Backend, Destination};
 use cupola_sdk_core::configuration::variables::table;
 use cupola_sdk_core::configuration::{Environment, Loaded, load};
+use cupola_sdk_core::resource::OwnedValue;
 use cupola_sdk_core::settings::{BaggageKeys, QueueSettings};
 use cupola_telemetry::Signal;
 
@@ -140,16 +141,18 @@ fn queue(queue: &QueueSettings) -> String {
     )
 }
 
+/// As the resource weighs them: by hand, the variable of the name, then the last of the others.
 fn attribute(settings: &Settings, key: &str) -> String {
-    let mut found = settings
-        .resource
-        .attributes
+    let resource = &settings.resource;
+    let name = resource.service_name.clone().filter(|_| key == "service.name");
+    let texts = resource
+        .environment
         .iter()
-        .filter(|(known, _)| known == key);
-    found.next().map_or("-".to_owned(), |(_, value)| match value {
-        cupola_sdk_core::resource::OwnedValue::String(text) => text.clone(),
-        other => format!("{other:?}"),
-    })
+        .filter_map(|(known, value)| match value {
+            OwnedValue::String(text) if known == key => Some(text.clone()),
+            _ => None,
+        });
+    name.or(texts.last()).unwrap_or_else(|| "-".to_owned())
 }
 
 fn span_limits(settings: &Settings) -> String {
@@ -317,6 +320,12 @@ fn own_cases() -> Vec<Case> {
         case!("CUPOLA_BAGGAGE_SPANS", "a, b", |s| keys(&s.baggage.spans), USUAL => "a,b"),
         case!("CUPOLA_BAGGAGE_LOGS", "*", |s| keys(&s.baggage.logs), USUAL => "*"),
         case!("CUPOLA_BAGGAGE_METRICS", "tenant.id", |s| keys(&s.baggage.metrics), "" => "tenant.id"),
+        case!(
+            "CUPOLA_RESOURCE_DETECTORS", "host, k8s", |s| s.resource.detectors.iter().map(|detector| detector.name()).collect::<Vec<_>>().join(","),
+            "service,process,host,os,container,k8s,cloud" => "host,k8s", wrong "hots"
+        ),
+        case!("CUPOLA_SCRUB", "false", |s| s.scrub.is_enabled.to_string(), "true" => "false", wrong "no"),
+        case!("CUPOLA_SCRUB_KEYS", "^iban$, bic", |s| s.scrub.keys.join(" "), "" => "^iban$ bic", wrong "("),
         case!("CUPOLA_SPOOL_DIRECTORY", "/var/spool/shop", spool, "-" => "/var/spool/shop 1073741824"),
         case!("CUPOLA_SPOOL_SIZE", "64MiB", spool, "d 1073741824" => "d 67108864", with &[("CUPOLA_SPOOL_DIRECTORY", "d")], wrong "large"),
         case!("CUPOLA_EXIT_TIMEOUT", "1500", |s| format!("{:?}", s.exit_timeout), "5s" => "1.5s", wrong "soon"),
@@ -345,11 +354,6 @@ const ELSEWHERE: &[&str] = &[
     "CUPOLA_ENV_FILE",
     "CUPOLA_POSTGRES_URL",
     "CUPOLA_KAFKA_BROKERS",
-    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-    "OTEL_METRICS_EXEMPLAR_FILTER",
-    "OTEL_METRIC_EXPORT_INTERVAL",
-    "OTEL_METRIC_EXPORT_TIMEOUT",
 ];
 
 #[test]
@@ -358,6 +362,7 @@ fn each_variable_does_what_the_table_says_of_it_and_nothing_where_it_is_none() {
         .into_iter()
         .chain(exporter_cases())
         .chain(own_cases())
+        .chain(metric_cases())
     {
         let name = case.name;
         let with = |value: Option<&'static str>| {
@@ -405,7 +410,22 @@ fn the_table_and_the_cases_have_the_same_variables() {
 }
 
 fn metric_cases() -> Vec<Case> {
-    vec![]
+    fn metrics(settings: &Settings) -> String {
+        let metrics = &settings.metrics;
+        let (interval, timeout) = (metrics.interval.as_millis(), metrics.timeout.as_millis());
+        format!(
+            "{interval} {timeout} {:?} {:?} {:?}",
+            metrics.temporality, metrics.histogram, metrics.exemplars
+        )
+    }
+    const DEFAULT: &str = "60000 30000 Cumulative ExplicitBuckets TraceBased";
+    vec![
+        case!("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "LowMemory", metrics, DEFAULT => "60000 30000 LowMemory ExplicitBuckets TraceBased", wrong "detla"),
+        case!("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram", metrics, DEFAULT => "60000 30000 Cumulative Exponential TraceBased", wrong "base2"),
+        case!("OTEL_METRICS_EXEMPLAR_FILTER", "always_off", metrics, DEFAULT => "60000 30000 Cumulative ExplicitBuckets AlwaysOff", wrong "never"),
+        case!("OTEL_METRIC_EXPORT_INTERVAL", "1000", metrics, DEFAULT => "1000 30000 Cumulative ExplicitBuckets TraceBased", wrong "1s"),
+        case!("OTEL_METRIC_EXPORT_TIMEOUT", "500", metrics, DEFAULT => "60000 500 Cumulative ExplicitBuckets TraceBased", wrong "-1"),
+    ]
 }
 
 #[test]
@@ -462,7 +482,6 @@ fn what_is_known_and_not_available_is_told_and_left_out() {
         ("OTEL_METRICS_EXPORTER", "prometheus", "`prometheus` is left out"),
         ("OTEL_TRACES_EXPORTER", "zipkin", "`zipkin` is not available"),
         ("OTEL_TRACES_EXPORTER", "otlp/stdout", "use console"),
-        ("OTEL_TRACES_EXPORTER", "jsonl", "takes log records alone"),
         ("OTEL_TRACES_EXPORTER", "none,otlp", "beside `none`"),
         (
             "OTEL_PROPAGATORS",

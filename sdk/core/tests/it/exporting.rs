@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cupola_sdk_core::Settings;
+use cupola_sdk_core::context::TraceFlags;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::tracer::Start;
-use cupola_telemetry::{Batch, Signal};
+use cupola_sdk_core::{Settings, SpanContext};
+use cupola_telemetry::{Batch, Signal, SpanId, TraceId};
 
 use crate::forked::in_child;
 use crate::kept::{Kept, LONG, say, sdk};
@@ -149,8 +150,17 @@ fn a_level_that_is_set_while_it_runs_counts_at_once() {
     sdk.apply(disabled, LONG);
     assert!(!say(&sdk, "nobody listens"));
     let tracer = sdk.tracer(Scope::nameless());
-    let started = tracer.start(Start::new("not recorded"));
-    assert!(started.recording.is_none() && started.context.is_valid());
+    let parent = SpanContext {
+        trace_id: TraceId([1; 16]),
+        span_id: SpanId([2; 8]),
+        flags: TraceFlags::SAMPLED,
+        ..SpanContext::default()
+    };
+    let mut start = Start::new("not recorded");
+    start.parent = &parent;
+    let started = tracer.start(start);
+    assert!(started.recording.is_none());
+    assert_eq!(started.context, parent, "who comes next goes on from the parent");
     assert!(sdk.shutdown(LONG));
     assert!(kept.logs().is_empty());
 }

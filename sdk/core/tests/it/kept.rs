@@ -35,13 +35,17 @@ impl CustomBackend for Keeping {
             self.0.arrived.notify_all();
             return Err(CustomError::Again("not now".to_owned()));
         }
-        self.0.batches.lock().unwrap().push(batch.clone());
-        self.0.arrived.notify_all();
+        self.0.keep(batch);
         Ok(())
     }
 }
 
 impl Kept {
+    pub(crate) fn keep(&self, batch: &Batch) {
+        self.batches.lock().unwrap().push(batch.clone());
+        self.arrived.notify_all();
+    }
+
     /// As a backend of this name that is tried again at once.
     pub(crate) fn backend(self: &Arc<Kept>, name: &str) -> Backend {
         let custom = Custom(Arc::new(Keeping(self.clone())));

@@ -3,7 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod attributes;
+mod backends;
+mod collector;
+mod configuration_declarative;
+mod configuration_file;
+mod configuration_page;
 mod configuration_variables;
+mod configuration_watch;
 mod crashed;
 mod exporting;
 mod forked;
@@ -14,3 +20,4 @@ mod recording;
 mod records;
 mod resources;
 mod scrubbing;
+mod scrubbing_corpus;

@@ -3,6 +3,7 @@
 
 use std::ptr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ::opentelemetry::baggage::{Baggage as ApiBaggage, BaggageExt as _, BaggageMetadata, KeyValueMetadata};
 use ::opentelemetry::trace::{
@@ -10,29 +11,52 @@ use ::opentelemetry::trace::{
 };
 use ::opentelemetry::{Context as ApiContext, ContextGuard as ApiGuard};
 use cupola_sdk_core::SpanContext;
+use cupola_sdk_core::attributes::Attributes;
 use cupola_sdk_core::baggage::Baggage;
 use cupola_sdk_core::context::{TraceFlags, TraceState};
 use cupola_telemetry::{SpanId, TraceId};
 
-use super::Context;
 use super::node::Node;
+use super::{Context, stack};
 
 pub(super) type Attached = ApiGuard;
 
-/// The baggage that was attached along, by its address: it is never changed. None if it is empty.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark(*const ApiBaggage);
+/// What our contexts have beside a span, as a value of those of the API: what the API has no place for, and the baggage, to
+/// spare its way there and back.
+#[derive(Debug)]
+struct Beside {
+    is_forced: bool,
+    attributes: Option<Arc<Attributes>>,
+    baggage: Baggage,
+}
+
+/// What of a context of the API is not its span, by its addresses: none of it is ever changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    baggage: *const ApiBaggage,
+    beside: *const Beside,
+}
 
 impl Default for Mark {
     fn default() -> Mark {
-        Mark(ptr::null())
+        Mark {
+            baggage: ptr::null(),
+            beside: ptr::null(),
+        }
     }
 }
 
 impl Mark {
+    #[inline]
     fn of(context: &ApiContext) -> Mark {
         let baggage = context.baggage();
-        Mark(if baggage.is_empty() { ptr::null() } else { baggage })
+        Mark {
+            baggage: match baggage.is_empty() {
+                true => ptr::null(),
+                false => baggage,
+            },
+            beside: context.get::<Beside>().map_or(ptr::null(), ptr::from_ref),
+        }
     }
 }
 
@@ -42,8 +66,10 @@ pub(super) fn touch() {
 }
 
 /// Whether somebody does not want what is done now to be recorded.
+#[inline]
 pub(crate) fn is_suppressed() -> bool {
-    ApiContext::is_current_telemetry_suppressed()
+    // While a thread ends, the API cannot be asked.
+    stack::is_there() && ApiContext::is_current_telemetry_suppressed()
 }
 
 /// The context of the API, if it is another than `own`, which was attached with `mark`: then it was attached later.
@@ -51,20 +77,20 @@ pub(crate) fn is_suppressed() -> bool {
 pub(super) fn newer(own: &Context, mark: Mark) -> Option<Context> {
     ApiContext::map_current(|current| {
         let has_span = is_same_span(own.span(), current);
-        let has_baggage = Mark::of(current).0 == mark.0;
-        (!has_span || !has_baggage).then(|| Context {
-            span: match has_span {
-                true => own.span.clone(),
-                false => from_api_span(current.span().span_context()),
-            },
-            baggage: match has_baggage {
-                true => own.baggage.clone(),
-                false => from_api_baggage(current.baggage()),
-            },
-            is_forced: own.is_forced,
-            attributes: own.attributes.clone(),
-            node: None,
-        })
+        let has_rest = Mark::of(current) == mark;
+        if has_span && has_rest {
+            return None;
+        }
+        let mut context = match has_rest {
+            true => own.clone(),
+            false => beside(current),
+        };
+        context.node = None;
+        context.span = match has_span {
+            true => own.span.clone(),
+            false => from_api_span(current.span().span_context()),
+        };
+        Some(context)
     })
 }
 
@@ -90,33 +116,66 @@ pub(super) fn attach_span(node: &Node) -> (Attached, Mark) {
     (api.attach(), mark)
 }
 
-/// The current context of the API with the span and baggage of ours.
+/// The current context of the API with what is in ours.
 pub(crate) fn to_api(context: &Context) -> ApiContext {
-    Context::with_current(|before| to_api_over(context, before))
+    Context::with_current(|before| ApiContext::map_current(|current| to_api_over(context, before, current)))
 }
 
-fn to_api_over(context: &Context, before: &Context) -> ApiContext {
-    ApiContext::map_current(|current| {
-        let with_span = match is_same_span(context.span(), current) {
-            true => current.clone(),
-            false => current.with_remote_span_context(to_api_span(context.span())),
-        };
-        match context.baggage == before.baggage {
-            true => with_span,
-            false => with_span.with_baggage(to_api_baggage(&context.baggage)),
-        }
-    })
+/// `over`, in which there is what is in `before`, with what is in `context`.
+pub(crate) fn to_api_over(context: &Context, before: &Context, over: &ApiContext) -> ApiContext {
+    let mut api = match is_same_span(context.span(), over) {
+        true => over.clone(),
+        false => over.with_remote_span_context(to_api_span(context.span())),
+    };
+    let has_baggage = context.baggage == before.baggage;
+    if !has_baggage {
+        api = api.with_baggage(to_api_baggage(&context.baggage));
+    }
+    let attributes = |context: &Context| context.attributes.as_ref().map(Arc::as_ptr);
+    if !has_baggage || context.is_forced != before.is_forced || attributes(context) != attributes(before) {
+        api = api.with_value(Beside {
+            is_forced: context.is_forced,
+            attributes: context.attributes.clone(),
+            baggage: context.baggage.clone(),
+        });
+    }
+    api
 }
 
 /// Ours of one of the API.
+#[inline]
 pub(crate) fn from_api(context: &ApiContext) -> Context {
     Context {
         span: from_api_span(context.span().span_context()),
-        baggage: from_api_baggage(context.baggage()),
-        is_forced: false,
-        attributes: None,
+        ..beside(context)
+    }
+}
+
+/// What is beside the span.
+#[inline]
+fn beside(context: &ApiContext) -> Context {
+    let (baggage, beside) = (context.baggage(), context.get::<Beside>());
+    let known = beside.map(|beside| &beside.baggage);
+    Context {
+        span: SpanContext::none(),
+        baggage: match known.filter(|known| is_same_baggage(known, baggage)) {
+            Some(known) => known.clone(),
+            None => from_api_baggage(baggage),
+        },
+        is_forced: beside.is_some_and(|beside| beside.is_forced),
+        attributes: beside.and_then(|beside| beside.attributes.clone()),
         node: None,
     }
+}
+
+fn is_same_baggage(own: &Baggage, baggage: &ApiBaggage) -> bool {
+    own.members().len() == baggage.len()
+        && own.members().iter().all(|member| {
+            let other = baggage.get_with_metadata(&member.name);
+            other.is_some_and(|(value, metadata)| {
+                value.as_str() == member.value && metadata.as_str() == member.properties
+            })
+        })
 }
 
 #[inline]

@@ -76,6 +76,13 @@ static ROOT: Context = Context::root();
 /// Numbers of guards have it, those of spans do not.
 const OF_GUARD: u64 = 1 << 63;
 
+/// Whether this thread has contexts still, or again: not any more while it ends.
+#[cfg(feature = "opentelemetry")]
+#[inline]
+pub(super) fn is_there() -> bool {
+    STACK.try_with(|_| ()).is_ok()
+}
+
 /// Calls `with` with the context of now, and the span of `tracing` in which it is.
 #[inline]
 pub(crate) fn with_current<T>(with: impl FnOnce(&Context, Option<&Arc<Node>>) -> T) -> T {

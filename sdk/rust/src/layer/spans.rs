@@ -185,7 +185,7 @@ fn apply(span: &mut Span, mut found: Found, now: u64) {
 
 impl Failure {
     /// Adds it as an exception.
-    pub(super) fn add_to(&self, span: &mut Span, now: u64) {
+    pub(crate) fn add_to(&self, span: &mut Span, now: u64) {
         let exception = Exception {
             kind: &self.kind,
             message: &self.message,

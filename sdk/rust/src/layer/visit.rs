@@ -203,6 +203,18 @@ const CAUSES_MAX: usize = 32;
 
 impl Failure {
     fn of(error: &(dyn Error + 'static)) -> Failure {
+        let kind = match error.is::<std::io::Error>() {
+            true => "std::io::Error".to_owned(),
+            false => type_name(error),
+        };
+        Failure {
+            kind,
+            ..Failure::of_borrowed(error)
+        }
+    }
+
+    /// One whose type cannot be asked for.
+    pub(crate) fn of_borrowed(error: &dyn Error) -> Failure {
         let first = error.source();
         let chain = first.is_some().then(|| {
             let mut chain = error.to_string();
@@ -215,7 +227,7 @@ impl Failure {
             chain
         });
         Failure {
-            kind: type_name(error),
+            kind: String::new(),
             message: error.to_string(),
             chain,
         }
@@ -223,10 +235,7 @@ impl Failure {
 }
 
 /// The name of its type, as far as `Debug` shows it: that is how derived ones begin.
-fn type_name(error: &(dyn Error + 'static)) -> String {
-    if error.is::<std::io::Error>() {
-        return "std::io::Error".to_owned();
-    }
+fn type_name(error: &dyn Error) -> String {
     let mut beginning = Beginning::default();
     // Stopped as soon as the name is over.
     let _ = write!(beginning, "{error:?}");

@@ -2,7 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod console;
 mod context;
 mod events;
 mod filters;
+mod http;
+mod init;
+mod macros;
+mod opentelemetry_context;
+mod opentelemetry_logs;
+mod opentelemetry_metrics;
+mod opentelemetry_peer;
+mod opentelemetry_same;
+mod opentelemetry_traces;
+mod peers_collector;
 mod spans;

@@ -9,38 +9,15 @@ use cupola_export::file::FileConfig;
 use cupola_export::otlp::{Compression, OtlpConfig, Protocol};
 use cupola_telemetry::Signal;
 
-use super::model::{CompressionModel, EncodingModel, ExporterModel, FileModel, MeterProvider, OtlpModel};
+use super::model::{
+    CompressionModel, EncodingModel, ExporterModel, FileModel, MeterProvider, OtlpModel, PeriodicModel,
+};
 use crate::backend::{Backend, Destination, Signals};
 use crate::configuration::text::File;
-use crate::configuration::{backends, otlp, pairs, variables};
+use crate::configuration::variables::without_end;
+use crate::configuration::{backends, metrics, otlp, pairs, variables};
+use crate::metrics::MetricSettings;
 use crate::settings::Settings;
-
-/// Whether a mapping has one key, as what is one of several kinds has; told where it has not.
-pub(super) fn is_one(file: &mut File<'_>, node: &Node, key: &str) -> bool {
-    let keys: Vec<&str> = node.entries().iter().map(|entry| &*entry.key).collect();
-    match keys.as_slice() {
-        [_] => true,
-        [] => {
-            file.error(
-                node.place(),
-                key,
-                "its kind is missing",
-                Some("write one kind, such as `otlp_http:` or `always_on:`"),
-            );
-            false
-        }
-        several => {
-            let message = format!("has several kinds: {}", several.join(", "));
-            file.error(
-                node.place(),
-                key,
-                message,
-                Some("leave one, and write the others as items of their own"),
-            );
-            false
-        }
-    }
-}
 
 /// The backend of an exporter; `None`, and told, where there is none.
 pub(super) fn backend(
@@ -59,7 +36,7 @@ pub(super) fn backend(
         );
         return None;
     };
-    if !is_one(file, node, key) {
+    if !file.is_one(node, key) {
         return None;
     }
     let below = node.entries().first().map_or(node, |entry| &entry.value);
@@ -219,9 +196,17 @@ pub(super) fn readers(
     file: &mut File<'_>,
     node: &Node,
     provider: &MeterProvider,
-    _settings: &mut Settings,
+    settings: &mut Settings,
 ) -> Vec<Backend> {
     let mut backends = Vec::new();
+    let metrics = &mut settings.metrics;
+    if let Some(filter) = provider.exemplar_filter {
+        metrics.exemplars = filter.into();
+    }
+    if let (Some(views), Some(node)) = (&provider.views, node.get("views")) {
+        metrics.views = metrics::views(file, node, "meter_provider.views", views);
+    }
+    let mut first: Option<MetricSettings> = None;
     let nodes = node.get("readers").map(Node::items).unwrap_or_default();
     if nodes.is_empty() {
         let hint = "add a reader: `periodic:` with an exporter";
@@ -234,7 +219,7 @@ pub(super) fn readers(
     }
     for (index, (reader, node)) in provider.readers.iter().zip(nodes).enumerate() {
         let key = format!("meter_provider.readers[{index}]");
-        if !is_one(file, node, &key) {
+        if !file.is_one(node, &key) {
             continue;
         }
         let Some(periodic) = &reader.periodic else {
@@ -248,6 +233,22 @@ pub(super) fn readers(
             );
             continue;
         };
+        let mut own = MetricSettings {
+            views: metrics.views.clone(),
+            exemplars: metrics.exemplars,
+            ..MetricSettings::default()
+        };
+        periodic_reader(file, node, &key, periodic, &mut own);
+        if first.as_ref().is_some_and(|first| *first != own) {
+            let hint = "metrics are collected once, for all of them, as the first reader says";
+            file.warn(
+                node.place(),
+                &key,
+                "is not like the first reader, which counts",
+                Some(hint),
+            );
+        }
+        first.get_or_insert(own);
         let key = format!("{key}.periodic.exporter");
         let exporter = node.at(&["periodic", "exporter"]).unwrap_or(node);
         backends.extend(backend(
@@ -258,5 +259,48 @@ pub(super) fn readers(
             Signal::Metrics,
         ));
     }
+    *metrics = first.unwrap_or_else(|| metrics.clone());
     backends
+}
+
+/// What one reader and its exporter say of how metrics are collected.
+fn periodic_reader(
+    file: &mut File<'_>,
+    node: &Node,
+    key: &str,
+    model: &PeriodicModel,
+    metrics: &mut MetricSettings,
+) {
+    if let Some(interval) = model.interval {
+        metrics.interval = Duration::from_millis(interval.max(1));
+    }
+    if let Some(timeout) = model.timeout {
+        metrics.timeout = without_end(timeout);
+    }
+    if model.producers.is_some() {
+        let at = node.at(&["periodic", "producers"]).unwrap_or(node);
+        file.warn(
+            at.place(),
+            &format!("{key}.periodic.producers"),
+            "are not available and left out",
+            None,
+        );
+    }
+    if let Some(limits) = &model.cardinality_limits {
+        metrics.cardinality_limit = limits.default.unwrap_or(metrics.cardinality_limit).max(1);
+        if limits.of_kinds().any(|limit| limit != metrics.cardinality_limit) {
+            let at = node.at(&["periodic", "cardinality_limits"]).unwrap_or(node);
+            let key = format!("{key}.periodic.cardinality_limits");
+            let message = "limits of kinds of instruments are not available; `default` is used";
+            let hint = "use a view with `aggregation_cardinality_limit`";
+            file.warn(at.place(), &key, message, Some(hint));
+        }
+    }
+    let (temporality, histogram) = model
+        .exporter
+        .as_ref()
+        .map(ExporterModel::preferences)
+        .unwrap_or_default();
+    metrics.temporality = temporality.map_or(metrics.temporality, Into::into);
+    metrics.histogram = histogram.map_or(metrics.histogram, Into::into);
 }

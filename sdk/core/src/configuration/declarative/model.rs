@@ -6,6 +6,9 @@ use cupola_config::{Passed, Secret, present};
 use serde::Deserialize;
 
 use crate::configuration::levels::Level;
+use crate::configuration::metrics::{
+    ExemplarFilterModel, HistogramModel, IncludeExclude, Nothing, TemporalityModel, ViewModel,
+};
 
 /// Sections that are known, in the words of the schema.
 pub(super) const SECTIONS: &[&str] = &[
@@ -93,13 +96,6 @@ pub(super) struct Detection {
     pub(super) entities_enabled: Passed,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct IncludeExclude {
-    pub(super) included: Option<Vec<String>>,
-    pub(super) excluded: Option<Vec<String>>,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PropagatorModel {
@@ -184,8 +180,8 @@ pub(super) struct OtlpModel {
     pub(super) compression: Option<CompressionModel>,
     pub(super) timeout: Option<u64>,
     pub(super) encoding: Option<EncodingModel>,
-    pub(super) temporality_preference: Option<Temporality>,
-    pub(super) default_histogram_aggregation: Option<HistogramAggregation>,
+    pub(super) temporality_preference: Option<TemporalityModel>,
+    pub(super) default_histogram_aggregation: Option<HistogramModel>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -220,34 +216,19 @@ pub(super) enum EncodingModel {
     Json,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Temporality {
-    Cumulative,
-    Delta,
-    LowMemory,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum HistogramAggregation {
-    ExplicitBucketHistogram,
-    Base2ExponentialBucketHistogram,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FileModel {
     pub(super) output_stream: Option<String>,
-    pub(super) temporality_preference: Option<Temporality>,
-    pub(super) default_histogram_aggregation: Option<HistogramAggregation>,
+    pub(super) temporality_preference: Option<TemporalityModel>,
+    pub(super) default_histogram_aggregation: Option<HistogramModel>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ConsoleModel {
-    pub(super) temporality_preference: Option<Temporality>,
-    pub(super) default_histogram_aggregation: Option<HistogramAggregation>,
+    pub(super) temporality_preference: Option<TemporalityModel>,
+    pub(super) default_histogram_aggregation: Option<HistogramModel>,
 }
 
 /// One key.
@@ -282,16 +263,6 @@ pub(super) struct SamplerModel {
     pub(super) jaeger_remote: Option<Passed>,
     #[serde(deserialize_with = "present")]
     pub(super) always_record: Option<Passed>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Nothing {}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RatioModel {
-    pub(super) ratio: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -348,85 +319,47 @@ pub(super) struct CardinalityModel {
     pub(super) up_down_counter: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ExemplarFilterModel {
-    AlwaysOn,
-    AlwaysOff,
-    TraceBased,
-}
-
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct ViewModel {
-    pub(super) selector: Option<SelectorModel>,
-    pub(super) stream: Option<StreamModel>,
+pub(super) struct RatioModel {
+    pub(super) ratio: Option<f64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct SelectorModel {
-    pub(super) instrument_name: Option<String>,
-    pub(super) instrument_type: Option<InstrumentType>,
-    pub(super) unit: Option<String>,
-    pub(super) meter_name: Option<String>,
-    pub(super) meter_version: Option<String>,
-    pub(super) meter_schema_url: Option<String>,
+impl ExporterModel {
+    /// What an exporter of metrics says of their temporality and of histograms.
+    pub(super) fn preferences(&self) -> (Option<TemporalityModel>, Option<HistogramModel>) {
+        let otlp = self.otlp_http.as_ref().or(self.otlp_grpc.as_ref());
+        if let Some(otlp) = otlp {
+            return (otlp.temporality_preference, otlp.default_histogram_aggregation);
+        }
+        if let Some(file) = &self.otlp_file {
+            return (file.temporality_preference, file.default_histogram_aggregation);
+        }
+        let console = self.console.as_ref();
+        console
+            .map(|console| {
+                (
+                    console.temporality_preference,
+                    console.default_histogram_aggregation,
+                )
+            })
+            .unwrap_or_default()
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum InstrumentType {
-    Counter,
-    Gauge,
-    Histogram,
-    ObservableCounter,
-    ObservableGauge,
-    ObservableUpDownCounter,
-    UpDownCounter,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct StreamModel {
-    pub(super) name: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) aggregation: Option<AggregationModel>,
-    pub(super) aggregation_cardinality_limit: Option<usize>,
-    pub(super) attribute_keys: Option<IncludeExclude>,
-    #[serde(rename = "enabled/development", alias = "enabled")]
-    pub(super) enabled: Option<bool>,
-}
-
-/// One key.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct AggregationModel {
-    #[serde(deserialize_with = "present")]
-    pub(super) default: Option<Nothing>,
-    #[serde(deserialize_with = "present")]
-    pub(super) drop: Option<Nothing>,
-    #[serde(deserialize_with = "present")]
-    pub(super) explicit_bucket_histogram: Option<ExplicitModel>,
-    #[serde(deserialize_with = "present")]
-    pub(super) base2_exponential_bucket_histogram: Option<ExponentialModel>,
-    #[serde(deserialize_with = "present")]
-    pub(super) last_value: Option<Nothing>,
-    #[serde(deserialize_with = "present")]
-    pub(super) sum: Option<Nothing>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ExplicitModel {
-    pub(super) boundaries: Option<Vec<f64>>,
-    pub(super) record_min_max: Option<bool>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ExponentialModel {
-    pub(super) max_scale: Option<i8>,
-    pub(super) max_size: Option<u32>,
-    pub(super) record_min_max: Option<bool>,
+impl CardinalityModel {
+    /// Those that kinds of instruments have of their own.
+    pub(super) fn of_kinds(&self) -> impl Iterator<Item = usize> {
+        [
+            self.counter,
+            self.gauge,
+            self.histogram,
+            self.observable_counter,
+            self.observable_gauge,
+            self.observable_up_down_counter,
+            self.up_down_counter,
+        ]
+        .into_iter()
+        .flatten()
+    }
 }

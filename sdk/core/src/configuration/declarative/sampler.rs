@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cupola_config::Node;
 
-use super::exporters::is_one;
 use super::model::{RatioModel, SamplerModel};
 use crate::configuration::samplers;
 use crate::configuration::text::File;
@@ -18,7 +17,7 @@ pub(super) fn of(
     key: &str,
     model: &SamplerModel,
 ) -> Option<Arc<dyn Sampler>> {
-    if !is_one(file, node, key) {
+    if !file.is_one(node, key) {
         return None;
     }
     if let Some(parent) = &model.parent_based {

@@ -60,15 +60,9 @@ fn filesystem(file: &mut File<'_>, node: &Node, key: &str) -> Option<Made> {
             "log_file",
             "add for example `log_file: ./logs/app.jsonl`",
         );
-    }
-    if config.max_bytes.0 == 0 {
-        let at = node.get("max_bytes").unwrap_or(node);
-        file.error(
-            at.place(),
-            &format!("{key}.max_bytes"),
-            "must be more than 0",
-            None,
-        );
+    } else if let Err(error) = config.validate() {
+        let at = node.get(error.key).unwrap_or(node);
+        file.error(at.place(), &format!("{key}.{}", error.key), error.problem, None);
     }
     plain(Destination::JsonLines(config))
 }
@@ -178,10 +172,6 @@ fn elasticsearch(file: &mut File<'_>, node: &Node, key: &str) -> Option<Made> {
 /// `backend_type: postgres`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[cfg_attr(
-    not(feature = "postgres"),
-    expect(dead_code, reason = "read for its mistakes alone")
-)]
 struct Postgres {
     /// `postgres://user:password@host:port/database`, instead of the keys below.
     url: Option<Secret>,
@@ -247,10 +237,6 @@ fn postgres(file: &mut File<'_>, node: &Node, key: &str) -> Option<Made> {
 /// `backend_type: kafka`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[cfg_attr(
-    not(feature = "kafka"),
-    expect(dead_code, reason = "read for its mistakes alone")
-)]
 struct Kafka {
     bootstrap_servers: Vec<String>,
     /// Of log records.

@@ -120,6 +120,7 @@ fn one(file: &mut File<'_>, node: &Node, key: &str) -> Option<Backend> {
         backend.name = name;
     }
     if let Some(delivery) = entry.delivery {
+        let delivery = with_defaults(delivery, node.get("delivery").unwrap_or(&nothing));
         if let Err(error) = delivery.validate() {
             let at = node.get("delivery").unwrap_or(node);
             file.error(
@@ -142,7 +143,30 @@ fn one(file: &mut File<'_>, node: &Node, key: &str) -> Option<Backend> {
     (file.problems.errors() == errors).then_some(backend)
 }
 
-/// A file of JSON lines takes log records; everything else takes everything.
+/// What the file leaves out is as applications want it, and not as servers do.
+fn with_defaults(mut delivery: DeliveryConfig, node: &Node) -> DeliveryConfig {
+    let default = Backend::default_delivery();
+    let is_left_out = |path: &[&str]| node.at(path).is_none_or(Node::is_null);
+    let (queue, usual) = (&mut delivery.sending_queue, default.sending_queue);
+    if is_left_out(&["sending_queue", "sizer"]) && is_left_out(&["sending_queue", "queue_size"]) {
+        (queue.sizer, queue.queue_size) = (usual.sizer, usual.queue_size);
+    }
+    if is_left_out(&["sending_queue", "num_consumers"]) {
+        queue.num_consumers = usual.num_consumers;
+    }
+    if is_left_out(&["sending_queue", "when_full"]) {
+        queue.when_full = usual.when_full;
+    }
+    if is_left_out(&["retry_on_failure", "initial_interval"]) {
+        delivery.retry_on_failure.initial_interval = default.retry_on_failure.initial_interval;
+    }
+    if is_left_out(&["timeout"]) {
+        delivery.timeout = default.timeout;
+    }
+    delivery
+}
+
+/// A file of JSON lines takes log records unless it is told otherwise; everything else takes everything.
 fn signals(file: &mut File<'_>, node: &Node, key: &str, kind: Kind, named: Option<&[SignalName]>) -> Signals {
     let all = match kind {
         Kind::Filesystem => Signals::only(Signal::Logs),
@@ -157,15 +181,6 @@ fn signals(file: &mut File<'_>, node: &Node, key: &str, kind: Kind, named: Optio
     };
     let at = node.get("signals").unwrap_or(node);
     let key = format!("{key}.signals");
-    if kind == Kind::Filesystem && (signals.metrics || signals.traces) {
-        let hint = "use `backend_type: otlp_file` for the others";
-        file.error(
-            at.place(),
-            &key,
-            "a file of JSON lines takes log records alone",
-            Some(hint),
-        );
-    }
     if named.is_empty() {
         file.warn(
             at.place(),

@@ -28,7 +28,7 @@ pub(super) fn apply(variables: &mut Variables<'_>, all: &mut Vec<Backend>, from_
             .iter()
             .filter(|backend| matches!(backend.destination, Destination::Otlp(_)))
             .count();
-        let of_otlp = Otlp::of(variables, signal, name);
+        let of_otlp = Otlp::of(variables, name);
         match (count, of_otlp.set.first()) {
             (2.., Some(set)) => variables.warn(
                 set,
@@ -110,7 +110,7 @@ fn selected(
                 .map(only),
         );
         if own.len() == before
-            && let Some(destination) = destination(variables, &variable, word, signal)
+            && let Some(destination) = destination(variables, &variable, word)
         {
             let named = Backend::new(backends::kind(&destination), destination);
             own.push(only(&named));
@@ -120,12 +120,7 @@ fn selected(
 }
 
 /// A destination that no file describes; `None`, and told, if there cannot be one.
-fn destination(
-    variables: &mut Variables<'_>,
-    variable: &str,
-    word: &str,
-    signal: Signal,
-) -> Option<Destination> {
+fn destination(variables: &mut Variables<'_>, variable: &str, word: &str) -> Option<Destination> {
     let told = match word {
         "otlp" => return Some(Destination::Otlp(otlp::config(Protocol::HttpProtobuf))),
         "console" => return Some(console()),
@@ -137,14 +132,10 @@ fn destination(
             );
             return Some(console());
         }
-        "jsonl" if signal == Signal::Logs => {
+        "jsonl" => {
             let path = variables.text("CUPOLA_LOG_FILE");
             return Some(backends::json_lines(path.as_deref().unwrap_or("logs/app.jsonl")));
         }
-        "jsonl" => (
-            "`jsonl` takes log records alone; it is left out".to_owned(),
-            "use otlp",
-        ),
         "elasticsearch" => {
             let url = variables.text("CUPOLA_ELASTICSEARCH_URL");
             return Some(backends::elasticsearch(
@@ -201,7 +192,7 @@ struct Otlp {
 }
 
 impl Otlp {
-    fn of(variables: &mut Variables<'_>, _: Signal, name: &'static str) -> Otlp {
+    fn of(variables: &mut Variables<'_>, name: &'static str) -> Otlp {
         const ENDS: [&str; 9] = [
             "PROTOCOL",
             "ENDPOINT",

@@ -8,7 +8,7 @@ use cupola_config::{Problem, mask, nearest::nearest};
 
 use super::super::environment::Environment;
 use super::super::levels;
-use super::table::{self, Kind, Variable};
+use super::table::{self, Kind};
 use crate::log::Severity;
 
 /// Milliseconds, and everything else, beyond which a number is a mistake: what 31 bits hold, as in the specification.
@@ -202,11 +202,7 @@ impl<'e> Variables<'e> {
         let environment = self.environment;
         for variable in table::all().filter(|variable| variable.kind == Kind::WithoutEffect) {
             if environment.get(variable.name).is_some() {
-                self.warn(
-                    variable.name,
-                    format!("has no effect. {}", meaning(variable)),
-                    None,
-                );
+                self.warn(variable.name, format!("has no effect. {}", variable.what), None);
             }
         }
         for name in environment.names().filter(|name| table::find(name).is_none()) {
@@ -255,10 +251,6 @@ fn instead(name: &str) -> String {
         None | Some("") => "it is left out".to_owned(),
         Some(default) => format!("what else is set is used, or the default, {default}"),
     }
-}
-
-fn meaning(variable: &Variable) -> &'static str {
-    variable.what
 }
 
 /// One or two letters of a long name.
