@@ -163,6 +163,8 @@ impl Figures {
                 "clock, ns",
                 "process, ns",
                 "arrived, %",
+                "lost by its own count, %",
+                "process, ns for one that arrived",
             ];
             print_table(title, &head, &rows.map(cells).collect::<Vec<_>>());
         }
