@@ -151,7 +151,7 @@ impl Builder {
     /// What is written for people, or nothing.
     #[must_use]
     pub fn console(self, console: Option<ConsoleSettings>) -> Builder {
-        self.with(move |settings| settings.console = console.clone())
+        self.with(move |settings| settings.console = console)
     }
 
     /// Members of the baggage that become attributes of spans and log records.
@@ -232,7 +232,7 @@ impl Builder {
         let filter = FilterHandle::new(Filters::parse(
             &directives.clone().unwrap_or_else(|| usual(&settings)),
         )?);
-        let console = settings.console.clone();
+        let console = settings.console;
         let sdk = Sdk::new(settings, self.surroundings);
         let console = console.map(|console| Console::new(&console, &sdk.resource()));
         if let Some(watched) = watched {
