@@ -143,7 +143,7 @@ impl Attributes {
     }
 
     fn set_value(&mut self, key: &str, value: Value<'_>) {
-        if !self.make_room(key) {
+        if !self.make_room(key.as_bytes()) {
             return;
         }
         let characters_max = match self.limits.value_length {
@@ -166,7 +166,7 @@ impl Attributes {
 
     /// Takes out the one of this key, or the oldest where there are as many as may be. Whether there can be one.
     #[inline(always)]
-    fn make_room(&mut self, key: &str) -> bool {
+    fn make_room(&mut self, key: &[u8]) -> bool {
         if key.is_empty() || self.limits.count == 0 {
             self.dropped = self.dropped.saturating_add(1);
             return false;
@@ -218,7 +218,7 @@ impl Attributes {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<AnyValue<'_>> {
-        Some(AnyValue::parse(self.find(key)?.value))
+        Some(AnyValue::parse(self.find(key.as_bytes())?.value))
     }
 
     /// All of them, in the order in which they stand.
@@ -229,23 +229,25 @@ impl Attributes {
 
     /// Begins with these: quicker than to write them again. Of those that are there already, their own values count.
     pub fn begin_with(&mut self, others: &Attributes) {
-        let is_plain = self.is_empty()
+        // Keys whose bits are others are others.
+        let is_plain = self.seen & others.seen == 0
             && self.field == others.field
             && self.limits.value_length == u32::MAX
-            && others.count <= self.limits.count;
+            && others.count <= self.limits.count.saturating_sub(self.count)
+            && others.bytes.len() <= BYTES_MAX - self.bytes.len();
         if !is_plain {
             self.inherit(others, |_| true);
             return;
         }
         self.reserve(2 * others.bytes.len());
         self.bytes.extend_from_slice(&others.bytes);
-        self.count = others.count;
+        self.count += others.count;
         self.seen |= others.seen;
     }
 
     /// Sets one, unless there is one of its key, or no room: then it is dropped.
     pub fn set_if_absent<'v>(&mut self, key: &str, value: impl Into<Value<'v>>) {
-        if self.has(key) {
+        if self.has(key.as_bytes()) {
             return;
         }
         match self.count < self.limits.count {
@@ -256,10 +258,11 @@ impl Attributes {
 
     /// Adds those of `others` whose keys are wanted and not here yet, as they are written there. Never in place of one that is
     /// here: where there is no room they are dropped.
-    pub fn inherit(&mut self, others: &Attributes, is_wanted: impl Fn(&str) -> bool) {
+    ///
+    /// Keys are shown to `is_wanted` in UTF-8.
+    pub fn inherit(&mut self, others: &Attributes, is_wanted: impl Fn(&[u8]) -> bool) {
         for place in others.places() {
-            let key = place.key();
-            if !is_wanted(key) || self.has(key) {
+            if !is_wanted(place.key) || self.has(place.key) {
                 continue;
             }
             match self.count < self.limits.count {
@@ -279,12 +282,15 @@ impl Attributes {
 
     /// Sets one that stands in `others`; texts and bytes as long as they may be here.
     fn set_as_written(&mut self, others: &Attributes, place: &Place<'_>) {
-        let is_bounded = self.limits.value_length != u32::MAX;
-        match AnyValue::parse(place.value) {
-            AnyValue::String(text) if is_bounded => self.set(place.key(), text),
-            AnyValue::Bytes(bytes) if is_bounded => self.set(place.key(), bytes),
-            _ if self.make_room(place.key()) => self.copy(others, place),
-            _ => {}
+        if self.limits.value_length != u32::MAX {
+            match AnyValue::parse(place.value) {
+                AnyValue::String(text) => return self.set(place.key(), text),
+                AnyValue::Bytes(bytes) => return self.set(place.key(), bytes),
+                _ => {}
+            }
+        }
+        if self.make_room(place.key) {
+            self.copy(others, place);
         }
     }
 
@@ -310,12 +316,12 @@ impl Attributes {
         }
     }
 
-    fn has(&self, key: &str) -> bool {
+    fn has(&self, key: &[u8]) -> bool {
         self.seen & mark(key) != 0 && self.find(key).is_some()
     }
 
-    fn find(&self, key: &str) -> Option<Place<'_>> {
-        self.places().find(|place| place.key == key.as_bytes())
+    fn find(&self, key: &[u8]) -> Option<Place<'_>> {
+        self.places().find(|place| place.key == key)
     }
 
     fn places(&self) -> impl Iterator<Item = Place<'_>> {
@@ -343,8 +349,7 @@ impl Attributes {
 
 /// The bit that a key sets: few of one record share their last eight bytes and their length.
 #[inline(always)]
-fn mark(key: &str) -> u64 {
-    let bytes = key.as_bytes();
+fn mark(bytes: &[u8]) -> u64 {
     let end = match (bytes.last_chunk::<8>(), bytes) {
         (Some(end), _) => u64::from_le_bytes(*end),
         (None, [first, .., last]) => {

@@ -49,23 +49,29 @@ impl Logger {
 
     /// Records it, if its severity is enough and no limit is reached. Whether it was, and there was room.
     pub fn emit(&self, record: &LogRecord<'_>) -> bool {
+        self.emit_in(self.scope, record)
+    }
+
+    /// Records one of another scope.
+    pub fn emit_in(&self, scope: Scope, record: &LogRecord<'_>) -> bool {
         let live = self.sdk.live();
-        if live.is_disabled || record.severity < live.level {
+        if live.is_disabled || !record.severity.is_at_least(live.level) {
             return false;
         }
         if let Some(limiter) = &live.limiter
-            && !self.is_admitted(limiter, record)
+            && !record.is_forced
+            && !self.is_admitted(limiter, scope, record)
         {
             return false;
         }
         let logs = self.sdk.logs();
         match record.bytes_max() {
-            Some(bytes_max) => logs.record_sized(self.scope, bytes_max, |out| record.write(out)),
-            None => logs.record(self.scope, |out| record.write(out)),
+            Some(bytes_max) => logs.record_sized(scope, bytes_max, |out| record.write(out)),
+            None => logs.record(scope, |out| record.write(out)),
         }
     }
 
-    fn is_admitted(&self, limiter: &Limiter, record: &LogRecord<'_>) -> bool {
+    fn is_admitted(&self, limiter: &Limiter, scope: Scope, record: &LogRecord<'_>) -> bool {
         let tenant = match limiter.asks_for_tenant() {
             true => record.attributes().get(TENANT).and_then(|tenant| tenant.as_str()),
             false => None,
@@ -76,6 +82,6 @@ impl Logger {
         };
         // Not the record's own time: an application may set that to anything.
         let now = self.sdk.clock().now();
-        limiter.admits(record.severity, self.scope.name(), tenant, bytes, now)
+        limiter.admits(record.severity, scope.name(), tenant, bytes, now)
     }
 }

@@ -45,8 +45,6 @@ pub(crate) struct Line<'l> {
     pub(crate) module: Option<&'l str>,
     pub(crate) line: Option<u32>,
     pub(crate) node: Option<&'l Node>,
-    /// So many attributes, from the first, are shown to people.
-    pub(crate) shown: usize,
 }
 
 thread_local! {

@@ -14,6 +14,7 @@ pub(crate) mod visit;
 use std::sync::Arc;
 
 use cupola_sdk_core::Sdk;
+use cupola_sdk_core::logger::Logger;
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::suppress;
 use cupola_sdk_core::tracer::Tracer;
@@ -78,6 +79,7 @@ where
 {
     let layer = CoreLayer {
         tracer: sdk.tracer(Scope::nameless()),
+        logger: sdk.logger(Scope::nameless()),
         options,
         console,
         filter: filter.clone(),
@@ -89,6 +91,7 @@ where
 #[derive(Debug)]
 pub struct CoreLayer {
     tracer: Tracer,
+    logger: Logger,
     options: LayerOptions,
     console: Option<Console>,
     filter: FilterHandle,

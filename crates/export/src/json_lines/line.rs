@@ -56,6 +56,23 @@ impl LinesText {
         }
     }
 
+    /// Each line has its time; those of one time stay as they were.
+    fn sorted(&self, times: &[u64]) -> LinesText {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|line| times.get(*line));
+        let mut sorted = LinesText {
+            text: String::with_capacity(self.text.len()),
+            ends: Vec::with_capacity(self.len()),
+        };
+        for line in order {
+            sorted
+                .text
+                .push_str(&self.text[self.start(line)..self.start(line + 1)]);
+            sorted.ends.push(sorted.text.len());
+        }
+        sorted
+    }
+
     fn end_line(&mut self) {
         self.text.push('\n');
         self.ends.push(self.text.len());
@@ -74,13 +91,17 @@ impl<'l> FromIterator<&'l str> for LinesText {
     }
 }
 
-/// The items of a batch.
+/// The items of a batch. Log records are in the order of their times, as people read them: in a batch they stand by scope, and by
+/// the thread that recorded them.
 pub fn lines(batch: &Batch) -> LinesText {
     let mut lines = Lines::default();
     lines.lines.text.reserve(batch.items() * LINE_BYTES);
     lines.lines.ends.reserve(batch.items());
     walk(batch, &mut lines);
-    lines.lines
+    match lines.times.is_sorted() {
+        true => lines.lines,
+        false => lines.lines.sorted(&lines.times),
+    }
 }
 
 /// Appends a log record as it stands in a line, without the line end. `resource` is an object of JSON, such as [`attributes`]
@@ -97,8 +118,7 @@ pub fn attributes(attributes: Attributes<'_>) -> String {
 }
 
 fn log(out: &mut String, record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str) {
-    let (time, observed) = (record.time_unix_nano, record.observed_time_unix_nano);
-    let moment = if time == 0 { observed } else { time };
+    let (moment, observed) = (moment(record), record.observed_time_unix_nano);
     object(out, |line| {
         line.moment("timestamp", moment);
         line.text("severity_text", record.severity_text);
@@ -119,10 +139,20 @@ fn log(out: &mut String, record: &LogRecord<'_>, scope: Option<&Scope<'_>>, reso
     });
 }
 
+/// When it happened, or was observed if nobody says.
+fn moment(record: &LogRecord<'_>) -> u64 {
+    match record.time_unix_nano {
+        0 => record.observed_time_unix_nano,
+        time => time,
+    }
+}
+
 /// What has been written of a batch, and under what the next item stands.
 #[derive(Default)]
 struct Lines<'a> {
     lines: LinesText,
+    /// Of each line, if they are log records.
+    times: Vec<u64>,
     resource: String,
     scope: Option<Scope<'a>>,
 }
@@ -143,6 +173,7 @@ impl<'a> Visitor<'a> for Lines<'a> {
     fn log(&mut self, record: LogRecord<'a>) {
         log(&mut self.lines.text, &record, self.scope.as_ref(), &self.resource);
         self.lines.end_line();
+        self.times.push(moment(&record));
     }
 
     fn span(&mut self, span: Span<'a>) {

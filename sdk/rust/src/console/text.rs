@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use cupola_sdk_core::attributes::Attributes;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::span::{Span, Status};
 use cupola_telemetry::json::write_plain;
@@ -143,8 +144,7 @@ pub(super) fn span_started(out: &mut String, node: &Node, span: &Span, is_colour
         out.push_str("┌ ");
         escape(out, span.name());
     });
-    let fields = span.attributes().iter();
-    painter.fields(fields.filter(|(key, _)| !key.starts_with("code.") && !key.starts_with("thread.")));
+    painter.fields(shown(span.attributes()));
 }
 
 pub(super) fn span_ended(out: &mut String, node: &Node, span: &Span, unix_nano: u64, is_coloured: bool) {
@@ -169,7 +169,13 @@ pub(super) fn span_ended(out: &mut String, node: &Node, span: &Span, unix_nano: 
 
 /// What people are shown of its attributes.
 fn fields<'l>(line: &'l Line<'_>) -> impl Iterator<Item = (&'l str, AnyValue<'l>)> {
-    line.record.attributes().iter().take(line.shown)
+    shown(line.record.attributes())
+}
+
+/// Without where it is and who does it.
+fn shown(attributes: &Attributes) -> impl Iterator<Item = (&str, AnyValue<'_>)> {
+    let is_shown = |key: &str| !key.starts_with("code.") && !key.starts_with("thread.");
+    attributes.iter().filter(move |(key, _)| is_shown(key))
 }
 
 /// Date and time of day, UTC, in milliseconds: always as long.

@@ -111,13 +111,15 @@ impl CoreLayer {
                 None => self.filter.wanted(event.metadata(), context),
             },
         };
-        to_logs &= self.sdk().is_log_enabled(callsite.severity);
+        let limits = self.sdk().log_limits_at(callsite.severity);
+        to_logs &= limits.is_some();
         let console = self.console.as_ref();
         to_console &= console.is_some_and(|console| console.is_enabled(callsite.severity));
         if !to_logs && !to_console {
             return;
         }
-        let mut sheet = Sheet::take(self.sdk().log_limits());
+        let mut sheet = Sheet::take(limits.unwrap_or_default());
+        self.add_place(&mut sheet.attributes, callsite);
         let mut found = with_text(|text| {
             let mut fields = Fields {
                 callsite,
@@ -145,6 +147,17 @@ impl CoreLayer {
         sheet.give_back();
     }
 
+    /// Adds where it is and who does it: first, while there is nothing that it could be in the way of.
+    #[inline]
+    fn add_place(&self, attributes: &mut Attributes, callsite: &Callsite) {
+        if self.options.log_location {
+            attributes.begin_with(&callsite.location);
+        }
+        if self.options.log_thread {
+            threads::add_to_log(attributes);
+        }
+    }
+
     /// Puts the record together and gives it to those who want it.
     fn write(
         &self,
@@ -157,17 +170,10 @@ impl CoreLayer {
     ) {
         let attributes = &mut sheet.attributes;
         self.add_failure(attributes, found, place, node);
+        if place.callsite.is_log && self.options.log_location {
+            attributes.begin_with(&callsites::location(place.file, place.line, false));
+        }
         self.inherit(attributes, around, node);
-        let shown = attributes.len();
-        if self.options.log_location {
-            match place.callsite.is_log {
-                false => attributes.begin_with(&place.callsite.location),
-                true => attributes.begin_with(&callsites::location(place.file, place.line, false)),
-            }
-        }
-        if self.options.log_thread {
-            threads::add_to_log(attributes);
-        }
         let mut record = LogRecord::with_attributes(
             place.severity,
             Value::String(&sheet.body),
@@ -186,11 +192,10 @@ impl CoreLayer {
                 module: place.module,
                 line: place.line,
                 node: node.map(Arc::as_ref),
-                shown,
             });
         }
         if to_logs {
-            self.sdk().logs().record(place.scope, |out| record.write(out));
+            self.logger.emit_in(place.scope, &record);
         }
         if self.options.events_on_spans {
             self.add_to_span(&record, &sheet.body, node);
@@ -270,6 +275,6 @@ impl CoreLayer {
 const SPANS_MAX: usize = 32;
 
 /// A record has its own place and thread, and is not what the span is measured by.
-fn is_inherited(key: &str) -> bool {
-    !key.starts_with("code.") && !key.starts_with("thread.")
+fn is_inherited(key: &[u8]) -> bool {
+    !key.starts_with(b"code.") && !key.starts_with(b"thread.")
 }
