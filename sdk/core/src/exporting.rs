@@ -205,6 +205,11 @@ impl Exporting {
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watcher(watcher));
     }
 
+    /// Forgets who knows of other settings, who may know this.
+    fn unwatch(&self) {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Other settings, if there are any.
     fn changed(&self) -> Option<Arc<Settings>> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);

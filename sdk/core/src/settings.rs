@@ -107,6 +107,8 @@ pub struct LogSettings {
     pub limits: AttributeLimits,
     /// Less severe ones are not recorded at all; each backend may have a higher one.
     pub level: Severity,
+    /// Somebody has said so. Otherwise whoever makes the records may have a higher one, as is usual in its language.
+    pub is_level_given: bool,
     /// How many may be recorded.
     pub rate_limits: RateLimitSettings,
     /// Cannot be changed later.
@@ -118,6 +120,7 @@ impl Default for LogSettings {
         LogSettings {
             limits: AttributeLimits::default(),
             level: Severity::TRACE,
+            is_level_given: false,
             rate_limits: RateLimitSettings::default(),
             queue: QueueSettings::of(Signal::Logs),
         }

@@ -1,328 +1,179 @@
-//! One call that sets everything up: settings from the environment and files, a subscriber of `tracing` for the whole process, the
-//! `log` crate, panics, the providers of OpenTelemetry's API; and a guard that exports what is left at the end.
-//!
-//! What is odd in the settings is said on standard error and keeps nothing from starting, and neither does a backend that
-//! cannot be reached; a file of configuration with mistakes does.
+//! Setting up in one call: reads the configuration, makes the SDK, and puts it behind `tracing`, `log`, panics and the API of
+//! OpenTelemetry. Never fails because a destination cannot be reached, only for what is written wrongly or set up twice.
 
-mod panics;
+mod builder;
+mod reload;
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cupola_sdk_core::backend::{Backend, BackendHealth};
-use cupola_sdk_core::configuration::watch::Watched;
-use cupola_sdk_core::configuration::{self, ConfigurationError, Environment, Loaded};
-use cupola_sdk_core::log::Severity;
-use cupola_sdk_core::resource::OwnedValue;
-use cupola_sdk_core::sampling::Sampler;
-use cupola_sdk_core::settings::{ConsoleSettings, Settings};
-use cupola_sdk_core::{Sdk, Surroundings};
+use cupola_sdk_core::Sdk;
+use cupola_sdk_core::backend::BackendHealth;
+use cupola_sdk_core::configuration::ConfigurationError;
+use cupola_sdk_core::metrics::Meter;
+use cupola_sdk_core::recorder::Scope;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::console::Console;
+pub use builder::Builder;
+
+use crate::console::ConsoleHandle;
 use crate::layer::{self, FilterError, FilterHandle, Filters, Layer, LayerOptions};
+use crate::panics;
 
-/// Directives for what is recorded, as `tracing` has them.
-const DIRECTIVES: &str = "RUST_LOG";
-/// Where neither they nor a level are set.
-const DIRECTIVES_USUAL: &str = "info";
-
-static GLOBAL: OnceLock<Sdk> = OnceLock::new();
-
-/// Why nothing was set up.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    #[error(transparent)]
-    Configuration(#[from] ConfigurationError),
-    #[error("`{DIRECTIVES}` cannot be used")]
-    Filter(#[from] FilterError),
-    #[error(
-        "cupola_sdk has been set up already; call `init` once, at the beginning of `main`, and keep what it returns"
-    )]
-    Twice,
-    #[error(
-        "another subscriber of `tracing` has been set for the process; add the layer of `cupola_sdk::builder().build()` to it instead"
-    )]
-    Subscriber,
-}
-
-/// Sets everything up as the environment and files say. What it returns is to be kept until the end of `main`.
+/// Sets up everything from the environment, `cupola.yaml`, or the file that `OTEL_CONFIG_FILE` names. What is odd in them is
+/// told once on standard error.
 ///
 /// ```no_run
-/// fn main() -> Result<(), cupola_sdk::InitError> {
-///     let _cupola = cupola_sdk::init()?;
-///     tracing::info!(user.id = "alice", "order placed");
-///     Ok(())
-/// }
+/// # fn main() -> Result<(), cupola_sdk::InitError> {
+/// let _cupola = cupola_sdk::init()?;
+/// tracing::info!(user.id = 7, "order placed");
+/// # Ok(())
+/// # }
 /// ```
+///
+/// The guard is to live as long as the application: when it is dropped, what was recorded is delivered, for as long as
+/// [`exit_timeout`](cupola_sdk_core::Settings::exit_timeout) at most.
 pub fn init() -> Result<Cupola, InitError> {
     builder().init()
 }
 
-/// Sets things up that the environment and files do not say, or that are to count more than they.
+/// The same with something to say about it in code, which goes before variables and files.
 pub fn builder() -> Builder {
-    Builder {
-        environment: None,
-        changes: Vec::new(),
-        directives: None,
-        options: LayerOptions::default(),
-        surroundings: Surroundings::default(),
-        watches: true,
-    }
+    Builder::default()
 }
 
-/// The SDK that [`init`] has set up; `None` before.
-pub fn sdk() -> Option<&'static Sdk> {
-    GLOBAL.get()
+/// Why nothing was set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error("cannot read the configuration")]
+    Configuration(#[from] ConfigurationError),
+    #[error("cannot set up what is recorded")]
+    Filter(#[from] FilterError),
+    #[error("Cupola has been set up already; call `init` once, where the application begins")]
+    Twice,
+    #[error(
+        "another subscriber of `tracing` has been set up already; use `builder().build()` and add the layer to it"
+    )]
+    Subscriber,
 }
 
-type Change = Box<dyn Fn(&mut Settings) + Send>;
-
-/// What is to be set up.
-pub struct Builder {
-    environment: Option<Environment>,
-    changes: Vec<Change>,
-    directives: Option<String>,
-    options: LayerOptions,
-    surroundings: Surroundings,
-    watches: bool,
-}
-
-impl Builder {
-    /// Anything that can be set. Also applied to what is read when a file has changed.
-    #[must_use]
-    pub fn with(mut self, change: impl Fn(&mut Settings) + Send + 'static) -> Builder {
-        self.changes.push(Box::new(change));
-        self
-    }
-
-    #[must_use]
-    pub fn service_name(self, name: impl Into<String>) -> Builder {
-        self.attribute("service.name", name)
-    }
-
-    #[must_use]
-    pub fn service_version(self, version: impl Into<String>) -> Builder {
-        self.attribute("service.version", version)
-    }
-
-    /// An attribute of the resource.
-    #[must_use]
-    pub fn attribute(self, key: impl Into<String>, value: impl Into<String>) -> Builder {
-        let (key, value) = (key.into(), OwnedValue::String(value.into()));
-        self.with(move |settings| {
-            let attributes = &mut settings.resource.attributes;
-            attributes.retain(|(known, _)| *known != key);
-            attributes.push((key.clone(), value.clone()));
-        })
-    }
-
-    /// What is recorded, as in `RUST_LOG`, which it counts more than: `info,my_crate=debug`.
-    #[must_use]
-    pub fn directives(mut self, directives: impl Into<String>) -> Builder {
-        self.directives = Some(directives.into());
-        self
-    }
-
-    /// A backend more. The first one that is added is in place of those that the environment and files have.
-    #[must_use]
-    pub fn backend(self, backend: Backend) -> Builder {
-        self.with(move |settings| {
-            let is_first = !settings
-                .backends
-                .iter()
-                .any(|known| known.name.starts_with(ADDED));
-            if is_first {
-                settings.backends.clear();
-            }
-            let mut backend = backend.clone();
-            backend.name = format!("{ADDED}{}", backend.name);
-            settings.backends.push(backend);
-        })
-    }
-
-    #[must_use]
-    pub fn sampler(self, sampler: impl Sampler + Clone + 'static) -> Builder {
-        self.with(move |settings| settings.traces.sampler = std::sync::Arc::new(sampler.clone()))
-    }
-
-    /// What is written for people, or nothing.
-    #[must_use]
-    pub fn console(self, console: Option<ConsoleSettings>) -> Builder {
-        self.with(move |settings| settings.console = console)
-    }
-
-    /// Members of the baggage that become attributes of spans and log records.
-    #[must_use]
-    pub fn baggage<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Builder {
-        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
-        self.with(move |settings| {
-            let keys = cupola_sdk_core::settings::BaggageKeys::These(keys.clone());
-            settings.baggage.spans = keys.clone();
-            settings.baggage.logs = keys;
-        })
-    }
-
-    /// What the layer of `tracing` adds.
-    #[must_use]
-    pub fn layer_options(mut self, options: LayerOptions) -> Builder {
-        self.options = options;
-        self
-    }
-
-    /// Other variables and files than those of the process.
-    #[must_use]
-    pub fn environment(mut self, environment: Environment) -> Builder {
-        self.environment = Some(environment);
-        self
-    }
-
-    /// Another clock and other ids, for tests.
-    #[must_use]
-    pub fn surroundings(mut self, surroundings: Surroundings) -> Builder {
-        self.surroundings = surroundings;
-        self
-    }
-
-    /// Whether files of configuration are looked at again while the application runs; they are unless this says otherwise.
-    #[must_use]
-    pub fn watches_files(mut self, watches: bool) -> Builder {
-        self.watches = watches;
-        self
-    }
-
-    /// Sets everything up for the whole process.
-    pub fn init(self) -> Result<Cupola, InitError> {
-        if GLOBAL.get().is_some() {
-            return Err(InitError::Twice);
-        }
-        let (cupola, layer) = self.build()?;
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-            .map_err(|_| InitError::Subscriber)?;
-        if GLOBAL.set(cupola.sdk.clone()).is_err() {
-            return Err(InitError::Twice);
-        }
-        // Somebody else may have the `log` crate already: then it stays with them.
-        let _ = tracing_log::LogTracer::init();
-        #[cfg(feature = "opentelemetry")]
-        crate::opentelemetry::install(&cupola.sdk);
-        panics::install(&cupola.sdk);
-        Ok(cupola)
-    }
-
-    /// Sets up nothing for the process: the layer is to be added to a subscriber, and the guard to be kept.
-    pub fn build<S>(self) -> Result<(Cupola, Layer<S>), InitError>
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
-        let environment = self.environment.clone().unwrap_or_else(Environment::system);
-        let loaded = configuration::load(&environment)?;
-        for warning in &loaded.warnings {
-            say(&warning.render(None));
-        }
-        let watched = self.watches.then(|| Watched::new(environment.clone(), &loaded));
-        let Loaded { mut settings, .. } = loaded;
-        for change in &self.changes {
-            change(&mut settings);
-        }
-        let directives = self.directives.clone();
-        let directives = directives.or_else(|| environment.get(DIRECTIVES).map(str::to_owned));
-        let filter = FilterHandle::new(Filters::parse(
-            &directives.clone().unwrap_or_else(|| usual(&settings)),
-        )?);
-        let console = settings.console;
-        let sdk = Sdk::new(settings, self.surroundings);
-        let console = console.map(|console| Console::new(&console, &sdk.resource()));
-        if let Some(watched) = watched {
-            watch(&sdk, watched, self.changes, directives, filter.clone());
-        }
-        let layer = layer::layer(sdk.clone(), self.options, console, filter.clone());
-        Ok((Cupola { sdk, filter }, layer))
-    }
-}
-
-/// In front of the names of backends that a program has added.
-const ADDED: &str = "added/";
-
-fn watch(
-    sdk: &Sdk,
-    watched: Watched,
-    changes: Vec<Change>,
-    directives: Option<String>,
-    filter: FilterHandle,
-) {
-    sdk.watch(watched, move |settings| {
-        for change in &changes {
-            change(settings);
-        }
-        if directives.is_none()
-            && let Err(error) = filter.set_directives(&usual(settings))
-        {
-            say(&error.to_string());
-        }
-    });
-}
-
-/// Directives for a level that was set.
-fn usual(settings: &Settings) -> String {
-    match settings.logs.level {
-        Severity::TRACE => DIRECTIVES_USUAL.to_owned(),
-        level if level < Severity::DEBUG => "trace".to_owned(),
-        level if level < Severity::INFO => "debug".to_owned(),
-        level if level < Severity::WARN => "info".to_owned(),
-        level if level < Severity::ERROR => "warn".to_owned(),
-        _ => "error".to_owned(),
-    }
-}
-
-fn say(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stderr().write_all(format!("cupola: {text}\n").as_bytes());
-}
-
-/// What was set up. When it is dropped, what has been recorded is exported, within the `exit_timeout` of the settings, and the
-/// thread that exports ends.
-#[derive(Debug)]
-#[must_use = "what is recorded is exported until it is dropped"]
+/// An SDK that has been set up. Ends when it is dropped: what was recorded is delivered, within a bound.
+#[must_use = "what is recorded is delivered as long as it lives"]
 pub struct Cupola {
     sdk: Sdk,
+    options: LayerOptions,
     filter: FilterHandle,
+    console: ConsoleHandle,
+    builder: Arc<Builder>,
+    exit_timeout: Duration,
 }
+
+impl fmt::Debug for Cupola {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cupola").finish_non_exhaustive()
+    }
+}
+
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 impl Cupola {
     pub fn sdk(&self) -> &Sdk {
         &self.sdk
     }
 
-    /// What is recorded, to be changed while the application runs.
-    pub fn filter(&self) -> &FilterHandle {
-        &self.filter
+    /// Makes instruments of this scope.
+    pub fn meter(&self, scope: &str) -> Meter {
+        self.sdk.meter(Scope::of(scope, "", "", &[]))
     }
 
-    /// Exports what has been recorded until now, and waits for it, so long at most. Whether all has been delivered.
+    /// The layer of `tracing`, to be added to a subscriber of one's own.
+    pub fn layer<S>(&self) -> Layer<S>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        layer::layer(
+            self.sdk.clone(),
+            self.options,
+            self.console.clone(),
+            self.filter.clone(),
+        )
+    }
+
+    /// Puts other directives in force, such as `info,my_crate=debug`.
+    pub fn set_directives(&self, directives: &str) -> Result<(), FilterError> {
+        self.set_filters(Filters::parse(directives)?);
+        Ok(())
+    }
+
+    /// Puts other filters in force.
+    pub fn set_filters(&self, filters: Filters) {
+        reload::set_filters(&self.filter, filters);
+    }
+
+    /// Delivers what has been recorded until now, within so long. Whether it was.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.sdk.flush(timeout)
     }
 
-    /// The state of each backend; none before something has been recorded.
+    /// How the destinations are.
     pub fn health(&self) -> Vec<BackendHealth> {
         self.sdk.health()
+    }
+
+    /// Ends, as when it is dropped, within so long. Whether all was delivered.
+    pub fn shutdown(mut self, timeout: Duration) -> bool {
+        self.exit_timeout = Duration::ZERO;
+        self.end(timeout)
+    }
+
+    fn end(&self, timeout: Duration) -> bool {
+        self.sdk.shutdown(timeout)
+    }
+
+    /// Puts it behind everything that the process has one of.
+    fn install(&self) -> Result<(), InitError> {
+        if IS_INSTALLED.swap(true, Ordering::AcqRel) {
+            return Err(InitError::Twice);
+        }
+        let subscriber = tracing_subscriber::registry().with(self.layer());
+        if tracing::subscriber::set_global_default(subscriber).is_err() {
+            IS_INSTALLED.store(false, Ordering::Release);
+            return Err(InitError::Subscriber);
+        }
+        if self.builder.has_log_bridge() {
+            self.install_log_bridge();
+        }
+        if self.builder.has_panic_hook() {
+            panics::install(self.sdk.clone());
+        }
+        #[cfg(feature = "opentelemetry")]
+        crate::opentelemetry::install(&self.sdk);
+        Ok(())
+    }
+
+    /// Records of the crate `log` as events.
+    fn install_log_bridge(&self) {
+        let bridge = tracing_log::LogTracer::builder().with_max_level(reload::log_level(&self.filter));
+        if bridge.init().is_err() {
+            say("records of the crate `log` do not come here: another logger has been set up for them");
+        }
     }
 }
 
 impl Drop for Cupola {
     fn drop(&mut self) {
-        let timeout = self.sdk.settings().exit_timeout;
-        if !self.sdk.shutdown(timeout) {
-            let kept = match self.sdk.settings().spool {
-                Some(_) => "it is in the spool and delivered after the next start",
-                None => "it is lost; with a spool it would not be",
-            };
-            say(&format!(
-                "warning: not all that was recorded could be delivered within {timeout:?}: {kept}"
-            ));
+        if !self.exit_timeout.is_zero() {
+            self.end(self.exit_timeout);
         }
     }
+}
+
+/// Tells whoever runs the application, on standard error.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(format!("cupola: warning: {text}\n").as_bytes());
 }

@@ -117,6 +117,7 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
                 environment.push((key.to_owned(), value.clone().into()));
             }
         }
+        settings.logs.is_level_given |= logger.log_level.is_some();
         settings.logs.level = logger.log_level.map_or(settings.logs.level, |level| level.0);
         match logger.enable_console {
             Some(false) => settings.console = None,

@@ -428,6 +428,7 @@ impl Work {
 
     /// Ends the backends. What they have not delivered stays in their queues, where those are on disk.
     async fn end(mut self) {
+        self.exporting.unwatch();
         let is_done = self.has_delivered();
         let deadline = self.ending.iter().map(|ending| ending.deadline).min();
         // Time to close what is open, if delivering has taken all that there was.

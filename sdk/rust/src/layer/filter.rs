@@ -127,6 +127,14 @@ impl Filters {
         })
     }
 
+    /// The most verbose level of events that somebody wants.
+    pub(crate) fn most_verbose_log(&self) -> LevelFilter {
+        let logs = self.logs.most_verbose::<tracing_subscriber::Registry>();
+        let console = self.console.as_ref();
+        let console = console.map(Directives::most_verbose::<tracing_subscriber::Registry>);
+        console.map_or(logs, |console| console.max(logs))
+    }
+
     fn all(&self) -> impl Iterator<Item = &Directives> {
         [&self.spans, &self.logs].into_iter().chain(&self.console)
     }
