@@ -34,12 +34,14 @@ impl Written {
 fn written(console: ConsoleSettings, say: impl FnOnce(&Cupola)) -> String {
     let written = Written::default();
     let (clock, _) = Clock::at(START_UNIX_NANO + 1_500_000);
-    let mut settings = Settings::default();
-    settings.resource = ResourceSettings {
-        detectors: Vec::new(),
-        ..ResourceSettings::default()
+    let settings = Settings {
+        resource: ResourceSettings {
+            detectors: Vec::new(),
+            service_name: Some("shop".to_owned()),
+            ..ResourceSettings::default()
+        },
+        ..Settings::default()
     };
-    settings.resource.service_name = Some("shop".to_owned());
     let cupola = cupola_sdk::builder()
         .settings(settings)
         .console(Some(console))
