@@ -123,11 +123,8 @@ impl Tokens {
 
     /// Adds where the secrets are.
     pub(super) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
-        let is_worth_it = match text.len() {
-            ..TEXT_BYTES_MIN => false,
-            ..SHORT_BYTES => self.threes.may_begin(text.as_bytes()),
-            _ => true,
-        };
+        let is_long = text.len() >= SHORT_BYTES;
+        let is_worth_it = is_long || text.len() >= TEXT_BYTES_MIN && self.threes.may_begin(text.as_bytes());
         let Some(searcher) = self.searcher.as_ref().filter(|_| is_worth_it) else {
             return;
         };
