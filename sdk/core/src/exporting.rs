@@ -13,6 +13,7 @@
 //! record it starts a thread of its own, with queues of its own.
 
 mod backends;
+mod batching;
 mod left;
 mod own_metrics;
 mod work;
@@ -31,6 +32,7 @@ use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
 use crate::metrics::Meters;
+use crate::pending::Pending;
 use crate::recorder::{Recorder, Wanted};
 use crate::resource::{OwnResource, Resource};
 use crate::say;
@@ -52,12 +54,24 @@ pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
     settings: ArcSwap<Settings>,
     resource: OwnResource,
     process: PerProcess<Handle>,
+    /// Asked from time to time, by the thread alone, whether there are other settings.
+    watcher: Mutex<Option<Watcher>>,
+}
+
+/// What knows whether there are other settings.
+struct Watcher(Box<dyn FnMut() -> Option<Arc<Settings>> + Send>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 /// What this process has lost and why, beside what recorders and backends count.
@@ -163,12 +177,14 @@ impl Exporting {
                 meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
+                pending: Arc::new(Pending::new()),
                 clock,
                 spool: spool.clone(),
                 counts: Counts::default(),
                 settings: ArcSwap::new(settings.clone()),
                 resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
+                watcher: Mutex::new(None),
             }
         })
     }
@@ -180,6 +196,19 @@ impl Exporting {
     /// The resource of this process.
     pub(crate) fn resource(&self) -> Arc<Resource> {
         Arc::new(self.resource.get(&scrubber(&self.settings.load())).clone())
+    }
+
+    /// Has the thread ask for other settings from time to time.
+    pub(crate) fn watch(&self, watcher: Box<dyn FnMut() -> Option<Arc<Settings>> + Send>) {
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watcher(watcher));
+    }
+
+    /// Other settings, if there are any.
+    fn changed(&self) -> Option<Arc<Settings>> {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = watcher.as_mut().and_then(|watcher| (watcher.0)())?;
+        self.settings.store(settings.clone());
+        Some(settings)
     }
 
     fn handle(&self) -> &Handle {

@@ -2,11 +2,9 @@
 //! OpenTelemetry. Never fails because a destination cannot be reached, only for what is written wrongly or set up twice.
 
 mod builder;
-mod reload;
+mod panics;
 
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cupola_sdk_core::Sdk;
@@ -14,15 +12,13 @@ use cupola_sdk_core::backend::BackendHealth;
 use cupola_sdk_core::configuration::ConfigurationError;
 use cupola_sdk_core::metrics::Meter;
 use cupola_sdk_core::recorder::Scope;
-use tracing::Subscriber;
+use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
 
+use builder::Bridges;
 pub use builder::Builder;
 
-use crate::console::ConsoleHandle;
-use crate::layer::{self, FilterError, FilterHandle, Filters, Layer, LayerOptions};
-use crate::panics;
+use crate::layer::{FilterError, FilterHandle, Layer};
 
 /// Sets up everything from the environment, `cupola.yaml`, or the file that `OTEL_CONFIG_FILE` names. What is odd in them is
 /// told once on standard error.
@@ -49,38 +45,36 @@ pub fn builder() -> Builder {
 /// Why nothing was set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    #[error("cannot read the configuration")]
+    #[error(transparent)]
     Configuration(#[from] ConfigurationError),
-    #[error("cannot set up what is recorded")]
+    #[error(transparent)]
     Filter(#[from] FilterError),
-    #[error("Cupola has been set up already; call `init` once, where the application begins")]
+    #[error(
+        "cupola_sdk has been set up already; call `init` once, at the beginning of `main`, and keep what it returns"
+    )]
     Twice,
     #[error(
-        "another subscriber of `tracing` has been set up already; use `builder().build()` and add the layer to it"
+        "another subscriber of `tracing` has been set for the process; add the layer of `cupola_sdk::builder().build()` to it instead"
     )]
     Subscriber,
 }
 
-/// An SDK that has been set up. Ends when it is dropped: what was recorded is delivered, within a bound.
+/// An SDK that has been set up. When it is dropped, what was recorded is delivered, within the `exit_timeout` of the settings, and
+/// the thread that exports ends.
+#[derive(Debug)]
 #[must_use = "what is recorded is delivered as long as it lives"]
 pub struct Cupola {
     sdk: Sdk,
-    options: LayerOptions,
     filter: FilterHandle,
-    console: ConsoleHandle,
-    builder: Arc<Builder>,
-    /// Looks after files of the configuration.
-    reloading: Mutex<Option<reload::Reloading>>,
-    exit_timeout: Duration,
+    has_ended: bool,
 }
 
-impl fmt::Debug for Cupola {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cupola").finish_non_exhaustive()
-    }
-}
+static GLOBAL: OnceLock<Sdk> = OnceLock::new();
 
-static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+/// The SDK that [`init`] has set up; `None` before.
+pub fn sdk() -> Option<&'static Sdk> {
+    GLOBAL.get()
+}
 
 impl Cupola {
     pub fn sdk(&self) -> &Sdk {
@@ -92,28 +86,14 @@ impl Cupola {
         self.sdk.meter(Scope::of(scope, "", "", &[]))
     }
 
-    /// The layer of `tracing`, to be added to a subscriber of one's own.
-    pub fn layer<S>(&self) -> Layer<S>
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
-        layer::layer(
-            self.sdk.clone(),
-            self.options,
-            self.console.clone(),
-            self.filter.clone(),
-        )
+    /// What is recorded, to be changed while the application runs.
+    pub fn filter(&self) -> &FilterHandle {
+        &self.filter
     }
 
     /// Puts other directives in force, such as `info,my_crate=debug`.
     pub fn set_directives(&self, directives: &str) -> Result<(), FilterError> {
-        self.set_filters(Filters::parse(directives)?);
-        Ok(())
-    }
-
-    /// Puts other filters in force.
-    pub fn set_filters(&self, filters: Filters) {
-        reload::set_filters(&self.filter, filters);
+        self.filter.set_directives(directives)
     }
 
     /// Delivers what has been recorded until now, within so long. Whether it was.
@@ -128,56 +108,60 @@ impl Cupola {
 
     /// Ends, as when it is dropped, within so long. Whether all was delivered.
     pub fn shutdown(mut self, timeout: Duration) -> bool {
-        self.exit_timeout = Duration::ZERO;
-        self.end(timeout)
-    }
-
-    fn end(&self, timeout: Duration) -> bool {
-        let mut reloading = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(reloading.take());
+        self.has_ended = true;
         self.sdk.shutdown(timeout)
-    }
-
-    /// Puts it behind everything that the process has one of.
-    fn install(&self) -> Result<(), InitError> {
-        if IS_INSTALLED.swap(true, Ordering::AcqRel) {
-            return Err(InitError::Twice);
-        }
-        let subscriber = tracing_subscriber::registry().with(self.layer());
-        if tracing::subscriber::set_global_default(subscriber).is_err() {
-            IS_INSTALLED.store(false, Ordering::Release);
-            return Err(InitError::Subscriber);
-        }
-        if self.builder.has_log_bridge() {
-            self.install_log_bridge();
-        }
-        if self.builder.has_panic_hook() {
-            panics::install(self.sdk.clone());
-        }
-        #[cfg(feature = "opentelemetry")]
-        crate::opentelemetry::install(&self.sdk);
-        Ok(())
-    }
-
-    /// Records of the crate `log` as events.
-    fn install_log_bridge(&self) {
-        let bridge = tracing_log::LogTracer::builder().with_max_level(reload::log_level(&self.filter));
-        if bridge.init().is_err() {
-            say("records of the crate `log` do not come here: another logger has been set up for them");
-        }
     }
 }
 
 impl Drop for Cupola {
     fn drop(&mut self) {
-        if !self.exit_timeout.is_zero() {
-            self.end(self.exit_timeout);
+        if self.has_ended {
+            return;
+        }
+        let settings = self.sdk.settings();
+        let timeout = settings.exit_timeout;
+        if !self.sdk.shutdown(timeout) {
+            let kept = match settings.spool {
+                Some(_) => "it is in the spool and delivered after the next start",
+                None => "it is lost; with a spool it would not be",
+            };
+            say(&format!(
+                "warning: not all that was recorded could be delivered within {timeout:?}: {kept}"
+            ));
         }
     }
+}
+
+/// Puts an SDK behind everything that the process has one of.
+fn install(cupola: &Cupola, layer: Layer<Registry>, bridges: Bridges) -> Result<(), InitError> {
+    if GLOBAL.get().is_some() {
+        return Err(InitError::Twice);
+    }
+    let subscriber = tracing_subscriber::registry().with(layer);
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        return Err(InitError::Subscriber);
+    }
+    // Of two threads that are here at once, one has got no further than the subscriber.
+    let _ = GLOBAL.set(cupola.sdk.clone());
+    if bridges.log {
+        let bridge = tracing_log::LogTracer::builder().with_max_level(cupola.filter.log_level());
+        if bridge.init().is_err() {
+            say(
+                "warning: records of the crate `log` do not come here: another logger is there for them already",
+            );
+        }
+        cupola.filter.lead_log();
+    }
+    if bridges.panics {
+        panics::install(&cupola.sdk);
+    }
+    #[cfg(feature = "opentelemetry")]
+    crate::opentelemetry::install(&cupola.sdk);
+    Ok(())
 }
 
 /// Tells whoever runs the application, on standard error.
 fn say(text: &str) {
     use std::io::Write as _;
-    let _ = std::io::stderr().write_all(format!("cupola: warning: {text}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("cupola: {text}\n").as_bytes());
 }

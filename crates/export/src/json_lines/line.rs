@@ -21,11 +21,14 @@ use crate::elasticsearch::json::{members, text};
 use crate::items::{Kind, Point, Visitor, walk};
 use crate::object::{Object, array, hex, numbers};
 
-/// The items of a batch, each with a line end behind it.
+/// The items of a batch, each with a line end behind it. Log records are in the order of their times, as people read them: in a
+/// batch they stand by scope, and by the thread that recorded them.
 pub fn lines(batch: &Batch) -> Vec<String> {
     let mut lines = Lines::default();
     walk(batch, &mut lines);
-    lines.lines
+    // Those of one time stay as they were.
+    lines.lines.sort_by_key(|(time, _)| *time);
+    lines.lines.into_iter().map(|(_, line)| line).collect()
 }
 
 /// A log record as it stands in a line, without the line end. `resource` is an object of JSON: see [`attributes`].
@@ -56,7 +59,8 @@ pub fn attributes(attributes: Attributes<'_>) -> String {
 
 #[derive(Default)]
 struct Lines<'a> {
-    lines: Vec<String>,
+    /// Each with the time that it is sorted by.
+    lines: Vec<(u64, String)>,
     resource: String,
     scope: Option<Scope<'a>>,
 }
@@ -65,7 +69,7 @@ impl Lines<'_> {
     fn push(&mut self, line: Object) {
         let mut line = line.finish();
         line.push('\n');
-        self.lines.push(line);
+        self.lines.push((0, line));
     }
 }
 
@@ -81,7 +85,9 @@ impl<'a> Visitor<'a> for Lines<'a> {
     fn log(&mut self, record: LogRecord<'a>) {
         let mut line = log(&record, self.scope.as_ref(), &self.resource);
         line.push('\n');
-        self.lines.push(line);
+        let times = [record.time_unix_nano, record.observed_time_unix_nano];
+        let time = times.into_iter().find(|time| *time != 0).unwrap_or(0);
+        self.lines.push((time, line));
     }
 
     fn span(&mut self, span: Span<'a>) {

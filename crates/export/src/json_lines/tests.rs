@@ -72,7 +72,7 @@ fn a_log_record_has_the_members_that_are_promised_and_no_others() {
         scope.record().observed_time_unix_nano(1_000_000_000);
     }
     let lines = line::lines(&logs.finish(TenantId::default_tenant()));
-    assert!(lines[0].starts_with(
+    assert!(lines[1].starts_with(
         "{\"timestamp\":\"2026-01-01T00:00:00.123456789Z\",\"severity_text\":\"INFO\",\"severity_number\":9,\"body\":\"placed\",\
          \"trace_id\":\"01010101010101010101010101010101\",\"span_id\":\"0202020202020202\",\"resource\":{"
     ));
@@ -81,11 +81,11 @@ fn a_log_record_has_the_members_that_are_promised_and_no_others() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(
-        read[0]["attributes"],
+        read[1]["attributes"],
         json!({"n": 2, "not a number": null, "event.name": "order.placed", "otel.scope.name": "shop", "otel.scope.version": "2"})
     );
     assert_eq!(
-        read[1],
+        read[0],
         json!({
             "timestamp": "1970-01-01T00:00:01Z", "severity_text": "", "severity_number": 0, "body": null, "trace_id": "",
             "span_id": "", "resource": {"service.name": "cart"},

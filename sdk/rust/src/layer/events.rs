@@ -191,6 +191,7 @@ impl CoreLayer {
         record.span = Some(around.span());
         if let Some(console) = console {
             console.log(&Line {
+                sdk: self.sdk(),
                 record: &record,
                 body: &sheet.body,
                 target: place.target,

@@ -84,6 +84,7 @@ impl Tracer {
                 .map_or_else(Default::default, convert::kind),
             parent: around.span(),
             baggage: around.baggage(),
+            scope: None,
             is_forced: around.is_forced(),
             attributes: &attributes,
             links: &[],

@@ -40,7 +40,7 @@ fn written(console: ConsoleSettings, say: impl FnOnce(&Cupola)) -> String {
         ..ResourceSettings::default()
     };
     settings.resource.service_name = Some("shop".to_owned());
-    let cupola = cupola_sdk::builder()
+    let (cupola, layer) = cupola_sdk::builder()
         .settings(settings)
         .console(Some(console))
         .console_output(written.output())
@@ -51,7 +51,7 @@ fn written(console: ConsoleSettings, say: impl FnOnce(&Cupola)) -> String {
         })
         .build()
         .unwrap();
-    let subscriber = tracing_subscriber::registry().with(cupola.layer());
+    let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::with_default(subscriber, || say(&cupola));
     written.take()
 }
@@ -197,7 +197,7 @@ fn the_console_has_a_level_and_directives_of_its_own() {
             console: Some(console.parse().unwrap()),
             ..cupola_sdk::layer::Filters::parse("info").unwrap()
         };
-        cupola.set_filters(filters("error"));
+        cupola.filter().set(filters("error"));
         info!(target: "t", "recorded alone");
         error!(target: "t", "shown too");
         assert!(cupola.flush(Duration::from_secs(60)));
