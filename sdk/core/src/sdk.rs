@@ -124,6 +124,9 @@ impl Sdk {
                     return None;
                 }
             };
+            for warning in &loaded.warnings {
+                say::text(&warning.render(None));
+            }
             adapt(&mut loaded.settings);
             let settings = Arc::new(loaded.settings);
             let live = Live::of(&settings, Some(&sdk.live.load()));

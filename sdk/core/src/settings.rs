@@ -238,7 +238,7 @@ impl BaggageKeys {
         for member in baggage.members() {
             let is_wanted = match self {
                 BaggageKeys::All => true,
-                BaggageKeys::These(names) => names.iter().any(|name| *name == member.name),
+                BaggageKeys::These(names) => names.contains(&member.name),
             };
             if is_wanted {
                 with(&member.name, &member.value);

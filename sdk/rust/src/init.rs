@@ -2,9 +2,11 @@
 //! OpenTelemetry. Never fails because a destination cannot be reached, only for what is written wrongly or set up twice.
 
 mod builder;
-mod panics;
+mod reload;
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cupola_sdk_core::Sdk;
@@ -12,13 +14,15 @@ use cupola_sdk_core::backend::BackendHealth;
 use cupola_sdk_core::configuration::ConfigurationError;
 use cupola_sdk_core::metrics::Meter;
 use cupola_sdk_core::recorder::Scope;
-use tracing_subscriber::Registry;
+use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 
-use builder::Bridges;
 pub use builder::Builder;
 
-use crate::layer::{FilterError, FilterHandle, Layer};
+use crate::console::ConsoleHandle;
+use crate::layer::{self, FilterError, FilterHandle, Filters, Layer, LayerOptions};
+use crate::panics;
 
 /// Sets up everything from the environment, `cupola.yaml`, or the file that `OTEL_CONFIG_FILE` names. What is odd in them is
 /// told once on standard error.
@@ -45,36 +49,36 @@ pub fn builder() -> Builder {
 /// Why nothing was set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    #[error(transparent)]
+    #[error("cannot read the configuration")]
     Configuration(#[from] ConfigurationError),
-    #[error(transparent)]
+    #[error("cannot set up what is recorded")]
     Filter(#[from] FilterError),
-    #[error(
-        "cupola_sdk has been set up already; call `init` once, at the beginning of `main`, and keep what it returns"
-    )]
+    #[error("Cupola has been set up already; call `init` once, where the application begins")]
     Twice,
     #[error(
-        "another subscriber of `tracing` has been set for the process; add the layer of `cupola_sdk::builder().build()` to it instead"
+        "another subscriber of `tracing` has been set up already; use `builder().build()` and add the layer to it"
     )]
     Subscriber,
 }
 
-/// An SDK that has been set up. When it is dropped, what was recorded is delivered, within the `exit_timeout` of the settings, and
-/// the thread that exports ends.
-#[derive(Debug)]
+/// An SDK that has been set up. Ends when it is dropped: what was recorded is delivered, within a bound.
 #[must_use = "what is recorded is delivered as long as it lives"]
 pub struct Cupola {
     sdk: Sdk,
+    options: LayerOptions,
     filter: FilterHandle,
+    console: ConsoleHandle,
+    builder: Arc<Builder>,
     has_ended: bool,
 }
 
-static GLOBAL: OnceLock<Sdk> = OnceLock::new();
-
-/// The SDK that [`init`] has set up; `None` before.
-pub fn sdk() -> Option<&'static Sdk> {
-    GLOBAL.get()
+impl fmt::Debug for Cupola {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cupola").finish_non_exhaustive()
+    }
 }
+
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
 impl Cupola {
     pub fn sdk(&self) -> &Sdk {
@@ -86,14 +90,27 @@ impl Cupola {
         self.sdk.meter(Scope::of(scope, "", "", &[]))
     }
 
-    /// What is recorded, to be changed while the application runs.
-    pub fn filter(&self) -> &FilterHandle {
-        &self.filter
+    /// The layer of `tracing`, to be added to a subscriber of one's own.
+    pub fn layer<S>(&self) -> Layer<S>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        layer::layer(
+            self.sdk.clone(),
+            self.options,
+            self.console.clone(),
+            self.filter.clone(),
+        )
     }
 
     /// Puts other directives in force, such as `info,my_crate=debug`.
     pub fn set_directives(&self, directives: &str) -> Result<(), FilterError> {
         self.filter.set_directives(directives)
+    }
+
+    /// Puts other filters in force.
+    pub fn set_filters(&self, filters: Filters) {
+        self.filter.set(filters);
     }
 
     /// Delivers what has been recorded until now, within so long. Whether it was.
@@ -111,6 +128,39 @@ impl Cupola {
         self.has_ended = true;
         self.sdk.shutdown(timeout)
     }
+
+    /// Puts it behind everything that the process has one of.
+    fn install(&self) -> Result<(), InitError> {
+        if IS_INSTALLED.swap(true, Ordering::AcqRel) {
+            return Err(InitError::Twice);
+        }
+        let subscriber = tracing_subscriber::registry().with(self.layer());
+        if tracing::subscriber::set_global_default(subscriber).is_err() {
+            IS_INSTALLED.store(false, Ordering::Release);
+            return Err(InitError::Subscriber);
+        }
+        if self.builder.has_log_bridge() {
+            self.install_log_bridge();
+        }
+        if self.builder.has_panic_hook() {
+            panics::install(&self.sdk);
+        }
+        #[cfg(feature = "opentelemetry")]
+        crate::opentelemetry::install(&self.sdk);
+        Ok(())
+    }
+
+    /// Records of the crate `log` as events.
+    fn install_log_bridge(&self) {
+        let bridge = tracing_log::LogTracer::builder().with_max_level(self.filter.log_level());
+        if bridge.init().is_err() {
+            say(
+                "warning: records of the crate `log` do not come here: another logger has been set up for them",
+            );
+            return;
+        }
+        self.filter.lead_log();
+    }
 }
 
 impl Drop for Cupola {
@@ -122,42 +172,14 @@ impl Drop for Cupola {
         let timeout = settings.exit_timeout;
         if !self.sdk.shutdown(timeout) {
             let kept = match settings.spool {
-                Some(_) => "it is in the spool and delivered after the next start",
-                None => "it is lost; with a spool it would not be",
+                Some(_) => "the rest is in the spool, and delivered after the next start",
+                None => "the rest is lost; with a spool it would not be",
             };
             say(&format!(
                 "warning: not all that was recorded could be delivered within {timeout:?}: {kept}"
             ));
         }
     }
-}
-
-/// Puts an SDK behind everything that the process has one of.
-fn install(cupola: &Cupola, layer: Layer<Registry>, bridges: Bridges) -> Result<(), InitError> {
-    if GLOBAL.get().is_some() {
-        return Err(InitError::Twice);
-    }
-    let subscriber = tracing_subscriber::registry().with(layer);
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
-        return Err(InitError::Subscriber);
-    }
-    // Of two threads that are here at once, one has got no further than the subscriber.
-    let _ = GLOBAL.set(cupola.sdk.clone());
-    if bridges.log {
-        let bridge = tracing_log::LogTracer::builder().with_max_level(cupola.filter.log_level());
-        if bridge.init().is_err() {
-            say(
-                "warning: records of the crate `log` do not come here: another logger is there for them already",
-            );
-        }
-        cupola.filter.lead_log();
-    }
-    if bridges.panics {
-        panics::install(&cupola.sdk);
-    }
-    #[cfg(feature = "opentelemetry")]
-    crate::opentelemetry::install(&cupola.sdk);
-    Ok(())
 }
 
 /// Tells whoever runs the application, on standard error.

@@ -145,8 +145,8 @@ where
         };
         let parent = attributes.parent().and_then(|parent| context.span(parent));
         let parent = parent.and_then(|parent| node_of(&parent));
-        let node = self.start(attributes, parent);
-        span.extensions_mut().insert(Arc::new(node));
+        let node = self.start(attributes, parent.as_ref());
+        span.extensions_mut().insert(node);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: layer::Context<'_, S>) {

@@ -81,6 +81,8 @@ impl Capture {
         let kept = Arc::new(Kept::default());
         let destination = Destination::Custom(Custom(kept.clone()));
         settings.backends = vec![Backend::new("capture", destination)];
+        // A test is about what the application measures.
+        settings.self_metrics = false;
         let (clock, time) = Clock::at(START_UNIX_NANO);
         let surroundings = Surroundings {
             clock,

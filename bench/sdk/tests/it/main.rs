@@ -1,7 +1,5 @@
 //! The benchmark itself: a short run of it, in which everything that Cupola records arrives.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
-
 use std::process::{Command, Stdio};
 
 use serde_json::Value;

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cupola_telemetry::{Batch, Signal, TenantId};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::backends::Backends;
 use super::batching::Batching;
@@ -32,7 +32,7 @@ const CLOSE_TIME: Duration = Duration::from_millis(250);
 /// The thread's own state.
 pub(super) struct Work {
     exporting: Arc<Exporting>,
-    commands: UnboundedReceiver<Command>,
+    commands: Receiver<Command>,
     settings: Arc<Settings>,
     resource: Arc<Resource>,
     tenant: TenantId,
@@ -59,14 +59,14 @@ pub(super) struct Work {
 
 struct Waiting {
     deadline: Instant,
-    answer: mpsc::Sender<bool>,
+    answer: mpsc::SyncSender<bool>,
 }
 
 /// Signals that are recorded one by one.
 const RECORDED: [Signal; 2] = [Signal::Logs, Signal::Traces];
 
 impl Work {
-    pub(super) fn new(exporting: Arc<Exporting>, commands: UnboundedReceiver<Command>) -> Work {
+    pub(super) fn new(exporting: Arc<Exporting>, commands: Receiver<Command>) -> Work {
         let settings = exporting.settings();
         let resource = exporting.resource();
         Work {
@@ -428,6 +428,7 @@ impl Work {
 
     /// Ends the backends. What they have not delivered stays in their queues, where those are on disk.
     async fn end(mut self) {
+        self.exporting.unwatch();
         let is_done = self.has_delivered();
         let deadline = self.ending.iter().map(|ending| ending.deadline).min();
         // Time to close what is open, if delivering has taken all that there was.

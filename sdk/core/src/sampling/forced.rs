@@ -44,11 +44,11 @@ pub fn force_from_query(query: &str, name: &str) -> bool {
         return false;
     }
     let pairs = query.trim_start_matches('?').split('&');
-    let flags = pairs.filter_map(|pair| {
+    let mut flags = pairs.filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, "1"));
         (key == name).then_some(value)
     });
-    flags.last().is_some_and(is_set)
+    flags.next_back().is_some_and(is_set)
 }
 
 /// Whether the value of a header sets the flag.

@@ -5,6 +5,7 @@
 mod attributes;
 mod backends;
 mod collector;
+mod configuration_backends;
 mod configuration_declarative;
 mod configuration_file;
 mod configuration_page;

@@ -210,7 +210,9 @@ fn a_child_begins_with_none_of_its_parents_spans() {
             ..Start::new("of the child")
         });
         // Its place is the same as that of the child's own.
-        inherited.take().map(|recording| tracer.end(recording));
+        if let Some(recording) = inherited.take() {
+            tracer.end(recording);
+        }
         let told = told(&sdk, &settings, START + 10 * SECOND).0;
         let names: Vec<_> = told
             .iter()

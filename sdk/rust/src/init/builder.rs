@@ -11,27 +11,16 @@ use cupola_sdk_core::resource::OwnedValue;
 use cupola_sdk_core::sampling::Sampler;
 use cupola_sdk_core::settings::{BaggageKeys, ConsoleSettings};
 use cupola_sdk_core::{Sdk, Settings, Surroundings};
-use tracing::Subscriber;
 use tracing::metadata::LevelFilter;
-use tracing_subscriber::registry::LookupSpan;
 
-use super::{Cupola, InitError, install, say};
+use super::{Cupola, InitError, reload, say};
 use crate::console::{Console, ConsoleHandle, Output};
-use crate::layer::{self, Directives, FilterError, FilterHandle, Filters, Layer, LayerOptions};
+use crate::layer::{Directives, FilterError, FilterHandle, Filters, LayerOptions};
 
-type Change = dyn Fn(&mut Settings) + Send;
-
-/// In front of the names of backends that a program has added.
-const ADDED: &str = "added/";
 /// Directives for what is recorded, as `tracing` has them.
 const DIRECTIVES: &str = "RUST_LOG";
 
-/// What else of a process comes here.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bridges {
-    pub(super) log: bool,
-    pub(super) panics: bool,
-}
+type Change = dyn Fn(&mut Settings) + Send + Sync;
 
 /// A set-up. What is said here goes before variables and files, also when those change later.
 pub struct Builder {
@@ -45,8 +34,9 @@ pub struct Builder {
     options: LayerOptions,
     surroundings: Surroundings,
     output: Option<Output>,
-    bridges: Bridges,
-    watches: bool,
+    has_log_bridge: bool,
+    has_panic_hook: bool,
+    is_watching: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -67,11 +57,9 @@ impl Default for Builder {
             options: LayerOptions::default(),
             surroundings: Surroundings::default(),
             output: None,
-            bridges: Bridges {
-                log: true,
-                panics: true,
-            },
-            watches: true,
+            has_log_bridge: true,
+            has_panic_hook: true,
+            is_watching: true,
         }
     }
 }
@@ -81,7 +69,7 @@ impl Builder {
     #[must_use]
     pub fn service_name(self, name: impl Into<String>) -> Builder {
         let name = name.into();
-        let builder = self.with({
+        let builder = self.change({
             let name = name.clone();
             move |settings| settings.resource.service_name = Some(name.clone())
         });
@@ -93,14 +81,14 @@ impl Builder {
     /// `service.version`.
     #[must_use]
     pub fn service_version(self, version: impl Into<String>) -> Builder {
-        self.attribute("service.version", version)
+        self.resource_attribute("service.version", version)
     }
 
-    /// An attribute of the resource.
+    /// An attribute of everything that is recorded.
     #[must_use]
-    pub fn attribute(self, key: impl Into<String>, value: impl Into<String>) -> Builder {
+    pub fn resource_attribute(self, key: impl Into<String>, value: impl Into<String>) -> Builder {
         let (key, value) = (key.into(), value.into());
-        self.with(move |settings| {
+        self.change(move |settings| {
             let attributes = &mut settings.resource.attributes;
             attributes.retain(|(known, _)| *known != key);
             attributes.push((key.clone(), OwnedValue::String(value.clone())));
@@ -110,7 +98,7 @@ impl Builder {
     /// Less severe log records are not recorded; nor are less severe spans, but for those down to INFO.
     #[must_use]
     pub fn level(self, level: Severity) -> Builder {
-        self.with(move |settings| {
+        self.change(move |settings| {
             settings.logs.level = level;
             settings.logs.is_level_given = true;
         })
@@ -140,7 +128,7 @@ impl Builder {
     /// How records look on the console; `None` for none there.
     #[must_use]
     pub fn console(self, console: Option<ConsoleSettings>) -> Builder {
-        self.with(move |settings| settings.console = console)
+        self.change(move |settings| settings.console = console)
     }
 
     /// Where the console writes, if not on standard output or error.
@@ -150,39 +138,30 @@ impl Builder {
         self
     }
 
-    /// A backend more. The first one that is added is in place of those that the environment and files have.
+    /// One more destination.
     #[must_use]
     pub fn backend(self, backend: Backend) -> Builder {
-        self.with(move |settings| {
-            let is_added = |known: &Backend| known.name.starts_with(ADDED);
-            if !settings.backends.iter().any(is_added) {
-                settings.backends.clear();
-            }
-            let mut backend = backend.clone();
-            backend.name = format!("{ADDED}{}", backend.name);
-            settings.backends.push(backend);
-        })
+        self.change(move |settings| settings.backends.push(backend.clone()))
     }
 
     #[must_use]
-    pub fn sampler(self, sampler: impl Sampler + 'static) -> Builder {
-        let sampler: Arc<dyn Sampler> = Arc::new(sampler);
-        self.with(move |settings| settings.traces.sampler = sampler.clone())
+    pub fn sampler(self, sampler: Arc<dyn Sampler>) -> Builder {
+        self.change(move |settings| settings.traces.sampler = sampler.clone())
     }
 
     /// Members of the baggage that become attributes of spans and log records.
     #[must_use]
-    pub fn baggage<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Builder {
+    pub fn baggage_keys<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Builder {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
-        self.with(move |settings| {
+        self.change(move |settings| {
             settings.baggage.spans = BaggageKeys::These(keys.clone());
             settings.baggage.logs = BaggageKeys::These(keys.clone());
         })
     }
 
-    /// Anything that can be set. Also applied to what is read when a file has changed.
+    /// Changes anything else of the settings.
     #[must_use]
-    pub fn with(mut self, change: impl Fn(&mut Settings) + Send + 'static) -> Builder {
+    pub fn change(mut self, change: impl Fn(&mut Settings) + Send + Sync + 'static) -> Builder {
         self.changes.push(Box::new(change));
         self
     }
@@ -218,65 +197,53 @@ impl Builder {
     /// Whether records of the crate `log` come here.
     #[must_use]
     pub fn log_bridge(mut self, is_wanted: bool) -> Builder {
-        self.bridges.log = is_wanted;
+        self.has_log_bridge = is_wanted;
         self
     }
 
     /// Whether panics are recorded.
     #[must_use]
     pub fn panic_hook(mut self, is_wanted: bool) -> Builder {
-        self.bridges.panics = is_wanted;
+        self.has_panic_hook = is_wanted;
         self
     }
 
-    /// Whether files of configuration are looked at again while the application runs; they are unless this says otherwise.
+    /// Whether files of the configuration are read again when they change.
     #[must_use]
-    pub fn watches_files(mut self, watches: bool) -> Builder {
-        self.watches = watches;
+    pub fn watch(mut self, is_wanted: bool) -> Builder {
+        self.is_watching = is_wanted;
         self
     }
 
-    /// Sets everything up for the whole process.
+    /// Sets up everything that a process has one of.
     pub fn init(self) -> Result<Cupola, InitError> {
-        let bridges = self.bridges;
-        if super::sdk().is_some() {
-            return Err(InitError::Twice);
-        }
-        let (cupola, layer) = self.build()?;
-        install(&cupola, layer, bridges)?;
+        let (cupola, watched) = self.make()?;
+        cupola.install()?;
+        cupola.watch(watched);
         Ok(cupola)
     }
 
-    /// Sets up nothing for the process: the layer is to be added to a subscriber, and the guard to be kept.
-    pub fn build<S>(self) -> Result<(Cupola, Layer<S>), InitError>
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
-        let (settings, watched) = self.read()?;
-        let filter = FilterHandle::new(self.filters(&settings)?);
-        let console = ConsoleHandle::new(self.make_console(settings.console.as_ref()));
-        let sdk = Sdk::new(settings, self.surroundings.clone());
-        let layer = layer::layer(sdk.clone(), self.options, console.clone(), filter.clone());
-        if let Some(watched) = watched {
-            let filter = filter.clone();
-            sdk.watch(watched, move |settings| self.adapt(settings, &filter, &console));
-        }
-        let cupola = Cupola {
-            sdk,
-            filter,
-            has_ended: false,
-        };
-        Ok((cupola, layer))
+    /// Makes an SDK and leaves alone what the process has one of: its [layer](Cupola::layer) is to be added to a subscriber.
+    pub fn build(self) -> Result<Cupola, InitError> {
+        let (cupola, watched) = self.make()?;
+        cupola.watch(watched);
+        Ok(cupola)
     }
 
-    /// Puts in force what files say now.
-    fn adapt(&self, settings: &mut Settings, filter: &FilterHandle, console: &ConsoleHandle) {
-        self.changes.iter().for_each(|change| change(settings));
-        match self.filters(settings) {
-            Ok(filters) => filter.set(filters),
-            Err(error) => say(&format!("warning: {error}")),
-        }
-        console.set(self.make_console(settings.console.as_ref()));
+    fn make(self) -> Result<(Cupola, Option<Watched>), InitError> {
+        let (settings, watched) = self.read()?;
+        let filter = FilterHandle::new(self.filters(&settings)?);
+        let console = settings.console;
+        let sdk = Sdk::new(settings, self.surroundings.clone());
+        let cupola = Cupola {
+            console: ConsoleHandle::new(self.make_console(console.as_ref())),
+            sdk,
+            options: self.options,
+            filter,
+            builder: Arc::new(self),
+            has_ended: false,
+        };
+        Ok((cupola, watched))
     }
 
     /// The settings, and the files that they came from.
@@ -289,18 +256,18 @@ impl Builder {
         for warning in &loaded.warnings {
             say(&warning.render(None));
         }
-        let watched = self.watches.then(|| Watched::new(environment, &loaded));
+        let watched = self.is_watching.then(|| Watched::new(environment, &loaded));
         Ok((self.changed(loaded.settings), watched))
     }
 
     /// With what is said here.
-    fn changed(&self, mut settings: Settings) -> Settings {
+    pub(super) fn changed(&self, mut settings: Settings) -> Settings {
         self.changes.iter().for_each(|change| change(&mut settings));
         settings
     }
 
     /// What is recorded: as is said here, else in `RUST_LOG`, else as the level of the settings.
-    fn filters(&self, settings: &Settings) -> Result<Filters, FilterError> {
+    pub(super) fn filters(&self, settings: &Settings) -> Result<Filters, FilterError> {
         if settings.is_disabled && settings.console.is_none() {
             return Filters::parse("off");
         }
@@ -315,7 +282,7 @@ impl Builder {
             Some(directives) => Filters::parse(&directives)?,
             None => {
                 let level = match settings.logs.is_level_given {
-                    true => level_of(settings.logs.level),
+                    true => reload::level_of(settings.logs.level),
                     false => LevelFilter::INFO,
                 };
                 Filters {
@@ -334,24 +301,19 @@ impl Builder {
         Ok(filters)
     }
 
-    fn make_console(&self, settings: Option<&ConsoleSettings>) -> Option<Console> {
+    pub(super) fn make_console(&self, settings: Option<&ConsoleSettings>) -> Option<Console> {
         let console = Console::new(settings?);
         Some(match &self.output {
             Some(output) => console.with_output(output.clone()),
             None => console,
         })
     }
-}
 
-/// The level of `tracing` that lets through what is at least as severe.
-fn level_of(severity: Severity) -> LevelFilter {
-    match severity.number() {
-        ..=4 => LevelFilter::TRACE,
-        5..=8 => LevelFilter::DEBUG,
-        9..=12 => LevelFilter::INFO,
-        13..=16 => LevelFilter::WARN,
-        17..=20 => LevelFilter::ERROR,
-        // There is none above ERROR.
-        _ => LevelFilter::OFF,
+    pub(super) fn has_log_bridge(&self) -> bool {
+        self.has_log_bridge
+    }
+
+    pub(super) fn has_panic_hook(&self) -> bool {
+        self.has_panic_hook
     }
 }

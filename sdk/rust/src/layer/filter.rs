@@ -28,6 +28,7 @@ pub struct FilterError {
 #[derive(Clone)]
 pub struct Directives(Arc<Kind>);
 
+#[expect(clippy::large_enum_variant, reason = "there are three of them in a process")]
 enum Kind {
     /// Decided once for each place in the code.
     Targets(Targets),

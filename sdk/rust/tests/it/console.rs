@@ -34,13 +34,15 @@ impl Written {
 fn written(console: ConsoleSettings, say: impl FnOnce(&Cupola)) -> String {
     let written = Written::default();
     let (clock, _) = Clock::at(START_UNIX_NANO + 1_500_000);
-    let mut settings = Settings::default();
-    settings.resource = ResourceSettings {
-        detectors: Vec::new(),
-        ..ResourceSettings::default()
+    let settings = Settings {
+        resource: ResourceSettings {
+            detectors: Vec::new(),
+            service_name: Some("shop".to_owned()),
+            ..ResourceSettings::default()
+        },
+        ..Settings::default()
     };
-    settings.resource.service_name = Some("shop".to_owned());
-    let (cupola, layer) = cupola_sdk::builder()
+    let cupola = cupola_sdk::builder()
         .settings(settings)
         .console(Some(console))
         .console_output(written.output())
@@ -51,7 +53,7 @@ fn written(console: ConsoleSettings, say: impl FnOnce(&Cupola)) -> String {
         })
         .build()
         .unwrap();
-    let subscriber = tracing_subscriber::registry().with(layer);
+    let subscriber = tracing_subscriber::registry().with(cupola.layer());
     tracing::subscriber::with_default(subscriber, || say(&cupola));
     written.take()
 }
@@ -197,7 +199,7 @@ fn the_console_has_a_level_and_directives_of_its_own() {
             console: Some(console.parse().unwrap()),
             ..cupola_sdk::layer::Filters::parse("info").unwrap()
         };
-        cupola.filter().set(filters("error"));
+        cupola.set_filters(filters("error"));
         info!(target: "t", "recorded alone");
         error!(target: "t", "shown too");
         assert!(cupola.flush(Duration::from_secs(60)));

@@ -1,188 +1,216 @@
-//! One call, in a process of its own, whose only settings are variables.
+//! Setting up a process: what it has one of, so that each test has a process of its own.
 
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use cupola_sdk::core::configuration::Environment;
+use cupola_sdk::InitError;
 use serde_json::Value;
 
-const CHILD: &str = "CUPOLA_TEST_CHILD";
+/// Tells the child which part is its.
+const PART: &str = "CUPOLA_SDK_TEST_PART";
 
-fn run(test: &str, directory: &Path, variables: &[(&str, &str)]) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("init::{test}"),
-            "--ignored",
-            "--nocapture",
-            "--quiet",
-        ])
+/// Runs `part` of [`child`] in a process of its own, in a directory with this configuration.
+fn run(part: &str, directory: &Path, variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "init::child", "--nocapture", "--test-threads", "1"]);
+    command
         .current_dir(directory)
-        .env_clear()
-        .env(CHILD, "1")
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap()
+        .env(PART, part)
+        .env_remove("RUST_LOG");
+    command
+        .env_remove("RUST_BACKTRACE")
+        .envs(variables.iter().copied());
+    command.output().unwrap()
 }
 
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
+/// A directory with a configuration that writes lines of JSON.
+fn directory(more: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "logger:\n  service_name: shop\n{more}  backends:\n    - backend_type: filesystem\n      config: {{ log_file: ./out.jsonl }}\n"
+    );
+    std::fs::write(directory.path().join("cupola.yaml"), text).unwrap();
+    directory
+}
+
+fn lines(directory: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
 
-#[test]
-#[ignore = "is run as a process by the tests here"]
-fn an_application() {
-    assert!(std::env::var_os(CHILD).is_some());
-    let _cupola = cupola_sdk::init().unwrap();
-    assert!(matches!(cupola_sdk::init(), Err(cupola_sdk::InitError::Twice)));
-    let span = tracing::info_span!("checkout", order.id = 17).entered();
-    tracing::info!(user.id = "alice", "order placed");
-    tracing::debug!("not at this level");
-    log::warn!("by the log crate");
-    drop(span);
-    let panicked = std::thread::spawn(|| {
-        let span = tracing::info_span!("fails");
-        span.in_scope(|| panic!("on {}", "purpose"));
-    });
-    assert!(panicked.join().is_err());
-}
-
-#[test]
-fn variables_alone_make_logs_and_spans_of_a_process() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(
-        directory.path().join("cupola.yaml"),
-        "logger:\n  service_name: cart\n  service_version: 1.2.3\n  log_level: INFO\n  enable_console: true\n  backends:\n\
-         \x20   - backend_type: filesystem\n      signals: [logs, traces]\n      config: { log_file: ./logs/cart.jsonl }\n",
-    )
-    .unwrap();
-    let output = run("an_application", directory.path(), &[]);
-    let console = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{console}");
-    assert!(
-        console.contains("order placed") && console.contains("panicked: on purpose"),
-        "{console}"
-    );
-    assert!(
-        console.contains("thread '") && console.contains("on purpose"),
-        "the usual words too: {console}"
-    );
-    assert!(!console.contains("not at this level"), "{console}");
-    let all = lines(&directory.path().join("logs/cart.jsonl"));
-    let logs: Vec<&Value> = all.iter().filter(|line| line.get("body").is_some()).collect();
-    let bodies: Vec<&str> = logs.iter().map(|log| log["body"].as_str().unwrap()).collect();
-    assert_eq!(
-        bodies,
-        ["order placed", "by the log crate", "panicked: on purpose"]
-    );
-    let members: Vec<&String> = logs[0].as_object().unwrap().keys().collect();
-    let mut wanted = [
-        "timestamp",
-        "severity_text",
-        "severity_number",
-        "body",
-        "trace_id",
-        "span_id",
-        "resource",
-        "attributes",
-    ];
-    wanted.sort_unstable();
-    let mut members: Vec<&str> = members.into_iter().map(String::as_str).collect();
-    members.sort_unstable();
-    assert_eq!(members, wanted);
-    assert_eq!(logs[0]["attributes"]["user.id"], "alice");
-    assert_eq!(logs[0]["attributes"]["order.id"], 17);
-    assert_eq!(logs[0]["resource"]["service.name"], "cart");
-    assert_eq!(logs[0]["resource"]["service.version"], "1.2.3");
-    assert!(
-        logs[2]["attributes"]["exception.stacktrace"]
-            .as_str()
-            .unwrap()
-            .contains("init")
-    );
-    assert_eq!(logs[2]["attributes"]["exception.type"], "panic");
-    assert_eq!(logs[2]["attributes"]["exception.message"], "on purpose");
-    assert_eq!(logs[2]["attributes"]["code.file.path"], file!());
-    assert_eq!(logs[1]["attributes"]["code.file.path"], file!());
-    assert!(logs[1]["attributes"].get("log.target").is_none());
-    let failed = all.iter().find(|line| line["name"] == "fails").unwrap();
-    assert_eq!(failed["span_id"], logs[2]["span_id"]);
-    let failed = failed.to_string();
-    assert!(
-        failed.contains("exception.stacktrace") && failed.contains("on purpose"),
-        "{failed}"
-    );
-    let span = all.iter().find(|line| line["name"] == "checkout").unwrap();
-    assert_eq!(span["trace_id"], logs[0]["trace_id"]);
-    assert_eq!(span["span_id"], logs[1]["span_id"]);
-}
-
-#[test]
-fn a_file_with_mistakes_says_where_they_are_and_a_dead_collector_keeps_nothing_from_starting() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(
-        directory.path().join("cupola.yaml"),
-        "logger:\n  servce_name: cart\n",
-    )
-    .unwrap();
-    let output = run("an_application", directory.path(), &[]);
-    let said =
-        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success());
-    assert!(
-        said.contains("cupola.yaml:2:3") && said.contains("service_name"),
-        "{said}"
-    );
-    std::fs::remove_file(directory.path().join("cupola.yaml")).unwrap();
-    let dead = [
-        ("OTEL_SERVICE_NAME", "cart"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
-        ("CUPOLA_EXIT_TIMEOUT", "200ms"),
-    ];
-    let output = run("an_application", directory.path(), &dead);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("could be delivered within"), "{said}");
-}
-
-/// A configuration that writes lines of JSON to `out.jsonl`.
-fn configure(directory: &Path, more: &str) {
-    let text = format!(
-        "logger:\n  service_name: cart\n{more}  backends:\n    - backend_type: filesystem\n      config: {{ log_file: ./out.jsonl }}\n"
-    );
-    std::fs::write(directory.join("cupola.yaml"), text).unwrap();
-}
-
 fn bodies(directory: &Path) -> Vec<String> {
-    let path = directory.join("out.jsonl");
-    let lines = if path.exists() { lines(&path) } else { Vec::new() };
+    let lines = lines(directory);
     lines
         .iter()
         .map(|line| line["body"].as_str().unwrap().to_owned())
         .collect()
 }
 
+/// What a child does; nothing in the process of the tests.
 #[test]
-fn the_level_of_a_file_holds_and_directives_of_the_variable_go_before_it() {
-    let directory = tempfile::tempdir().unwrap();
-    configure(directory.path(), "  log_level: ERROR\n");
-    run("an_application", directory.path(), &[]);
-    assert_eq!(bodies(directory.path()), ["panicked: on purpose"]);
-    std::fs::remove_file(directory.path().join("out.jsonl")).unwrap();
-    configure(directory.path(), "  log_level: TRACE\n");
-    run("an_application", directory.path(), &[]);
-    assert!(bodies(directory.path()).contains(&"not at this level".to_owned()));
-    std::fs::remove_file(directory.path().join("out.jsonl")).unwrap();
-    run(
-        "an_application",
-        directory.path(),
-        &[("RUST_LOG", "off,it::init=warn")],
+fn child() {
+    let Ok(part) = std::env::var(PART) else {
+        return;
+    };
+    match part.as_str() {
+        "usual" => usual(),
+        "panics" => panics(),
+        "dead" => dead(),
+        "twice" => twice(),
+        "reloads" => reloads(),
+        other => panic!("no part {other}"),
+    }
+}
+
+fn usual() {
+    let _cupola = cupola_sdk::init().unwrap();
+    tracing::info_span!("order", tenant = "north").in_scope(|| {
+        tracing::info!(user.id = 7, "placed");
+        log::warn!(target: "old::crate", "from log");
+    });
+    tracing::debug!("not");
+}
+
+#[test]
+fn one_call_sets_up_records_console_and_the_crate_log() {
+    let directory = directory("");
+    let output = run("usual", directory.path(), &[("NO_COLOR", "1")]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let lines = lines(directory.path());
+    assert_eq!(bodies(directory.path()), ["placed", "from log"]);
+    assert_eq!(lines[0]["resource"]["service.name"], "shop");
+    assert_eq!(
+        (
+            &lines[0]["attributes"]["tenant"],
+            &lines[0]["attributes"]["user.id"]
+        ),
+        (&"north".into(), &7.into())
     );
-    assert_eq!(bodies(directory.path()), ["by the log crate"]);
+    assert_eq!(lines[0]["span_id"], lines[1]["span_id"]);
+    assert_eq!(lines[1]["severity_text"], "WARN");
+    assert_eq!(lines[1]["attributes"]["code.file.path"], file!());
+    assert!(lines[1]["attributes"].get("log.target").is_none());
+    assert!(stderr.contains(" INFO  it::init "), "{stderr}");
+    assert!(stderr.contains(" WARN  old::crate "), "{stderr}");
+    assert!(!stderr.contains("warning"), "{stderr}");
+}
+
+#[test]
+fn directives_of_the_variable_go_before_the_level_of_the_file() {
+    let directory = directory("  log_level: ERROR\n");
+    run("usual", directory.path(), &[]);
+    assert!(bodies(directory.path()).is_empty());
+    run(
+        "usual",
+        directory.path(),
+        &[("RUST_LOG", "off,old=warn"), ("CUPOLA_LOG_LEVEL", "TRACE")],
+    );
+    assert_eq!(bodies(directory.path()), ["from log"]);
+}
+
+fn panics() {
+    let _cupola = cupola_sdk::init().unwrap();
+    let span = tracing::info_span!("order", tenant = "north");
+    let fails = std::panic::AssertUnwindSafe(|| span.in_scope(|| panic!("no {}", "stock")));
+    assert!(std::panic::catch_unwind(fails).is_err());
+}
+
+#[test]
+fn a_panic_is_recorded_with_its_stack_in_its_span_and_still_told_as_before() {
+    let directory = directory("");
+    let output = run("panics", directory.path(), &[]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains("panicked at"),
+        "the hook that was there is called: {stderr}"
+    );
+    let lines = lines(directory.path());
+    assert_eq!(lines[0]["body"], "panicked: no stock");
+    assert_eq!(
+        (
+            &lines[0]["severity_text"],
+            &lines[0]["attributes"]["exception.type"]
+        ),
+        (&"ERROR".into(), &"panic".into())
+    );
+    assert_eq!(lines[0]["attributes"]["exception.message"], "no stock");
+    let stack = lines[0]["attributes"]["exception.stacktrace"].as_str().unwrap();
+    assert!(stack.contains("init::panics"), "{stack}");
+    assert_eq!(lines[0]["attributes"]["code.file.path"], file!());
+    assert_eq!(lines[0]["span_id"].as_str().unwrap().len(), 16);
+}
+
+fn dead() {
+    let begun = Instant::now();
+    let cupola = cupola_sdk::builder()
+        .service_name("shop")
+        .change(|settings| settings.exit_timeout = Duration::from_millis(300))
+        .init()
+        .unwrap();
+    tracing::info!("for nobody");
+    drop(cupola);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_destination_that_is_not_there_keeps_nobody_from_starting_and_ending() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+    ];
+    let output = run("dead", directory.path(), &variables);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn twice() {
+    let first = cupola_sdk::builder().service_name("shop").init().unwrap();
+    assert!(matches!(cupola_sdk::init(), Err(InitError::Twice)));
+    drop(first);
+    assert!(matches!(cupola_sdk::init(), Err(InitError::Twice)));
+}
+
+#[test]
+fn a_second_set_up_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run("twice", directory.path(), &[]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_written_wrongly_is_an_error_with_its_place() {
+    let environment = cupola_sdk::core::configuration::Environment::of([("RUST_LOG", "loud=very")]);
+    let error = cupola_sdk::builder()
+        .environment(environment)
+        .build()
+        .unwrap_err();
+    assert!(matches!(error, InitError::Filter(_)), "{error:?}");
+    let directory = directory("  log_levle: INFO\n");
+    let environment = cupola_sdk::core::configuration::Environment::system().with(
+        "CUPOLA_CONFIG",
+        directory.path().join("cupola.yaml").to_str().unwrap(),
+    );
+    let error = cupola_sdk::builder()
+        .environment(environment)
+        .build()
+        .unwrap_err();
+    let InitError::Configuration(error) = error else {
+        panic!("{error:?}")
+    };
+    assert!(error.to_string().contains("log_levle"), "{error}");
 }
 
 /// Says it until a file has it, or until it has been so long that it never will.
@@ -190,9 +218,8 @@ fn say_until(body: &'static str, file: &Path) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         tracing::debug!("{body}");
-        log::debug!("{body} by log");
-        tracing::error!("something to export");
-        if std::fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("{body} by log"))) {
+        log::debug!("{body}");
+        if std::fs::read_to_string(file).is_ok_and(|text| text.contains(body)) {
             return;
         }
         assert!(
@@ -204,12 +231,10 @@ fn say_until(body: &'static str, file: &Path) {
     }
 }
 
-#[test]
-#[ignore = "is run as a process by the tests here"]
-fn an_application_whose_file_changes() {
-    assert!(std::env::var_os(CHILD).is_some());
+fn reloads() {
     let _cupola = cupola_sdk::init().unwrap();
     tracing::debug!("before");
+    tracing::info!("the first, with which the thread begins that looks at files");
     let text = std::fs::read_to_string("cupola.yaml").unwrap();
     let text = text
         .replace("log_level: INFO", "log_level: DEBUG")
@@ -220,22 +245,12 @@ fn an_application_whose_file_changes() {
 
 #[test]
 fn a_file_that_changes_is_put_in_force_while_the_application_runs() {
-    let directory = tempfile::tempdir().unwrap();
-    configure(directory.path(), "  log_level: INFO\n");
-    let output = run("an_application_whose_file_changes", directory.path(), &[]);
+    let directory = directory("  log_level: INFO\n");
+    let output = run("reloads", directory.path(), &[]);
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(!bodies(directory.path()).iter().any(|body| body == "before"));
-}
-
-#[test]
-fn directives_that_cannot_be_read_are_an_error() {
-    let environment = Environment::of([("RUST_LOG", "loud=very")]);
-    let builder = cupola_sdk::builder().environment(environment);
-    let error = builder.build::<tracing_subscriber::Registry>().unwrap_err();
-    assert!(matches!(error, cupola_sdk::InitError::Filter(_)), "{error:?}");
-    assert!(error.to_string().contains("loud=very"), "{error}");
 }

@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Has panics recorded from now on.
-pub(super) fn install(sdk: &Sdk) {
+pub(crate) fn install(sdk: &Sdk) {
     let before = panic::take_hook();
     let sdk = sdk.clone();
     panic::set_hook(Box::new(move |info| {
