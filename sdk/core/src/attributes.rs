@@ -118,6 +118,15 @@ impl Attributes {
         self.dropped = 0;
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// It has memory that is worth keeping for others.
+    pub(crate) fn has_memory(&self) -> bool {
+        (1..=KEPT_BYTES_MAX).contains(&self.bytes.capacity())
+    }
+
     pub fn len(&self) -> usize {
         self.count as usize
     }

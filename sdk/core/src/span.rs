@@ -5,6 +5,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-limits>
 
 mod parts;
+pub(crate) mod spare;
 
 use std::borrow::Cow;
 
@@ -359,8 +360,9 @@ fn written(parts: &Option<Box<Parts>>) -> (&[u8], u32) {
 }
 
 /// No attributes yet, for a span.
+#[inline]
 pub fn empty_attributes(limits: AttributeLimits) -> Attributes {
-    Attributes::new(field::ATTRIBUTES, limits)
+    spare::attributes(limits).unwrap_or_else(|| Attributes::new(field::ATTRIBUTES, limits))
 }
 
 /// An error as the semantic conventions describe it.

@@ -15,7 +15,7 @@ use crate::pending::{PendingSettings, Registered};
 use crate::recorder::Scope;
 use crate::sampling::{Answer, Decision, FORCED, Question};
 use crate::sdk::Sdk;
-use crate::span::{Span, SpanKind};
+use crate::span::{Span, SpanKind, empty_attributes, spare};
 use crate::suppress;
 use crate::value::Value;
 
@@ -76,7 +76,8 @@ pub struct Started {
 /// A span that is recorded. To be given back to [`Tracer::end`]; one that is dropped is lost.
 #[derive(Debug)]
 pub struct Recording {
-    span: Span,
+    /// Where it stays: it is moved around while it runs.
+    span: Box<Span>,
     begin: Moment,
     /// Among those that run, if somebody wants to know them.
     registered: Option<Box<Registered>>,
@@ -188,6 +189,7 @@ impl Tracer {
                 });
             }
             None => {
+                *span.attributes_mut() = empty_attributes(limits.attributes);
                 live.baggage
                     .spans
                     .each(start.baggage, |key, value| span.set(key, value));
@@ -212,7 +214,7 @@ impl Tracer {
         Started {
             context,
             recording: Some(Recording {
-                span,
+                span: spare::place(span),
                 begin,
                 registered,
             }),
@@ -273,6 +275,7 @@ impl Tracer {
                 .spans()
                 .record_sized(scope, span.bytes_max(), |out| span.write(out, unix_nano));
         }
+        spare::keep(span);
     }
 }
 

@@ -29,7 +29,6 @@ pub struct Console {
     /// Shows spans too.
     spans: bool,
     output: Output,
-    sdk: Sdk,
     /// The resource as a JSON object, made with the first line that wants it.
     resource: PerProcess<String>,
 }
@@ -43,6 +42,12 @@ struct InForce {
     /// There is one, so that who has none need not ask.
     is_there: AtomicBool,
     console: ArcSwapOption<Console>,
+}
+
+impl From<Option<Console>> for ConsoleHandle {
+    fn from(console: Option<Console>) -> ConsoleHandle {
+        ConsoleHandle::new(console)
+    }
 }
 
 impl ConsoleHandle {
@@ -79,6 +84,7 @@ impl fmt::Debug for Console {
 /// A record, and what is known of it beside.
 #[derive(Debug)]
 pub(crate) struct Line<'l> {
+    pub(crate) sdk: &'l Sdk,
     pub(crate) record: &'l LogRecord<'l>,
     pub(crate) body: &'l str,
     pub(crate) target: &'l str,
@@ -95,8 +101,8 @@ thread_local! {
 const LINE_KEPT_BYTES_MAX: usize = 16 * 1024;
 
 impl Console {
-    /// As the settings say. The resource of the SDK is what JSON lines have.
-    pub fn new(settings: &ConsoleSettings, sdk: Sdk) -> Console {
+    /// As the settings say.
+    pub fn new(settings: &ConsoleSettings) -> Console {
         let output = Output::of(settings.target);
         Console {
             format: settings.format,
@@ -104,7 +110,6 @@ impl Console {
             level: settings.level,
             spans: settings.spans,
             output,
-            sdk,
             resource: PerProcess::default(),
         }
     }
@@ -131,15 +136,15 @@ impl Console {
 
     pub(crate) fn log(&self, line: &Line<'_>) {
         self.write(|out| match self.format {
-            ConsoleFormat::Json => json::write(out, line, self.resource()),
+            ConsoleFormat::Json => json::write(out, line, self.resource(line.sdk)),
             ConsoleFormat::Pattern => text::pattern(out, line),
             ConsoleFormat::Pretty => text::pretty(out, line, self.indent(line.node), self.is_coloured),
             ConsoleFormat::Compact => text::compact(out, line, self.indent(line.node), self.is_coloured),
         });
     }
 
-    fn resource(&self) -> &str {
-        let make = || Ok::<_, Infallible>(json::resource(&self.sdk.resource()));
+    fn resource(&self, sdk: &Sdk) -> &str {
+        let make = || Ok::<_, Infallible>(json::resource(&sdk.resource()));
         match self.resource.get_or_make(make) {
             Ok(resource) => resource,
             Err(never) => match never {},

@@ -112,6 +112,23 @@ impl Context {
         self
     }
 
+    /// It has nothing but a span.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.baggage.is_empty() && !self.is_forced && self.attributes.is_none()
+    }
+
+    /// The same baggage and attributes in a span.
+    pub(crate) fn inside(&self, span: SpanContext) -> Context {
+        Context {
+            span,
+            baggage: self.baggage.clone(),
+            is_forced: self.is_forced,
+            attributes: self.attributes.clone(),
+            node: None,
+        }
+    }
+
     pub(crate) fn node(&self) -> Option<&Arc<Node>> {
         self.node.as_ref()
     }

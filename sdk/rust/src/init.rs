@@ -69,7 +69,7 @@ pub struct Cupola {
     filter: FilterHandle,
     console: ConsoleHandle,
     builder: Arc<Builder>,
-    exit_timeout: Duration,
+    has_ended: bool,
 }
 
 impl fmt::Debug for Cupola {
@@ -105,13 +105,12 @@ impl Cupola {
 
     /// Puts other directives in force, such as `info,my_crate=debug`.
     pub fn set_directives(&self, directives: &str) -> Result<(), FilterError> {
-        self.set_filters(Filters::parse(directives)?);
-        Ok(())
+        self.filter.set_directives(directives)
     }
 
     /// Puts other filters in force.
     pub fn set_filters(&self, filters: Filters) {
-        reload::set_filters(&self.filter, filters);
+        self.filter.set(filters);
     }
 
     /// Delivers what has been recorded until now, within so long. Whether it was.
@@ -126,11 +125,7 @@ impl Cupola {
 
     /// Ends, as when it is dropped, within so long. Whether all was delivered.
     pub fn shutdown(mut self, timeout: Duration) -> bool {
-        self.exit_timeout = Duration::ZERO;
-        self.end(timeout)
-    }
-
-    fn end(&self, timeout: Duration) -> bool {
+        self.has_ended = true;
         self.sdk.shutdown(timeout)
     }
 
@@ -148,7 +143,7 @@ impl Cupola {
             self.install_log_bridge();
         }
         if self.builder.has_panic_hook() {
-            panics::install(self.sdk.clone());
+            panics::install(&self.sdk);
         }
         #[cfg(feature = "opentelemetry")]
         crate::opentelemetry::install(&self.sdk);
@@ -157,17 +152,32 @@ impl Cupola {
 
     /// Records of the crate `log` as events.
     fn install_log_bridge(&self) {
-        let bridge = tracing_log::LogTracer::builder().with_max_level(reload::log_level(&self.filter));
+        let bridge = tracing_log::LogTracer::builder().with_max_level(self.filter.log_level());
         if bridge.init().is_err() {
-            say("records of the crate `log` do not come here: another logger has been set up for them");
+            say(
+                "warning: records of the crate `log` do not come here: another logger has been set up for them",
+            );
+            return;
         }
+        self.filter.lead_log();
     }
 }
 
 impl Drop for Cupola {
     fn drop(&mut self) {
-        if !self.exit_timeout.is_zero() {
-            self.end(self.exit_timeout);
+        if self.has_ended {
+            return;
+        }
+        let settings = self.sdk.settings();
+        let timeout = settings.exit_timeout;
+        if !self.sdk.shutdown(timeout) {
+            let kept = match settings.spool {
+                Some(_) => "the rest is in the spool, and delivered after the next start",
+                None => "the rest is lost; with a spool it would not be",
+            };
+            say(&format!(
+                "warning: not all that was recorded could be delivered within {timeout:?}: {kept}"
+            ));
         }
     }
 }
@@ -175,5 +185,5 @@ impl Drop for Cupola {
 /// Tells whoever runs the application, on standard error.
 fn say(text: &str) {
     use std::io::Write as _;
-    let _ = std::io::stderr().write_all(format!("cupola: warning: {text}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("cupola: {text}\n").as_bytes());
 }

@@ -73,7 +73,12 @@ impl Default for LayerOptions {
 pub type Layer<S> = Filtered<CoreLayer, FilterHandle, S>;
 
 /// A layer that writes into this SDK, and on this console.
-pub fn layer<S>(sdk: Sdk, options: LayerOptions, console: ConsoleHandle, filter: FilterHandle) -> Layer<S>
+pub fn layer<S>(
+    sdk: Sdk,
+    options: LayerOptions,
+    console: impl Into<ConsoleHandle>,
+    filter: FilterHandle,
+) -> Layer<S>
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
@@ -81,7 +86,7 @@ where
         tracer: sdk.tracer(Scope::nameless()),
         logger: sdk.logger(Scope::nameless()),
         options,
-        console,
+        console: console.into(),
         filter: filter.clone(),
     };
     layer.with_filter(filter)
@@ -140,8 +145,8 @@ where
         };
         let parent = attributes.parent().and_then(|parent| context.span(parent));
         let parent = parent.and_then(|parent| node_of(&parent));
-        let node = self.start(attributes, parent);
-        span.extensions_mut().insert(Arc::new(node));
+        let node = self.start(attributes, parent.as_ref());
+        span.extensions_mut().insert(node);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: layer::Context<'_, S>) {

@@ -1,4 +1,5 @@
-//! Panics as log records: the message, where, the stack, and the span in which it happened, which failed by it.
+//! Panics as log records: the message, where, the stack; and the span in which it happened failed by it. The hook that was there is
+//! called afterwards, as before.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -7,10 +8,7 @@ use std::panic::{self, PanicHookInfo};
 use std::time::Duration;
 
 use cupola_sdk_core::Sdk;
-use cupola_sdk_core::log::Severity;
-use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::span::{Exception, Status};
-use cupola_sdk_core::value::Value;
 
 use crate::context::stack;
 
@@ -22,19 +20,20 @@ thread_local! {
     static IS_RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Records panics, then calls the hook that was there.
-pub(crate) fn install(sdk: Sdk) {
-    let previous = panic::take_hook();
+/// Has panics recorded from now on.
+pub(crate) fn install(sdk: &Sdk) {
+    let before = panic::take_hook();
+    let sdk = sdk.clone();
     panic::set_hook(Box::new(move |info| {
-        let is_nested = IS_RECORDING
-            .try_with(|recording| recording.replace(true))
-            .unwrap_or(true);
-        if !is_nested {
+        let is_nested = IS_RECORDING.try_with(|recording| recording.replace(true));
+        let is_first = is_nested == Ok(false);
+        if is_first {
             record(&sdk, info);
         }
-        previous(info);
-        if !is_nested {
+        before(info);
+        if is_first {
             if ends_process() {
+                // There may be no other moment.
                 sdk.flush(FLUSH_TIMEOUT);
             }
             let _ = IS_RECORDING.try_with(|recording| recording.set(false));
@@ -42,7 +41,7 @@ pub(crate) fn install(sdk: Sdk) {
     }));
 }
 
-/// Other threads end alone, and their tasks: what they recorded is delivered as usual.
+/// Other threads end alone: what they recorded is delivered as usual.
 fn ends_process() -> bool {
     cfg!(panic = "abort") || std::thread::current().name() == Some("main")
 }
@@ -50,35 +49,30 @@ fn ends_process() -> bool {
 fn record(sdk: &Sdk, info: &PanicHookInfo<'_>) {
     let message = message(info.payload());
     let stack_trace = Backtrace::force_capture().to_string();
-    let exception = Exception {
-        kind: "panic",
-        message,
-        stack_trace: Some(&stack_trace),
-    };
-    stack::with_current(|around, node| {
-        let logger = sdk.logger(Scope::of("panic", "", "", &[]));
-        let body = format!("panicked: {message}");
-        let mut record = logger.record(Severity::ERROR, body.as_str(), around.baggage());
-        record.span = Some(around.span());
-        if let Some(inherited) = around.attributes() {
-            record.attributes_mut().inherit(inherited, |_| true);
-        }
-        record.set("exception.type", exception.kind);
-        record.set("exception.message", message);
-        record.set("exception.stacktrace", &stack_trace);
-        if let Some(place) = info.location() {
-            record.set("code.file.path", place.file());
-            record.set("code.line.number", Value::from(place.line()));
-            record.set("code.column.number", Value::from(place.column()));
-        }
-        if let Some(name) = std::thread::current().name() {
-            record.set("thread.name", name);
-        }
-        logger.emit(&record);
+    let place = info.location();
+    tracing::error!(
+        target: "panic",
+        {
+            code.file.path = place.map(|place| place.file()),
+            code.line.number = place.map(|place| place.line()),
+            code.column.number = place.map(|place| place.column()),
+            exception.type = "panic",
+            exception.message = message,
+            exception.stacktrace = stack_trace.as_str(),
+        },
+        "panicked: {message}"
+    );
+    stack::with_current(|_, node| {
+        // Not waited for: this thread may be the one that has it.
         if let Some(mut state) = node.and_then(|node| node.try_state())
             && let Some(span) = &mut state.recording
         {
-            span.record_exception(&exception, record.unix_nano, &[]);
+            let exception = Exception {
+                kind: "panic",
+                message,
+                stack_trace: Some(&stack_trace),
+            };
+            span.record_exception(&exception, sdk.clock().now(), &[]);
             span.set_status(Status::Error {
                 description: message.to_owned(),
             });

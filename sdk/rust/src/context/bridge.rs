@@ -104,14 +104,22 @@ pub(super) fn attach(context: &Context) -> (Attached, Mark) {
 /// Makes a span of `tracing` the current one of the API too, with the values that were there when it was first entered.
 #[inline]
 pub(super) fn attach_span(node: &Node) -> (Attached, Mark) {
-    let known = node.state().and_then(|state| state.api.clone());
-    let api = known.unwrap_or_else(|| {
-        let api = to_api(&node.context);
-        if let Some(mut state) = node.state() {
-            state.api = Some(api.clone());
-        }
-        api
+    let Some(mut state) = node.state() else {
+        return attach(&node.context);
+    };
+    if let Some(api) = &state.api {
+        let (api, mark) = (api.clone(), Mark::of(api));
+        // Not while the span is locked: what was attached last may end with this.
+        drop(state);
+        return (api.attach(), mark);
+    }
+    let plain = ApiContext::map_current(|current| {
+        let is_plain = Mark::of(current) == Mark::default() && node.context.is_plain();
+        is_plain.then(|| current.with_remote_span_context(to_api_span(node.context.span())))
     });
+    let api = plain.unwrap_or_else(|| to_api(&node.context));
+    state.api = Some(api.clone());
+    drop(state);
     let mark = Mark::of(&api);
     (api.attach(), mark)
 }

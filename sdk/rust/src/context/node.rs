@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub(crate) recording: Option<Recording>,
     /// Of one that is not recorded.
     pub(crate) fields: Option<Attributes>,
-    pub(crate) timings: Option<Timings>,
+    pub(crate) timings: Option<Box<Timings>>,
     /// As the API of OpenTelemetry has it, made when it is first entered.
     #[cfg(feature = "opentelemetry")]
     pub(crate) api: Option<::opentelemetry::Context>,

@@ -17,6 +17,9 @@ use super::{Cupola, InitError, reload, say};
 use crate::console::{Console, ConsoleHandle, Output};
 use crate::layer::{Directives, FilterError, FilterHandle, Filters, LayerOptions};
 
+/// Directives for what is recorded, as `tracing` has them.
+const DIRECTIVES: &str = "RUST_LOG";
+
 type Change = dyn Fn(&mut Settings) + Send + Sync;
 
 /// A set-up. What is said here goes before variables and files, also when those change later.
@@ -231,15 +234,14 @@ impl Builder {
         let (settings, watched) = self.read()?;
         let filter = FilterHandle::new(self.filters(&settings)?);
         let console = settings.console;
-        let exit_timeout = settings.exit_timeout;
         let sdk = Sdk::new(settings, self.surroundings.clone());
         let cupola = Cupola {
-            console: ConsoleHandle::new(self.make_console(console.as_ref(), &sdk)),
+            console: ConsoleHandle::new(self.make_console(console.as_ref())),
             sdk,
             options: self.options,
             filter,
             builder: Arc::new(self),
-            exit_timeout,
+            has_ended: false,
         };
         Ok((cupola, watched))
     }
@@ -271,8 +273,8 @@ impl Builder {
         }
         let environment = self.environment.as_ref();
         let variable = match environment {
-            Some(environment) => environment.get("RUST_LOG").map(str::to_owned),
-            None => std::env::var("RUST_LOG").ok(),
+            Some(environment) => environment.get(DIRECTIVES).map(str::to_owned),
+            None => std::env::var(DIRECTIVES).ok(),
         };
         let said = self.directives.clone().or(variable);
         let said = said.filter(|said| !said.trim().is_empty());
@@ -299,8 +301,8 @@ impl Builder {
         Ok(filters)
     }
 
-    pub(super) fn make_console(&self, settings: Option<&ConsoleSettings>, sdk: &Sdk) -> Option<Console> {
-        let console = Console::new(settings?, sdk.clone());
+    pub(super) fn make_console(&self, settings: Option<&ConsoleSettings>) -> Option<Console> {
+        let console = Console::new(settings?);
         Some(match &self.output {
             Some(output) => console.with_output(output.clone()),
             None => console,

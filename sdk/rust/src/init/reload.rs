@@ -10,7 +10,6 @@ use tracing::metadata::LevelFilter;
 
 use super::builder::Builder;
 use super::{Cupola, say};
-use crate::layer::{FilterHandle, Filters};
 
 impl Cupola {
     /// Reads files again when they change, if there are any.
@@ -18,34 +17,16 @@ impl Cupola {
         let Some(watched) = watched.filter(Watched::has_files) else {
             return;
         };
-        let (sdk, filter, console) = (self.sdk.clone(), self.filter.clone(), self.console.clone());
+        let (filter, console) = (self.filter.clone(), self.console.clone());
         let builder: Arc<Builder> = self.builder.clone();
         self.sdk.watch(watched, move |settings: &mut Settings| {
             *settings = builder.changed(std::mem::take(settings));
             match builder.filters(settings) {
-                Ok(filters) => set_filters(&filter, filters),
-                Err(error) => say(&error.to_string()),
+                Ok(filters) => filter.set(filters),
+                Err(error) => say(&format!("warning: {error}")),
             }
-            console.set(builder.make_console(settings.console.as_ref(), &sdk));
+            console.set(builder.make_console(settings.console.as_ref()));
         });
-    }
-}
-
-/// Puts filters in force, for records of the crate `log` too.
-pub(super) fn set_filters(handle: &FilterHandle, filters: Filters) {
-    handle.set(filters);
-    log::set_max_level(log_level(handle));
-}
-
-/// The most verbose level of records of the crate `log` that somebody wants.
-pub(super) fn log_level(handle: &FilterHandle) -> log::LevelFilter {
-    match handle.get().most_verbose_log() {
-        LevelFilter::OFF => log::LevelFilter::Off,
-        LevelFilter::ERROR => log::LevelFilter::Error,
-        LevelFilter::WARN => log::LevelFilter::Warn,
-        LevelFilter::INFO => log::LevelFilter::Info,
-        LevelFilter::DEBUG => log::LevelFilter::Debug,
-        LevelFilter::TRACE => log::LevelFilter::Trace,
     }
 }
 

@@ -14,7 +14,6 @@ use tracing_subscriber::layer::Context as LayerContext;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::callsites::{self, Callsite};
-use super::spans::with_text;
 use super::visit::{Fields, Found, LogPlace};
 use super::{CoreLayer, node_of, threads};
 use crate::console::{Console, Line};
@@ -120,17 +119,14 @@ impl CoreLayer {
         }
         let mut sheet = Sheet::take(limits.unwrap_or_default());
         self.add_place(&mut sheet.attributes, callsite);
-        let mut found = with_text(|text| {
-            let mut fields = Fields {
-                callsite,
-                attributes: &mut sheet.attributes,
-                text,
-                body: &mut sheet.body,
-                found: Found::default(),
-            };
-            event.record(&mut fields);
-            fields.found
-        });
+        let mut fields = Fields {
+            callsite,
+            attributes: &mut sheet.attributes,
+            body: &mut sheet.body,
+            found: Found::default(),
+        };
+        event.record(&mut fields);
+        let mut found = fields.found;
         let log = found.log.take();
         let place = Place::of(callsite, log.as_deref());
         let mut write = |around: &Context, node: Option<&Arc<Node>>| {
@@ -191,6 +187,7 @@ impl CoreLayer {
         record.span = Some(around.span());
         if let Some(console) = console {
             console.log(&Line {
+                sdk: self.sdk(),
                 record: &record,
                 body: &sheet.body,
                 target: place.target,

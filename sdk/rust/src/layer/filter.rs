@@ -170,6 +170,8 @@ struct InForce {
     has_spans: AtomicBool,
     /// The console has others than log records.
     has_console: AtomicBool,
+    /// The crate `log` is told what it need not send.
+    leads_log: AtomicBool,
 }
 
 impl FilterHandle {
@@ -178,6 +180,7 @@ impl FilterHandle {
         FilterHandle(Arc::new(InForce {
             has_spans: AtomicBool::new(has_spans),
             has_console: AtomicBool::new(filters.console.is_some()),
+            leads_log: AtomicBool::new(false),
             filters: ArcSwap::from_pointee(filters),
         }))
     }
@@ -203,6 +206,27 @@ impl FilterHandle {
         self.0.has_spans.store(has_spans, Ordering::Relaxed);
         self.0.has_console.store(has_console, Ordering::Relaxed);
         tracing::callsite::rebuild_interest_cache();
+        if self.0.leads_log.load(Ordering::Relaxed) {
+            log::set_max_level(self.log_level());
+        }
+    }
+
+    /// From now on the level of the crate `log` is that of these filters.
+    pub(crate) fn lead_log(&self) {
+        self.0.leads_log.store(true, Ordering::Relaxed);
+        log::set_max_level(self.log_level());
+    }
+
+    /// The most verbose level of records of the crate `log` that somebody wants.
+    pub(crate) fn log_level(&self) -> log::LevelFilter {
+        match self.0.filters.load().most_verbose_log() {
+            LevelFilter::OFF => log::LevelFilter::Off,
+            LevelFilter::ERROR => log::LevelFilter::Error,
+            LevelFilter::WARN => log::LevelFilter::Warn,
+            LevelFilter::INFO => log::LevelFilter::Info,
+            LevelFilter::DEBUG => log::LevelFilter::Debug,
+            LevelFilter::TRACE => log::LevelFilter::Trace,
+        }
     }
 
     /// Puts these in force, the same for all.

@@ -1,9 +1,9 @@
 //! Spans of `tracing` becoming spans of the core.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use cupola_sdk_core::SpanContext;
 use cupola_sdk_core::attributes::Attributes as Written;
 use cupola_sdk_core::span::{self, Exception, Span, SpanKind, Status};
 use cupola_sdk_core::tracer::Start;
@@ -13,35 +13,13 @@ use tracing::span::{Attributes, Record};
 use super::callsites::{self, Callsite};
 use super::visit::{Failure, Fields, Found};
 use super::{CoreLayer, threads};
-use crate::context::Context;
 use crate::context::node::{Node, State, Timings};
-
-thread_local! {
-    /// For values that are written as text first. Taken while it is used: what is written may make spans itself.
-    static TEXT: Cell<String> = const { Cell::new(String::new()) };
-}
-
-/// Calls `with` with an empty text whose memory is kept.
-pub(super) fn with_text<T>(with: impl FnOnce(&mut String) -> T) -> T {
-    const KEPT_BYTES_MAX: usize = 16 * 1024;
-    let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
-    let result = with(&mut text);
-    if text.capacity() <= KEPT_BYTES_MAX {
-        let _ = TEXT.try_with(|kept| kept.set(text));
-    }
-    result
-}
+use crate::context::{Context, stack};
 
 impl CoreLayer {
     /// Starts a span below `parent`, or where it is made.
-    pub(super) fn start(&self, attributes: &Attributes<'_>, parent: Option<Arc<Node>>) -> Node {
+    pub(super) fn start(&self, attributes: &Attributes<'_>, parent: Option<&Arc<Node>>) -> Arc<Node> {
         let callsite = callsites::of(attributes.metadata());
-        let around = match parent {
-            Some(parent) => parent.context.clone().with_node(Some(parent)),
-            None if attributes.is_contextual() => Context::current(),
-            // What the request is about holds in it all the same.
-            None => Context::current().with_span(Default::default()).with_node(None),
-        };
         let mut written = span::empty_attributes(self.sdk().span_limits());
         if self.options.span_location {
             written.begin_with(&callsite.location);
@@ -49,44 +27,59 @@ impl CoreLayer {
         if self.options.span_thread {
             threads::add_to_span(&mut written);
         }
-        let mut found = visit(callsite, &mut written, |fields| attributes.record(fields));
-        if let Some(inherited) = around.attributes() {
-            written.inherit(inherited, |_| true);
-        }
-        let node = self.start_in(&around, callsite, written, &mut found);
-        if let Some(mut state) = node.state()
-            && let Some(recording) = &mut state.recording
-        {
-            apply(recording, found, self.sdk().clock().now());
-        }
+        let found = visit(callsite, &mut written, |fields| attributes.record(fields));
+        let node = match parent {
+            Some(parent) => self.start_in(&parent.context, Some(parent), callsite, written, found),
+            None if attributes.is_contextual() => {
+                stack::with_current(|around, node| self.start_in(around, node, callsite, written, found))
+            }
+            // What the request is about holds in it all the same.
+            None => stack::with_current(|around, _| {
+                let around = around.inside(SpanContext::none());
+                self.start_in(&around, None, callsite, written, found)
+            }),
+        };
         if let Some(console) = self.console.get() {
             console.span_started(&node);
         }
         node
     }
 
+    #[inline]
     fn start_in(
         &self,
         around: &Context,
+        parent: Option<&Arc<Node>>,
         callsite: &'static Callsite,
-        written: Written,
-        found: &mut Found,
-    ) -> Node {
+        mut written: Written,
+        mut found: Found,
+    ) -> Arc<Node> {
+        if let Some(inherited) = around.attributes() {
+            written.inherit(inherited, |_| true);
+        }
         let name = callsite.metadata().name();
-        let mut start = match found.name.take() {
-            Some(name) => Start::new(name),
-            None => Start::new(name),
+        let start = Start {
+            kind: found.kind.take().unwrap_or(SpanKind::Internal),
+            parent: around.span(),
+            baggage: around.baggage(),
+            is_forced: around.is_forced(),
+            scope: Some(callsite.scope),
+            ..match found.name.take() {
+                Some(name) => Start::new(name),
+                None => Start::new(name),
+            }
         };
-        start.kind = found.kind.take().unwrap_or(SpanKind::Internal);
-        start.parent = around.span();
-        start.baggage = around.baggage();
-        start.is_forced = around.is_forced();
         let mut written = Some(written);
-        let started = self.tracer.start_with(start, &mut written);
-        let timings = self.options.timings.then(|| Timings {
-            last: Instant::now(),
-            busy_nanos: 0,
-            idle_nanos: 0,
+        let mut started = self.tracer.start_with(start, &mut written);
+        if let Some(recording) = &mut started.recording {
+            apply(recording, found, || self.sdk().clock().now());
+        }
+        let timings = self.options.timings.then(|| {
+            Box::new(Timings {
+                last: Instant::now(),
+                busy_nanos: 0,
+                idle_nanos: 0,
+            })
         });
         let state = State {
             recording: started.recording,
@@ -95,8 +88,8 @@ impl CoreLayer {
             #[cfg(feature = "opentelemetry")]
             api: None,
         };
-        let inside = around.clone().with_node(None).with_span(started.context);
-        Node::new(inside, around.node().cloned(), name, callsite.scope, state)
+        let inside = around.inside(started.context);
+        Arc::new(Node::new(inside, parent.cloned(), name, callsite.scope, state))
     }
 
     /// Adds fields that a span gets after it was made.
@@ -109,7 +102,7 @@ impl CoreLayer {
         };
         if let Some(recording) = &mut state.recording {
             recording.attributes_mut().replace(&written);
-            apply(recording, found, self.sdk().clock().now());
+            apply(recording, found, || self.sdk().clock().now());
         } else if let Some(fields) = &mut state.fields {
             fields.replace(&written);
         }
@@ -146,28 +139,27 @@ impl CoreLayer {
 }
 
 /// Writes fields as attributes.
+#[inline]
 fn visit(
     callsite: &'static Callsite,
     attributes: &mut Written,
     record: impl FnOnce(&mut dyn Visit),
 ) -> Found {
-    with_text(|text| {
-        let mut fields = Fields {
-            callsite,
-            attributes,
-            text,
-            body: &mut String::new(),
-            found: Found::default(),
-        };
-        record(&mut fields);
-        fields.found
-    })
+    let mut fields = Fields {
+        callsite,
+        attributes,
+        body: &mut String::new(),
+        found: Found::default(),
+    };
+    record(&mut fields);
+    fields.found
 }
 
 /// What fields say of a span that is no attribute.
-fn apply(span: &mut Span, mut found: Found, now: u64) {
+#[inline]
+fn apply(span: &mut Span, mut found: Found, now: impl FnOnce() -> u64) {
     if let Some(failure) = found.failure.take() {
-        failure.add_to(span, now);
+        failure.add_to(span, now());
         span.set_status(Status::Error {
             description: failure.message,
         });

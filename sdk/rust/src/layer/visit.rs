@@ -1,5 +1,6 @@
 //! Fields of spans and events, written as attributes while they are visited.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Debug, Write as _};
 
@@ -14,8 +15,6 @@ use super::callsites::{Callsite, Role};
 pub(crate) struct Fields<'f> {
     pub(crate) callsite: &'f Callsite,
     pub(crate) attributes: &'f mut Attributes,
-    /// For values that are written as text first.
-    pub(crate) text: &'f mut String,
     /// The message of an event.
     pub(crate) body: &'f mut String,
     pub(crate) found: Found,
@@ -119,12 +118,11 @@ impl Fields<'_> {
 
     /// What is written with `write`, as text.
     fn set_text(&mut self, field: &Field, write: fmt::Arguments<'_>) {
-        let mut text = std::mem::take(self.text);
-        text.clear();
-        // Of a value that cannot be written, what there is.
-        let _ = text.write_fmt(write);
-        self.set(field, Value::String(&text));
-        *self.text = text;
+        with_text(|text| {
+            // Of a value that cannot be written, what there is.
+            let _ = text.write_fmt(write);
+            self.set(field, Value::String(text));
+        });
     }
 }
 
@@ -184,6 +182,23 @@ impl Visit for Fields<'_> {
             _ => self.set_text(field, format_args!("{value:?}")),
         }
     }
+}
+
+thread_local! {
+    /// For values that are written as text first. Taken while it is used: what is written may make spans itself.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Calls `with` with an empty text whose memory is kept.
+fn with_text<T>(with: impl FnOnce(&mut String) -> T) -> T {
+    const KEPT_BYTES_MAX: usize = 16 * 1024;
+    let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
+    text.clear();
+    let result = with(&mut text);
+    if text.capacity() <= KEPT_BYTES_MAX {
+        let _ = TEXT.try_with(|kept| kept.set(text));
+    }
+    result
 }
 
 fn span_kind(name: &str) -> Option<SpanKind> {
