@@ -71,7 +71,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "cupola-bench-sdk",
-        &["cupola-export", "cupola-sdk-core", "cupola-telemetry"],
+        &[
+            "cupola-export",
+            "cupola-sdk",
+            "cupola-sdk-core",
+            "cupola-telemetry",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -90,7 +90,6 @@ pub(crate) mod data {
     pub(crate) const ROUTE: &str = "/orders/{id}";
     pub(crate) const ADDRESS: &str = "shop.example";
     pub(crate) const PORT: i64 = 8080;
-    pub(crate) const STATUS: i64 = 200;
     pub(crate) const SHARE: f64 = 0.25;
 
     const PATHS: [&str; 4] = ["/orders/1", "/orders/22", "/orders/333", "/orders/4444"];

@@ -37,6 +37,10 @@ pub(crate) enum SideName {
     Nothing,
     /// The core, called directly.
     CupolaCore,
+    /// The same without its search for secrets, which the peers do not have.
+    CupolaCoreUnscrubbed,
+    /// Through its layer of `tracing`.
+    CupolaTracing,
     #[cfg(feature = "peers")]
     OpentelemetrySdk,
     #[cfg(feature = "peers")]
@@ -66,6 +70,8 @@ impl SideName {
     pub(crate) fn supports(self, operation: Operation) -> bool {
         match self {
             SideName::Nothing | SideName::CupolaCore => true,
+            SideName::CupolaCoreUnscrubbed => operation.is_record(),
+            SideName::CupolaTracing => operation.leaves() != Leaves::Measurements,
             // It has no levels.
             #[cfg(feature = "peers")]
             SideName::OpentelemetrySdk => operation != Operation::DisabledLog,
@@ -92,7 +98,11 @@ impl SideName {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(match self {
             SideName::Nothing => Arc::new(sides::nothing::Nothing),
-            SideName::CupolaCore => Arc::new(sides::cupola_core::Core::start(endpoint, is_sampled)),
+            SideName::CupolaCore => Arc::new(sides::cupola_core::Core::start(endpoint, is_sampled, true)),
+            SideName::CupolaCoreUnscrubbed => {
+                Arc::new(sides::cupola_core::Core::start(endpoint, is_sampled, false))
+            }
+            SideName::CupolaTracing => Arc::new(sides::cupola_tracing::Tracing::start(endpoint, is_sampled)?),
             #[cfg(feature = "peers")]
             SideName::OpentelemetrySdk => {
                 Arc::new(sides::opentelemetry_sdk::Direct::start(endpoint, is_sampled)?)

@@ -43,11 +43,12 @@ pub(crate) struct Options {
 
 #[derive(Args)]
 pub(crate) struct RunOptions {
-    /// How often each server is asked for a while; none, and the web server is left out.
-    #[arg(long, default_value_t = 9)]
+    /// How often each server is asked for a while, many short times rather than few long ones, so that what the machine does
+    /// meanwhile meets all of them; none, and the web server is left out.
+    #[arg(long, default_value_t = 40)]
     web_rounds: usize,
     /// How long it is asked in a round.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 300)]
     web_milliseconds: u64,
 }
 

@@ -145,6 +145,7 @@ impl Options {
         operations
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the pace is what is asked for")]
     fn at_a_pace(&self, side: &dyn Side, length: Duration) -> u64 {
         let begin = Instant::now();
         let bursts = (length.as_nanos() / TICK.as_nanos()).max(1) as u32;

@@ -3,26 +3,34 @@
 //! A log record has exactly the members `timestamp`, `severity_text`, `severity_number`, `body`, `trace_id`, `span_id`,
 //! `resource` and `attributes`; see [`line`] for spans and points. Ids are hex, and empty where there is none.
 //!
-//! A full file becomes `name.1`, the one before it `name.2`, and so forth. Several processes may write to one file: each batch is
-//! written in whole lines under a lock on the file, and who finds that the file has been moved, by another of them or by a tool
-//! that rotates logs, opens the new one.
+//! A full file becomes `name.1`, the one before it `name.2`, and so forth. No line is in two files. Several processes may write to
+//! one file: each writes whole lines under a lock on the file, opened anew each time, so that all of them go on in the new one when
+//! it has been moved or removed, by one of them or by a tool that rotates logs.
+//!
+//! Full files are compressed beside the writing: into a file of another name, which takes the place of the plain one when it is
+//! on the disk whole. What a crash has left half done is done when the next one writes.
 //!
 //! Acknowledges a batch when all of its lines are in the file, and on the disk if `sync` is set. A write that fails takes back
-//! what it wrote: no line is ever torn, save by a crash in the middle of it, and then the next writer cuts it off.
+//! what it wrote: no line is ever torn, save by a crash in the middle of it, and then the next writer cuts it off. A batch that
+//! comes again, since an attempt failed or took too long, goes on behind the lines of it that are there.
 
 pub mod line;
+mod members;
+mod rotation;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use cupola_config::units::ByteSize;
 use cupola_telemetry::Batch;
 use serde::Deserialize;
+use tokio::sync::{Mutex, oneshot};
 
-use crate::spool::blocking;
 use crate::{Accepted, Component, SendError, Sink};
+pub use line::write_log;
+use rotation::FullFiles;
 use writer::Writer;
 
 /// Settings of the sink.
@@ -110,7 +118,9 @@ const BACKUPS_MAX: usize = 10_000;
 
 /// The sink.
 pub struct JsonLinesSink {
+    path: PathBuf,
     writer: Arc<Mutex<Writer>>,
+    full_files: Arc<FullFiles>,
 }
 
 impl JsonLinesSink {
@@ -118,6 +128,8 @@ impl JsonLinesSink {
     pub fn new(config: JsonLinesConfig) -> Result<JsonLinesSink, JsonLinesConfigError> {
         config.validate()?;
         Ok(JsonLinesSink {
+            path: config.log_file.clone(),
+            full_files: Arc::new(FullFiles::new(&config)),
             writer: Arc::new(Mutex::new(Writer::new(config))),
         })
     }
@@ -125,19 +137,32 @@ impl JsonLinesSink {
 
 #[async_trait]
 impl Sink for JsonLinesSink {
+    /// One thread at a time waits for the disk, or for another process, however many batches there are.
     async fn send(&self, batch: Batch) -> Result<Accepted, SendError> {
-        let writer = self.writer.clone();
-        let written = blocking(move || {
+        let mut writer = self.writer.clone().lock_owned().await;
+        let full_files = self.full_files.clone();
+        let (answer, answered) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
             let lines = line::lines(&batch);
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let written = writer.append(&lines);
-            written.map_err(|error| {
-                SendError::retryable(format!("cannot write {}: {error}", writer.path().display()))
-            })
+            let appended = writer.append(&lines);
+            let is_due = writer.is_compression_due();
+            let is_written = appended.is_ok();
+            if answer.send(appended).is_err() && is_written {
+                // Nobody waits any more, and the batch will come again.
+                writer.remember(&lines);
+            }
+            drop(writer);
+            if is_due {
+                full_files.compress();
+            }
         });
-        match written.await {
-            Ok(written) => written.map(|()| Accepted::all()),
-            Err(error) => Err(SendError::retryable(error.to_string())),
+        let failed = |error: &dyn std::fmt::Display| {
+            SendError::retryable(format!("cannot write {}: {error}", self.path.display()))
+        };
+        match answered.await {
+            Ok(Ok(())) => Ok(Accepted::all()),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(error) => Err(failed(&error)),
         }
     }
 }

@@ -49,6 +49,7 @@ pub struct Backend {
 
 /// How a destination is reached.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few of them in a process")]
 pub enum Destination {
     Otlp(OtlpConfig),
     /// One JSON object a line.

@@ -13,6 +13,7 @@
 //! record it starts a thread of its own, with queues of its own.
 
 mod backends;
+mod batching;
 mod left;
 mod own_metrics;
 mod work;
@@ -25,12 +26,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use cupola_telemetry::Signal;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::backend::BackendHealth;
 use crate::clock::Clock;
 use crate::fork::{self, PerProcess, ProcessCount};
 use crate::metrics::Meters;
+use crate::pending::Pending;
 use crate::recorder::{Recorder, Wanted};
 use crate::resource::{OwnResource, Resource};
 use crate::say;
@@ -43,6 +45,8 @@ use work::Work;
 /// Beyond the time that a caller gives, for the thread to say how far it came.
 const ANSWER_SLACK: Duration = Duration::from_millis(500);
 
+/// Those who ask for something at the same time; further ones are told that it cannot be done.
+const COMMANDS_MAX: usize = 256;
 /// Longest that anybody waits.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -52,12 +56,24 @@ pub(crate) struct Exporting {
     pub(crate) spans: Arc<Recorder>,
     pub(crate) logs: Arc<Recorder>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) clock: Clock,
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) counts: Counts,
     settings: ArcSwap<Settings>,
     resource: OwnResource,
     process: PerProcess<Handle>,
+    /// Asked from time to time, by the thread alone, whether there are other settings.
+    watcher: Mutex<Option<Watcher>>,
+}
+
+/// What knows whether there are other settings.
+struct Watcher(Box<dyn FnMut() -> Option<Arc<Settings>> + Send>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 /// What this process has lost and why, beside what recorders and backends count.
@@ -75,9 +91,9 @@ struct Handle {
     /// Bits of [`Flag`].
     flags: AtomicU8,
     notify: Notify,
-    commands: UnboundedSender<Command>,
+    commands: Sender<Command>,
     /// Until the thread takes it.
-    receiver: Mutex<Option<UnboundedReceiver<Command>>>,
+    receiver: Mutex<Option<Receiver<Command>>>,
     is_started: AtomicBool,
     has_ended: AtomicBool,
     refusals: AtomicU64,
@@ -89,17 +105,17 @@ enum Command {
     /// Says whether all that was recorded before has been delivered.
     Flush {
         deadline: Instant,
-        answer: mpsc::Sender<bool>,
+        answer: mpsc::SyncSender<bool>,
     },
     Shutdown {
         deadline: Instant,
-        answer: mpsc::Sender<bool>,
+        answer: mpsc::SyncSender<bool>,
     },
     Apply {
         settings: Arc<Settings>,
-        answer: mpsc::Sender<Vec<String>>,
+        answer: mpsc::SyncSender<Vec<String>>,
     },
-    Health(mpsc::Sender<Vec<BackendHealth>>),
+    Health(mpsc::SyncSender<Vec<BackendHealth>>),
 }
 
 /// What has happened since the thread looked last.
@@ -122,7 +138,7 @@ impl Flag {
 
 impl Handle {
     fn new() -> Result<Handle, Infallible> {
-        let (commands, receiver) = unbounded_channel();
+        let (commands, receiver) = channel(COMMANDS_MAX);
         Ok(Handle {
             flags: AtomicU8::new(0),
             notify: Notify::new(),
@@ -163,12 +179,14 @@ impl Exporting {
                 meters: Meters::new(&settings, clock.clone(), Box::new(wake)),
                 spans: recorder(Signal::Traces, settings.traces.queue.limits),
                 logs: recorder(Signal::Logs, settings.logs.queue.limits),
+                pending: Arc::new(Pending::new()),
                 clock,
                 spool: spool.clone(),
                 counts: Counts::default(),
                 settings: ArcSwap::new(settings.clone()),
                 resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
+                watcher: Mutex::new(None),
             }
         })
     }
@@ -180,6 +198,24 @@ impl Exporting {
     /// The resource of this process.
     pub(crate) fn resource(&self) -> Arc<Resource> {
         Arc::new(self.resource.get(&scrubber(&self.settings.load())).clone())
+    }
+
+    /// Has the thread ask for other settings from time to time.
+    pub(crate) fn watch(&self, watcher: Box<dyn FnMut() -> Option<Arc<Settings>> + Send>) {
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Watcher(watcher));
+    }
+
+    /// Forgets who knows of other settings, who may know this.
+    fn unwatch(&self) {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Other settings, if there are any.
+    fn changed(&self) -> Option<Arc<Settings>> {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = watcher.as_mut().and_then(|watcher| (watcher.0)())?;
+        self.settings.store(settings.clone());
+        Some(settings)
     }
 
     fn handle(&self) -> &Handle {
@@ -276,9 +312,9 @@ impl Exporting {
     /// Ends by itself in a while: nobody waits for it.
     pub(crate) fn abandon(&self) {
         if let Some(handle) = self.process.get().filter(|handle| handle.is_there()) {
-            let (answer, _) = mpsc::channel();
+            let (answer, _) = mpsc::sync_channel(1);
             let deadline = Instant::now() + self.settings.load().exit_timeout;
-            let _ = handle.commands.send(Command::Shutdown { deadline, answer });
+            let _ = handle.commands.try_send(Command::Shutdown { deadline, answer });
         }
     }
 
@@ -316,12 +352,12 @@ impl Exporting {
 fn ask<T>(
     handle: &Handle,
     timeout: Duration,
-    command: impl FnOnce(Instant, mpsc::Sender<T>) -> Command,
+    command: impl FnOnce(Instant, mpsc::SyncSender<T>) -> Command,
 ) -> Option<T> {
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(1);
     // Somebody who says "for ever" waits for a day.
     let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
-    handle.commands.send(command(deadline, answer)).ok()?;
+    handle.commands.try_send(command(deadline, answer)).ok()?;
     answered
         .recv_timeout(timeout.min(TIMEOUT_MAX).saturating_add(ANSWER_SLACK))
         .ok()

@@ -63,13 +63,21 @@ extern "C" fn before() {
     FORKING.store(true, Ordering::SeqCst);
     let begun = Instant::now();
     while BUSY.load(Ordering::SeqCst) > 0 && begun.elapsed() < PAUSE_MAX {
-        std::thread::sleep(PAUSE_TICK);
+        pause();
     }
 }
 
 #[cfg(unix)]
 extern "C" fn in_parent() {
     FORKING.store(false, Ordering::SeqCst);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no condition can be waited for in a handler of fork()"
+)]
+fn pause() {
+    std::thread::sleep(PAUSE_TICK);
 }
 
 /// Says that an exporting thread goes on, as soon as no fork is under way.
@@ -80,7 +88,7 @@ pub(crate) fn begin_step() {
             return;
         }
         BUSY.fetch_sub(1, Ordering::SeqCst);
-        std::thread::sleep(PAUSE_TICK);
+        pause();
     }
 }
 

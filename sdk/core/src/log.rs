@@ -76,6 +76,8 @@ pub struct LogRecord<'r> {
     pub event_name: &'r str,
     /// The span in which it happened.
     pub span: Option<&'r SpanContext>,
+    /// Belongs to a trace that somebody wants to see as a whole: limits on the number of records are not for it.
+    pub is_forced: bool,
     attributes: Attributes,
 }
 
@@ -98,6 +100,7 @@ impl<'r> LogRecord<'r> {
             body: body.into(),
             event_name: "",
             span: None,
+            is_forced: false,
             attributes,
         }
     }

@@ -55,10 +55,11 @@ impl Logger {
     /// Records one of another scope.
     pub fn emit_in(&self, scope: Scope, record: &LogRecord<'_>) -> bool {
         let live = self.sdk.live();
-        if live.is_disabled || record.severity < live.level {
+        if live.is_disabled || !record.severity.is_at_least(live.level) {
             return false;
         }
         if let Some(limiter) = &live.limiter
+            && !record.is_forced
             && !self.is_admitted(limiter, scope, record)
         {
             return false;

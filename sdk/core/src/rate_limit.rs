@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::fork::ProcessCount;
 use crate::log::Severity;
 use crate::wildcard;
-use bucket::{Bucket, Rate};
+pub(crate) use bucket::{Bucket, Rate};
 use tenants::Tenants;
 
 /// The attribute that tells the tenant of a record. Baggage of this name becomes it, unless settings say otherwise.

@@ -165,6 +165,10 @@ impl Recorder {
         Taken { segments }
     }
 
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
     pub(crate) fn limits(&self) -> RecorderLimits {
         self.limits
     }

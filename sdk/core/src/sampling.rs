@@ -2,14 +2,29 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampler>
 
+mod condition;
+mod forced;
+mod rate;
+mod rules;
+mod settings;
+
 use std::fmt;
 use std::sync::Arc;
 
 use cupola_telemetry::TraceId;
 
+use crate::baggage::Baggage;
+use crate::clock::Clock;
 use crate::context::{SpanContext, TraceState};
+use crate::recorder::Scope;
 use crate::span::SpanKind;
 use crate::value::Value;
+pub use condition::{Condition, Pattern};
+pub(crate) use condition::{Ended, all_hold};
+pub use forced::{FORCE_HEADER, FORCE_QUERY, FORCED, ForceSettings, force_from_header, force_from_query};
+pub use rate::RateLimited;
+pub use rules::{Rule, RuleBased};
+pub use settings::{ParentBasedSettings, RuleSettings, SamplerError, SamplerSettings};
 
 /// What a sampler may look at.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +36,11 @@ pub struct Question<'q> {
     pub kind: SpanKind,
     pub attributes: &'q [(&'q str, Value<'q>)],
     pub links: &'q [(SpanContext, &'q [(&'q str, Value<'q>)])],
+    pub baggage: &'q Baggage,
+    /// Of the tracer that starts it.
+    pub scope: Scope,
+    /// The SDK's, for samplers that look at it.
+    pub clock: &'q Clock,
 }
 
 /// What becomes of a span.
@@ -120,12 +140,17 @@ impl TraceIdRatio {
             bound: (ratio * VALUES as f64) as u64,
         })
     }
+
+    /// Whether a trace is in the share.
+    pub fn has(&self, trace_id: TraceId) -> bool {
+        let [.., a, b, c, d, e, f, g, h] = trace_id.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.bound
+    }
 }
 
 impl Sampler for TraceIdRatio {
     fn sample(&self, question: &Question<'_>) -> Answer {
-        let [.., a, b, c, d, e, f, g, h] = question.trace_id.0;
-        match u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.bound {
+        match self.has(question.trace_id) {
             true => Decision::RecordAndSample.into(),
             false => Decision::Drop.into(),
         }
@@ -215,6 +240,9 @@ mod tests {
             kind: SpanKind::Internal,
             attributes: &[],
             links: &[],
+            baggage: &Baggage::none(),
+            scope: Scope::nameless(),
+            clock: &Clock::default(),
         };
         sampler.sample(&question).decision
     }

@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use cupola_telemetry::Signal;
 
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::backend::BackendHealth;
 use crate::baggage::Baggage;
 use crate::clock::Clock;
+use crate::configuration::watch::Watched;
 use crate::exporting::Exporting;
 use crate::ids::Ids;
 use crate::log::Severity;
 use crate::logger::Logger;
 use crate::metrics::{Meter, Meters};
+use crate::pending::{Pending, PendingSettings};
 use crate::propagation::Propagators;
 use crate::rate_limit::{Limited, Limiter};
-use crate::recorder::{Recorder, Scope};
+use crate::recorder::{Recorder, Scope, Wanted};
 use crate::resource::Resource;
 use crate::sampling::Sampler;
+use crate::say;
 use crate::settings::{BaggageSettings, Settings};
 use crate::span::SpanLimits;
 use crate::suppress;
@@ -51,6 +55,7 @@ pub(crate) struct Live {
     pub(crate) is_disabled: bool,
     pub(crate) sampler: Arc<dyn Sampler>,
     pub(crate) span_limits: SpanLimits,
+    pub(crate) pending: Option<PendingSettings>,
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
     pub(crate) propagators: Propagators,
@@ -67,6 +72,7 @@ impl Live {
             is_disabled: settings.is_disabled,
             sampler: settings.traces.sampler.clone(),
             span_limits: settings.traces.limits,
+            pending: settings.traces.pending,
             log_limits: settings.logs.limits,
             level: settings.logs.level,
             propagators: settings.propagators.clone(),
@@ -102,6 +108,32 @@ impl Sdk {
         self.0.live.store(Arc::new(live));
         self.meters().apply(&settings);
         self.0.exporting.apply(settings, timeout)
+    }
+
+    /// Has files of configuration looked at every few seconds, from the first record on, and what has changed in them applied.
+    /// `adapt` is given the settings first, and may change them; of a file that cannot be read, everything stays as it is, which
+    /// is said.
+    pub fn watch(&self, mut watched: Watched, mut adapt: impl FnMut(&mut Settings) + Send + 'static) {
+        let sdk = Arc::downgrade(&self.0);
+        self.0.exporting.watch(Box::new(move || {
+            let sdk = sdk.upgrade()?;
+            let mut loaded = match watched.changed()? {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    say::warning(&error);
+                    return None;
+                }
+            };
+            for warning in &loaded.warnings {
+                say::text(&warning.render(None));
+            }
+            adapt(&mut loaded.settings);
+            let settings = Arc::new(loaded.settings);
+            let live = Live::of(&settings, Some(&sdk.live.load()));
+            sdk.live.store(Arc::new(live));
+            sdk.exporting.meters.apply(&settings);
+            Some(settings)
+        }));
     }
 
     /// Exports what has been recorded until now and waits until it has been delivered, so long at most. Whether it was.
@@ -168,6 +200,17 @@ impl Sdk {
     /// What is measured.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.0.exporting.meters
+    }
+
+    /// The spans that run, if settings want to know them.
+    pub fn pending(&self) -> &Arc<Pending> {
+        &self.0.exporting.pending
+    }
+
+    /// Has the exporting thread started, for spans that run.
+    #[cold]
+    pub(crate) fn begin_exporting(&self) {
+        self.0.exporting.wake(Signal::Logs, Wanted::First);
     }
 
     /// What the rules for log records have dropped in this process.

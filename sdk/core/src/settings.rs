@@ -14,13 +14,15 @@ use crate::backend::Backend;
 use crate::baggage::Baggage;
 use crate::log::Severity;
 use crate::metrics::MetricSettings;
+use crate::pending::PendingSettings;
 use crate::propagation::Propagators;
 use crate::rate_limit::RateLimitSettings;
 use crate::recorder::RecorderLimits;
 use crate::resource::ResourceSettings;
-use crate::sampling::{AlwaysOn, ParentBased, Sampler};
+use crate::sampling::{AlwaysOn, ForceSettings, ParentBased, Sampler};
 use crate::scrub::ScrubSettings;
 use crate::span::SpanLimits;
+use crate::tail::TailSettings;
 
 /// What an SDK is made of.
 #[derive(Clone, Debug)]
@@ -75,6 +77,12 @@ impl Default for Settings {
 #[derive(Clone, Debug)]
 pub struct TraceSettings {
     pub sampler: Arc<dyn Sampler>,
+    /// How a request may ask for its whole trace. Looked at by what serves requests.
+    pub force: ForceSettings,
+    /// Which traces are exported, decided when they have ended in this process; all that were sampled without it.
+    pub tail: Option<TailSettings>,
+    /// Tells about spans while they run; nothing without it.
+    pub pending: Option<PendingSettings>,
     pub limits: SpanLimits,
     /// Cannot be changed later.
     pub queue: QueueSettings,
@@ -84,6 +92,9 @@ impl Default for TraceSettings {
     fn default() -> TraceSettings {
         TraceSettings {
             sampler: Arc::new(ParentBased::new(Arc::new(AlwaysOn))),
+            force: ForceSettings::default(),
+            tail: None,
+            pending: None,
             limits: SpanLimits::default(),
             queue: QueueSettings::of(Signal::Traces),
         }
@@ -96,6 +107,8 @@ pub struct LogSettings {
     pub limits: AttributeLimits,
     /// Less severe ones are not recorded at all; each backend may have a higher one.
     pub level: Severity,
+    /// Somebody has said so. Otherwise whoever makes the records may have a higher one, as is usual in its language.
+    pub is_level_given: bool,
     /// How many may be recorded.
     pub rate_limits: RateLimitSettings,
     /// Cannot be changed later.
@@ -107,6 +120,7 @@ impl Default for LogSettings {
         LogSettings {
             limits: AttributeLimits::default(),
             level: Severity::TRACE,
+            is_level_given: false,
             rate_limits: RateLimitSettings::default(),
             queue: QueueSettings::of(Signal::Logs),
         }
@@ -224,7 +238,7 @@ impl BaggageKeys {
         for member in baggage.members() {
             let is_wanted = match self {
                 BaggageKeys::All => true,
-                BaggageKeys::These(names) => names.iter().any(|name| *name == member.name),
+                BaggageKeys::These(names) => names.contains(&member.name),
             };
             if is_wanted {
                 with(&member.name, &member.value);

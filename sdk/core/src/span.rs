@@ -19,7 +19,7 @@ use parts::Parts;
 
 /// `IS_REMOTE` of the parent is known, and is so.
 const HAS_IS_REMOTE: u32 = 0x100;
-const IS_REMOTE: u32 = 0x200;
+pub(crate) const IS_REMOTE: u32 = 0x200;
 
 /// Bounds of one span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,19 @@ pub enum SpanKind {
     Client = 3,
     Producer = 4,
     Consumer = 5,
+}
+
+impl SpanKind {
+    /// As the specification writes it, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            SpanKind::Internal => "internal",
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Producer => "producer",
+            SpanKind::Consumer => "consumer",
+        }
+    }
 }
 
 /// How the operation went.
@@ -157,6 +170,11 @@ impl Span {
         &self.name
     }
 
+    /// The name for somebody else, copied only if it is no constant.
+    pub(crate) fn shared_name(&self) -> Cow<'static, str> {
+        self.name.clone()
+    }
+
     pub fn kind(&self) -> SpanKind {
         self.kind
     }
@@ -212,10 +230,12 @@ impl Span {
         set.begin_with(attributes);
         parts(&mut self.events, self.limits.events).add(|out| {
             let event = wire::open(out, field::EVENTS);
-            write_fixed64(out, 1, unix_nano);
-            write_text(out, 2, name);
-            out.extend_from_slice(set.as_bytes());
-            write_number(out, 4, set.dropped());
+            let mut room = Room::open(out, name.len() + set.as_bytes().len() + 32);
+            room.fixed64(1, unix_nano);
+            room.text(2, name);
+            room.slice(set.as_bytes());
+            room.number(4, set.dropped());
+            room.close();
             wire::close(out, event);
         });
     }

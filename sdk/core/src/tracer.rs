@@ -11,8 +11,9 @@ use crate::attributes::Attributes;
 use crate::baggage::Baggage;
 use crate::clock::Moment;
 use crate::context::{SpanContext, TraceFlags};
+use crate::pending::{PendingSettings, Registered};
 use crate::recorder::Scope;
-use crate::sampling::{Answer, Decision, Question};
+use crate::sampling::{Answer, Decision, FORCED, Question};
 use crate::sdk::Sdk;
 use crate::span::{Span, SpanKind};
 use crate::suppress;
@@ -33,6 +34,8 @@ pub struct Start<'s> {
     /// The span in which it starts; without ids, it begins a trace.
     pub parent: &'s SpanContext,
     pub baggage: &'s Baggage,
+    /// In which it is going to end, for samplers to see; the tracer's, if nobody says.
+    pub scope: Option<Scope>,
     /// Recorded whatever the sampler says: see [`Carried::is_forced`](crate::propagation::Carried::is_forced).
     pub is_forced: bool,
     pub attributes: &'s [(&'s str, Value<'s>)],
@@ -51,6 +54,7 @@ impl<'s> Start<'s> {
             kind: SpanKind::Internal,
             parent: &NO_SPAN,
             baggage: &NO_BAGGAGE,
+            scope: None,
             is_forced: false,
             attributes: &[],
             links: &[],
@@ -74,6 +78,8 @@ pub struct Started {
 pub struct Recording {
     span: Span,
     begin: Moment,
+    /// Among those that run, if somebody wants to know them.
+    registered: Option<Box<Registered>>,
 }
 
 impl Deref for Recording {
@@ -126,6 +132,7 @@ impl Tracer {
                 recording: None,
             };
         }
+        let scope = start.scope.unwrap_or(self.scope);
         let (trace_id, random) = match parent.is_valid() {
             true => (parent.trace_id, parent.flags.0 & TraceFlags::RANDOM.0),
             false => (self.sdk.ids().trace_id(), TraceFlags::RANDOM.0),
@@ -145,6 +152,9 @@ impl Tracer {
                 kind: start.kind,
                 attributes,
                 links: start.links,
+                baggage: start.baggage,
+                scope,
+                clock: self.sdk.clock(),
             })
         };
         let answer = match (start.is_forced, &*written) {
@@ -192,16 +202,48 @@ impl Tracer {
                 }
             }
         }
+        if start.is_forced {
+            span.set(FORCED, true);
+        }
         for (key, value) in answer.attributes {
             span.set(key, value);
         }
         for (to, attributes) in start.links {
             span.add_link(to, attributes);
         }
+        let registered = match &live.pending {
+            Some(settings) => self.register(settings, scope, &span, begin),
+            None => None,
+        };
         Started {
             context,
-            recording: Some(Recording { span, begin }),
+            recording: Some(Recording {
+                span,
+                begin,
+                registered,
+            }),
         }
+    }
+
+    #[cold]
+    fn register(
+        &self,
+        settings: &PendingSettings,
+        scope: Scope,
+        span: &Span,
+        begin: Moment,
+    ) -> Option<Box<Registered>> {
+        if !span.context().flags.is_sampled() {
+            return None;
+        }
+        let pending = self.sdk.pending();
+        let is_first = !pending.has_begun();
+        let registered = pending.register(settings, scope, span, begin.unix_nano);
+        if is_first {
+            // Nothing else may have been recorded yet that would have started it.
+            self.sdk.begin_exporting();
+        }
+        registered
     }
 
     /// Ends a span now.
@@ -230,6 +272,7 @@ impl Tracer {
     }
 
     fn record(&self, scope: Scope, recording: Recording, unix_nano: u64) {
+        drop(recording.registered);
         let span = recording.span;
         if span.context().flags.is_sampled() {
             self.sdk

@@ -6,10 +6,15 @@ mod output;
 mod text;
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
+use cupola_sdk_core::Sdk;
+use cupola_sdk_core::fork::PerProcess;
 use cupola_sdk_core::log::{LogRecord, Severity};
-use cupola_sdk_core::resource::Resource;
 use cupola_sdk_core::settings::{ConsoleFormat, ConsoleSettings};
 use cupola_sdk_core::span::Span;
 
@@ -24,8 +29,43 @@ pub struct Console {
     /// Shows spans too.
     spans: bool,
     output: Output,
-    /// The resource as a JSON object.
-    resource: String,
+    sdk: Sdk,
+    /// The resource as a JSON object, made with the first line that wants it.
+    resource: PerProcess<String>,
+}
+
+/// The console in force, to be changed while the application runs.
+#[derive(Clone, Debug, Default)]
+pub struct ConsoleHandle(Arc<InForce>);
+
+#[derive(Debug, Default)]
+struct InForce {
+    /// There is one, so that who has none need not ask.
+    is_there: AtomicBool,
+    console: ArcSwapOption<Console>,
+}
+
+impl ConsoleHandle {
+    pub fn new(console: Option<Console>) -> ConsoleHandle {
+        let handle = ConsoleHandle::default();
+        handle.set(console);
+        handle
+    }
+
+    /// Puts another in force, or none.
+    pub fn set(&self, console: Option<Console>) {
+        let is_there = console.is_some();
+        self.0.console.store(console.map(Arc::new));
+        self.0.is_there.store(is_there, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Arc<Console>> {
+        match self.0.is_there.load(Ordering::Relaxed) {
+            true => self.0.console.load_full(),
+            false => None,
+        }
+    }
 }
 
 impl fmt::Debug for Console {
@@ -55,8 +95,8 @@ thread_local! {
 const LINE_KEPT_BYTES_MAX: usize = 16 * 1024;
 
 impl Console {
-    /// As the settings say. The resource is what JSON lines have.
-    pub fn new(settings: &ConsoleSettings, resource: &Resource) -> Console {
+    /// As the settings say. The resource of the SDK is what JSON lines have.
+    pub fn new(settings: &ConsoleSettings, sdk: Sdk) -> Console {
         let output = Output::of(settings.target);
         Console {
             format: settings.format,
@@ -64,7 +104,8 @@ impl Console {
             level: settings.level,
             spans: settings.spans,
             output,
-            resource: json::resource(resource),
+            sdk,
+            resource: PerProcess::default(),
         }
     }
 
@@ -90,11 +131,19 @@ impl Console {
 
     pub(crate) fn log(&self, line: &Line<'_>) {
         self.write(|out| match self.format {
-            ConsoleFormat::Json => json::write(out, line, &self.resource),
+            ConsoleFormat::Json => json::write(out, line, self.resource()),
             ConsoleFormat::Pattern => text::pattern(out, line),
             ConsoleFormat::Pretty => text::pretty(out, line, self.indent(line.node), self.is_coloured),
             ConsoleFormat::Compact => text::compact(out, line, self.indent(line.node), self.is_coloured),
         });
+    }
+
+    fn resource(&self) -> &str {
+        let make = || Ok::<_, Infallible>(json::resource(&self.sdk.resource()));
+        match self.resource.get_or_make(make) {
+            Ok(resource) => resource,
+            Err(never) => match never {},
+        }
     }
 
     fn shows_spans(&self) -> bool {

@@ -25,7 +25,7 @@ use tracing_subscriber::filter::Filtered;
 use tracing_subscriber::layer;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::console::Console;
+use crate::console::ConsoleHandle;
 use crate::context::node::Node;
 use crate::context::stack;
 pub use filter::{Directives, FilterError, FilterHandle, Filters};
@@ -73,7 +73,7 @@ impl Default for LayerOptions {
 pub type Layer<S> = Filtered<CoreLayer, FilterHandle, S>;
 
 /// A layer that writes into this SDK, and on this console.
-pub fn layer<S>(sdk: Sdk, options: LayerOptions, console: Option<Console>, filter: FilterHandle) -> Layer<S>
+pub fn layer<S>(sdk: Sdk, options: LayerOptions, console: ConsoleHandle, filter: FilterHandle) -> Layer<S>
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
@@ -93,7 +93,7 @@ pub struct CoreLayer {
     tracer: Tracer,
     logger: Logger,
     options: LayerOptions,
-    console: Option<Console>,
+    console: ConsoleHandle,
     filter: FilterHandle,
 }
 

@@ -12,9 +12,11 @@ pub mod console;
 pub mod context;
 #[cfg(feature = "http")]
 pub mod http;
+mod init;
 pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
+mod panics;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -44,3 +46,4 @@ pub use cupola_sdk_macros::otel_log;
 /// - `correlation_id`: an expression, for everything that is recorded inside.
 /// - `attributes(…)`: further ones, written as fields of `tracing`: `order.id = id`, `user = %user`, `cart = ?cart`.
 pub use cupola_sdk_macros::otel_trace;
+pub use init::{Builder, Cupola, InitError, builder, init};

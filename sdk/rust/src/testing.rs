@@ -23,6 +23,7 @@ pub use decoded::{
     CapturedAttributes, CapturedEvent, CapturedLink, CapturedLog, CapturedSpan, CapturedValue,
 };
 
+use crate::console::ConsoleHandle;
 use crate::layer::{self, Directives, FilterHandle, Filters, Layer, LayerOptions};
 
 /// When clocks of tests start: the first second of 2026, in nanoseconds since 1970.
@@ -80,6 +81,8 @@ impl Capture {
         let kept = Arc::new(Kept::default());
         let destination = Destination::Custom(Custom(kept.clone()));
         settings.backends = vec![Backend::new("capture", destination)];
+        // A test is about what the application measures.
+        settings.self_metrics = false;
         let (clock, time) = Clock::at(START_UNIX_NANO);
         let surroundings = Surroundings {
             clock,
@@ -112,7 +115,12 @@ impl Capture {
     where
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
-        layer::layer(self.sdk.clone(), self.options, None, self.filter.clone())
+        layer::layer(
+            self.sdk.clone(),
+            self.options,
+            ConsoleHandle::default(),
+            self.filter.clone(),
+        )
     }
 
     /// Records what this thread says, until the guard is dropped.

@@ -26,12 +26,12 @@ pub(crate) struct Core {
 }
 
 /// Longest that is waited for what was recorded to arrive.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// As an application has them that exports where it is told to.
 pub(crate) fn settings(endpoint: &str, is_sampled: bool) -> Settings {
     let mut settings = Settings::default();
-    settings.resource.attributes = vec![("service.name".to_owned(), data::SERVICE.to_owned())];
+    settings.resource.attributes = vec![("service.name".to_owned(), data::SERVICE.into())];
     settings.logs.level = Severity::INFO;
     if !is_sampled {
         settings.traces.sampler = Arc::new(AlwaysOff);
@@ -43,8 +43,10 @@ pub(crate) fn settings(endpoint: &str, is_sampled: bool) -> Settings {
 }
 
 impl Core {
-    pub(crate) fn start(endpoint: &str, is_sampled: bool) -> Core {
-        let sdk = Sdk::new(settings(endpoint, is_sampled), Surroundings::default());
+    pub(crate) fn start(endpoint: &str, is_sampled: bool, is_scrubbed: bool) -> Core {
+        let mut settings = settings(endpoint, is_sampled);
+        settings.scrub.is_enabled = is_scrubbed;
+        let sdk = Sdk::new(settings, Surroundings::default());
         let scope = Scope::of(data::SCOPE, "", "", &[]);
         let meter = sdk.meter(scope);
         Core {

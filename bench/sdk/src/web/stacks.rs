@@ -1,7 +1,7 @@
 //! Instrumentation of a web server, by hand and the same for all: a span of the server, a log record in it, and a histogram.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use axum::Router;
@@ -23,11 +23,10 @@ use tracing::field::Empty;
 
 use crate::operation::data;
 use crate::side::Side as _;
-use crate::sides::cupola_core::settings;
+use crate::sides::cupola_core::{FLUSH_TIMEOUT, settings};
+use crate::sides::cupola_tracing::Tracing as CupolaTracing;
 use crate::sides::logfire::Logfire;
 use crate::sides::opentelemetry_sdk::{Providers, Tracing};
-
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -35,6 +34,7 @@ pub(crate) enum Stack {
     /// None. The first, which the others are compared with.
     Bare,
     CupolaCore,
+    CupolaTracing,
     TracingOpentelemetry,
     Logfire,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Started {
 
 impl Stack {
     pub(crate) fn is_cupola(self) -> bool {
-        self == Stack::CupolaCore
+        matches!(self, Stack::CupolaCore | Stack::CupolaTracing)
     }
 
     pub(crate) fn start(self, endpoint: &str) -> Result<Started> {
@@ -59,6 +59,7 @@ impl Stack {
                 flush: Arc::new(|| {}),
             },
             Stack::CupolaCore => core(endpoint),
+            Stack::CupolaTracing => cupola_tracing(endpoint)?,
             Stack::TracingOpentelemetry => {
                 let providers = Providers::start(endpoint, true)?;
                 Tracing::install(&providers)?;
@@ -167,6 +168,36 @@ fn status(response: &Response) -> i64 {
     i64::from(response.status().as_u16())
 }
 
+fn cupola_tracing(endpoint: &str) -> Result<Started> {
+    let sdk = Sdk::new(settings(endpoint, true), Surroundings::default());
+    CupolaTracing::install(&sdk)?;
+    let histogram = duration_of(&sdk);
+    let measure = move |seconds, method: &str, route: &str, status: i64| {
+        histogram.record(
+            seconds,
+            &[
+                ("http.request.method", Value::String(method)),
+                ("http.route", Value::String(route)),
+                ("http.response.status_code", Value::Int(status)),
+            ],
+        );
+    };
+    Ok(Started {
+        instrument: Box::new(move |routes| by_tracing(routes, Arc::new(measure))),
+        flush: Arc::new(move || {
+            sdk.flush(FLUSH_TIMEOUT);
+        }),
+    })
+}
+
+fn duration_of(sdk: &Sdk) -> Instrument<f64> {
+    let meter = sdk.meter(Scope::of(data::SCOPE, "", "", &[]));
+    meter.histogram(&Description {
+        unit: "s",
+        ..Description::new("http.server.request.duration")
+    })
+}
+
 /// The core, called by hand.
 struct Core {
     sdk: Sdk,
@@ -181,10 +212,7 @@ fn core(endpoint: &str) -> Started {
     let core = Arc::new(Core {
         tracer: sdk.tracer(scope),
         logger: sdk.logger(scope),
-        duration: sdk.meter(scope).histogram(&Description {
-            unit: "s",
-            ..Description::new("http.server.request.duration")
-        }),
+        duration: duration_of(&sdk),
         sdk,
     });
     let flushed = core.clone();

@@ -7,71 +7,163 @@
 //!   number, or an object with what a histogram or summary has), `resource`, `attributes`, `exemplars`.
 //!
 //! Times are RFC 3339 in UTC with nanoseconds; a record without a time has that of its observation. What an item says beside
-//! that is among its attributes under the names that OpenTelemetry has for it: `event.name`, `otel.scope.name`,
-//! `otel.scope.version`, `otel.dropped_attributes_count`. Bytes are base64, and numbers that JSON does not have are null.
+//! that is among its attributes: `event.name`, `otel.scope.name`, `otel.scope.version`, `otel.dropped_attributes_count` and the
+//! like under the names that OpenTelemetry has for them, and `otel.scope.attributes`, `otel.observed_timestamp`. An attribute of
+//! such a name that the item has itself counts. Schema URLs and flags are left out.
+//!
+//! Bytes are base64, and numbers that JSON does not have are null. Of equal keys the last counts; an empty one is `(empty)`.
 
 use cupola_telemetry::Batch;
-use cupola_telemetry::time::to_rfc3339;
 use cupola_telemetry::view::{
     AnyValue, Attributes, Exemplar, LogRecord, Metric, NumberValue, Resource, Scope, Span,
 };
 
+use super::members::{Members, object};
 use crate::elasticsearch::document::kind_name;
-use crate::elasticsearch::json::{members, text};
+use crate::elasticsearch::json;
 use crate::items::{Kind, Point, Visitor, walk};
-use crate::object::{Object, array, hex, numbers};
 
-/// The items of a batch, each with a line end behind it.
-pub fn lines(batch: &Batch) -> Vec<String> {
-    let mut lines = Lines::default();
-    walk(batch, &mut lines);
-    lines.lines
+/// Bytes of a line for which there is room from the start.
+const LINE_BYTES: usize = 512;
+
+/// Lines, one behind the other.
+#[derive(Debug, Default)]
+pub struct LinesText {
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
 }
 
-/// A log record as it stands in a line, without the line end. `resource` is an object of JSON: see [`attributes`].
-pub fn log(record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str) -> String {
-    let mut line = Object::new();
-    let (time, observed) = (record.time_unix_nano, record.observed_time_unix_nano);
-    let moment = if time == 0 { observed } else { time };
-    line.text("timestamp", &to_rfc3339(moment));
-    line.text("severity_text", record.severity_text);
-    line.plain("severity_number", record.severity_number);
-    line.json("body", &record.body.map_or("null".to_owned(), text));
-    line.text("trace_id", &hex(record.trace_id));
-    line.text("span_id", &hex(record.span_id));
-    line.json("resource", resource);
-    let mut own = own_attributes(record.attributes, scope, record.dropped_attributes_count);
-    own.unless_there("event.name", record.event_name);
-    if observed != 0 && observed != moment {
-        own.unless_there("otel.observed_timestamp", &to_rfc3339(observed));
+impl LinesText {
+    pub fn len(&self) -> usize {
+        self.ends.len()
     }
-    line.json("attributes", &own.finish());
-    line.finish()
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them, each with a line end behind it.
+    pub fn all(&self) -> &str {
+        &self.text
+    }
+
+    /// Where a line begins; behind the last there is the end.
+    pub(super) fn start(&self, line: usize) -> usize {
+        match line.checked_sub(1) {
+            None => 0,
+            Some(before) => self.ends.get(before).copied().unwrap_or(self.text.len()),
+        }
+    }
+
+    /// Each line has its time; those of one time stay as they were.
+    fn sorted(&self, times: &[u64]) -> LinesText {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|line| times.get(*line));
+        let mut sorted = LinesText {
+            text: String::with_capacity(self.text.len()),
+            ends: Vec::with_capacity(self.len()),
+        };
+        for line in order {
+            sorted
+                .text
+                .push_str(&self.text[self.start(line)..self.start(line + 1)]);
+            sorted.ends.push(sorted.text.len());
+        }
+        sorted
+    }
+
+    fn end_line(&mut self) {
+        self.text.push('\n');
+        self.ends.push(self.text.len());
+    }
+}
+
+/// Lines that are there already.
+impl<'l> FromIterator<&'l str> for LinesText {
+    fn from_iter<I: IntoIterator<Item = &'l str>>(lines: I) -> LinesText {
+        let mut all = LinesText::default();
+        for line in lines {
+            all.text.push_str(line);
+            all.end_line();
+        }
+        all
+    }
+}
+
+/// The items of a batch. Log records are in the order of their times, as people read them: in a batch they stand by scope, and by
+/// the thread that recorded them.
+pub fn lines(batch: &Batch) -> LinesText {
+    let mut lines = Lines::default();
+    lines.lines.text.reserve(batch.items() * LINE_BYTES);
+    lines.lines.ends.reserve(batch.items());
+    walk(batch, &mut lines);
+    match lines.times.is_sorted() {
+        true => lines.lines,
+        false => lines.lines.sorted(&lines.times),
+    }
+}
+
+/// Appends a log record as it stands in a line, without the line end. `resource` is an object of JSON, such as [`attributes`]
+/// gives.
+pub fn write_log(record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str, out: &mut Vec<u8>) {
+    let mut line = String::with_capacity(LINE_BYTES);
+    log(&mut line, record, scope, resource);
+    out.extend_from_slice(line.as_bytes());
 }
 
 /// Attributes as an object of JSON.
 pub fn attributes(attributes: Attributes<'_>) -> String {
-    text(AnyValue::KeyValueList(attributes))
+    json::text(AnyValue::KeyValueList(attributes))
 }
 
+fn log(out: &mut String, record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str) {
+    let (moment, observed) = (moment(record), record.observed_time_unix_nano);
+    object(out, |line| {
+        line.moment("timestamp", moment);
+        line.text("severity_text", record.severity_text);
+        line.plain("severity_number", record.severity_number);
+        line.value("body", record.body);
+        line.id("trace_id", record.trace_id);
+        line.id("span_id", record.span_id);
+        line.json("resource", resource);
+        line.object("attributes", |members| {
+            let mut own = Own::write(members, record.attributes);
+            own.of_scope(scope);
+            own.number("otel.dropped_attributes_count", record.dropped_attributes_count);
+            own.text("event.name", record.event_name);
+            if observed != 0 && observed != moment && !own.has("otel.observed_timestamp") {
+                own.members.moment("otel.observed_timestamp", observed);
+            }
+        });
+    });
+}
+
+/// When it happened, or was observed if nobody says.
+fn moment(record: &LogRecord<'_>) -> u64 {
+    match record.time_unix_nano {
+        0 => record.observed_time_unix_nano,
+        time => time,
+    }
+}
+
+/// What has been written of a batch, and under what the next item stands.
 #[derive(Default)]
 struct Lines<'a> {
-    lines: Vec<String>,
+    lines: LinesText,
+    /// Of each line, if they are log records.
+    times: Vec<u64>,
     resource: String,
     scope: Option<Scope<'a>>,
 }
 
-impl Lines<'_> {
-    fn push(&mut self, line: Object) {
-        let mut line = line.finish();
-        line.push('\n');
-        self.lines.push(line);
-    }
-}
-
 impl<'a> Visitor<'a> for Lines<'a> {
     fn resource(&mut self, resource: Resource<'a>, _: &'a str) {
-        self.resource = attributes(resource.attributes);
+        self.resource.clear();
+        object(&mut self.resource, |members| {
+            let mut own = Own::write(members, resource.attributes);
+            own.number("otel.dropped_attributes_count", resource.dropped_attributes_count);
+        });
     }
 
     fn scope(&mut self, scope: Scope<'a>, _: &'a str) {
@@ -79,209 +171,201 @@ impl<'a> Visitor<'a> for Lines<'a> {
     }
 
     fn log(&mut self, record: LogRecord<'a>) {
-        let mut line = log(&record, self.scope.as_ref(), &self.resource);
-        line.push('\n');
-        self.lines.push(line);
+        log(&mut self.lines.text, &record, self.scope.as_ref(), &self.resource);
+        self.lines.end_line();
+        self.times.push(moment(&record));
     }
 
     fn span(&mut self, span: Span<'a>) {
-        let mut line = Object::new();
-        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
-        line.text("timestamp", &to_rfc3339(start));
-        line.text("end_timestamp", &to_rfc3339(end));
-        line.plain("duration_nano", end.saturating_sub(start));
-        line.text("name", span.name);
-        line.text("kind", &kind_name(span.kind));
-        line.text("trace_id", &hex(span.trace_id));
-        line.text("span_id", &hex(span.span_id));
-        line.text("parent_span_id", &hex(span.parent_span_id));
-        line.text("trace_state", span.trace_state);
-        let status = span
-            .status
-            .map_or((0, ""), |status| (status.code, status.message));
-        line.text("status_code", status_name(status.0));
-        line.text("status_message", status.1);
-        line.json("resource", &self.resource);
-        let mut own = own_attributes(
-            span.attributes,
-            self.scope.as_ref(),
-            span.dropped_attributes_count,
-        );
-        own.number("otel.dropped_events_count", span.dropped_events_count);
-        own.number("otel.dropped_links_count", span.dropped_links_count);
-        line.json("attributes", &own.finish());
-        let events = array(span.events, |out, event| {
-            let mut object = Object::new();
-            object.text("timestamp", &to_rfc3339(event.time_unix_nano));
-            object.text("name", event.name);
-            object.json("attributes", &attributes(event.attributes));
-            object.some_number("dropped_attributes_count", event.dropped_attributes_count);
-            out.push_str(&object.finish());
+        object(&mut self.lines.text, |line| {
+            let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
+            line.moment("timestamp", start);
+            line.moment("end_timestamp", end);
+            line.plain("duration_nano", end.saturating_sub(start));
+            line.text("name", span.name);
+            line.text("kind", &kind_name(span.kind));
+            line.id("trace_id", span.trace_id);
+            line.id("span_id", span.span_id);
+            line.id("parent_span_id", span.parent_span_id);
+            line.text("trace_state", span.trace_state);
+            let status = span.status.map(|status| (status.code, status.message));
+            let (code, message) = status.unwrap_or((0, ""));
+            line.text("status_code", status_name(code));
+            line.text("status_message", message);
+            line.json("resource", &self.resource);
+            line.object("attributes", |members| {
+                let mut own = Own::write(members, span.attributes);
+                own.of_scope(self.scope.as_ref());
+                own.number("otel.dropped_attributes_count", span.dropped_attributes_count);
+                own.number("otel.dropped_events_count", span.dropped_events_count);
+                own.number("otel.dropped_links_count", span.dropped_links_count);
+            });
+            events_and_links(line, &span);
         });
-        line.json("events", &events);
-        let links = array(span.links, |out, link| {
-            let mut object = Object::new();
-            object.text("trace_id", &hex(link.trace_id));
-            object.text("span_id", &hex(link.span_id));
-            object.some_text("trace_state", link.trace_state);
-            object.json("attributes", &attributes(link.attributes));
-            object.some_number("dropped_attributes_count", link.dropped_attributes_count);
-            out.push_str(&object.finish());
-        });
-        line.json("links", &links);
-        self.push(line);
+        self.lines.end_line();
     }
 
     fn point(&mut self, metric: &Metric<'a>, kind: Kind, point: Point<'a>) {
-        let mut line = Object::new();
-        line.text("timestamp", &to_rfc3339(point.time_unix_nano()));
-        let start = point.start_time_unix_nano();
-        line.text(
-            "start_timestamp",
-            &if start == 0 {
-                String::new()
-            } else {
-                to_rfc3339(start)
-            },
-        );
-        line.text("name", metric.name);
-        line.text("description", metric.description);
-        line.text("unit", metric.unit);
-        line.text("type", kind.name);
-        line.text("temporality", kind.temporality.map_or("", temporality_name));
-        line.json(
-            "is_monotonic",
-            kind.monotonic
-                .map_or("null", |is| if is { "true" } else { "false" }),
-        );
-        line.json("value", &value(&point));
-        line.json("resource", &self.resource);
-        line.json(
-            "attributes",
-            &own_attributes(point.attributes(), self.scope.as_ref(), 0).finish(),
-        );
-        let exemplars = point
-            .exemplars()
-            .map_or("[]".to_owned(), |all| array(all, exemplar));
-        line.json("exemplars", &exemplars);
-        self.push(line);
+        object(&mut self.lines.text, |line| {
+            line.moment("timestamp", point.time_unix_nano());
+            match point.start_time_unix_nano() {
+                0 => line.text("start_timestamp", ""),
+                start => line.moment("start_timestamp", start),
+            }
+            line.text("name", metric.name);
+            line.text("description", metric.description);
+            line.text("unit", metric.unit);
+            line.text("type", kind.name);
+            line.text("temporality", kind.temporality.map_or("", temporality_name));
+            match kind.monotonic {
+                Some(is_monotonic) => line.plain("is_monotonic", is_monotonic),
+                None => line.json("is_monotonic", "null"),
+            }
+            value(line, &point);
+            line.json("resource", &self.resource);
+            line.object("attributes", |members| {
+                Own::write(members, point.attributes()).of_scope(self.scope.as_ref());
+            });
+            match point.exemplars() {
+                Some(exemplars) => line.array("exemplars", exemplars, exemplar),
+                None => line.json("exemplars", "[]"),
+            }
+        });
+        self.lines.end_line();
     }
 }
 
-/// The attributes of an item under construction, and what is added to them.
-struct Own {
-    object: Object,
-    keys: Vec<String>,
+/// The attributes of an item under construction, and what is added to them: what has no member of its own. What the item says
+/// itself counts.
+struct Own<'m, 'o, 'k> {
+    members: &'m mut Members<'o>,
+    /// Of the item's keys those that something could be added under.
+    keys: Vec<&'k str>,
 }
 
-impl Own {
-    /// Adds what has no member of its own; what the item says itself counts.
-    fn unless_there(&mut self, key: &str, text: &str) {
-        if !text.is_empty() && !self.keys.iter().any(|known| known == key) {
-            self.object.text(key, text);
+impl<'m, 'o, 'k> Own<'m, 'o, 'k> {
+    fn write(members: &'m mut Members<'o>, attributes: Attributes<'k>) -> Own<'m, 'o, 'k> {
+        let mut keys = Vec::new();
+        json::members(attributes, |key, value| {
+            members.value(key, Some(value));
+            if key.starts_with("otel.") || key == "event.name" {
+                keys.push(key);
+            }
+        });
+        Own { members, keys }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.keys.contains(&key)
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        if !text.is_empty() && !self.has(key) {
+            self.members.text(key, text);
         }
     }
 
     fn number(&mut self, key: &str, number: u32) {
-        if number != 0 && !self.keys.iter().any(|known| known == key) {
-            self.object.plain(key, number);
+        if !self.has(key) {
+            self.members.some_number(key, number);
         }
     }
 
-    fn finish(self) -> String {
-        self.object.finish()
+    fn of_scope(&mut self, scope: Option<&Scope<'_>>) {
+        let Some(scope) = scope else {
+            return;
+        };
+        self.text("otel.scope.name", scope.name);
+        self.text("otel.scope.version", scope.version);
+        let mut attributes = scope.attributes;
+        if attributes.next().is_some() && !self.has("otel.scope.attributes") {
+            self.members.attributes("otel.scope.attributes", scope.attributes);
+        }
+        self.number(
+            "otel.scope.dropped_attributes_count",
+            scope.dropped_attributes_count,
+        );
     }
 }
 
-fn own_attributes(attributes: Attributes<'_>, scope: Option<&Scope<'_>>, dropped: u32) -> Own {
-    let mut own = Own {
-        object: Object::new(),
-        keys: Vec::new(),
-    };
-    members(attributes, |key, value| {
-        own.object.json(key, &text(value));
-        if key.starts_with("otel.") || key == "event.name" {
-            own.keys.push(key.to_owned());
-        }
+fn events_and_links(line: &mut Members<'_>, span: &Span<'_>) {
+    line.array("events", span.events, |out, event| {
+        object(out, |members| {
+            members.moment("timestamp", event.time_unix_nano);
+            members.text("name", event.name);
+            members.attributes("attributes", event.attributes);
+            members.some_number("dropped_attributes_count", event.dropped_attributes_count);
+        });
     });
-    if let Some(scope) = scope {
-        own.unless_there("otel.scope.name", scope.name);
-        own.unless_there("otel.scope.version", scope.version);
-    }
-    own.number("otel.dropped_attributes_count", dropped);
-    own
+    line.array("links", span.links, |out, link| {
+        object(out, |members| {
+            members.id("trace_id", link.trace_id);
+            members.id("span_id", link.span_id);
+            if !link.trace_state.is_empty() {
+                members.text("trace_state", link.trace_state);
+            }
+            members.attributes("attributes", link.attributes);
+            members.some_number("dropped_attributes_count", link.dropped_attributes_count);
+        });
+    });
 }
 
-fn value(point: &Point<'_>) -> String {
-    let mut object = Object::new();
+fn value(line: &mut Members<'_>, point: &Point<'_>) {
     match point {
-        Point::Number(point) => return point.value.map_or("null".to_owned(), number),
-        Point::Histogram(point) => {
-            object.plain("count", point.count);
-            some_double(&mut object, "sum", point.sum);
-            some_double(&mut object, "min", point.min);
-            some_double(&mut object, "max", point.max);
-            object.json("bucket_counts", &numbers(point.bucket_counts));
-            let bounds = array(point.explicit_bounds, |out, bound| out.push_str(&double(bound)));
-            object.json("explicit_bounds", &bounds);
-        }
-        Point::Exponential(point) => {
-            object.plain("count", point.count);
-            some_double(&mut object, "sum", point.sum);
-            some_double(&mut object, "min", point.min);
-            some_double(&mut object, "max", point.max);
-            object.plain("scale", point.scale);
-            object.plain("zero_count", point.zero_count);
-            object.json("zero_threshold", &double(point.zero_threshold));
+        Point::Number(point) => line.value("value", point.value.map(number)),
+        Point::Histogram(point) => line.object("value", |members| {
+            members.plain("count", point.count);
+            members.some_double("sum", point.sum);
+            members.some_double("min", point.min);
+            members.some_double("max", point.max);
+            members.numbers("bucket_counts", point.bucket_counts);
+            members.doubles("explicit_bounds", point.explicit_bounds);
+        }),
+        Point::Exponential(point) => line.object("value", |members| {
+            members.plain("count", point.count);
+            members.some_double("sum", point.sum);
+            members.some_double("min", point.min);
+            members.some_double("max", point.max);
+            members.plain("scale", point.scale);
+            members.plain("zero_count", point.zero_count);
+            members.double("zero_threshold", point.zero_threshold);
             for (key, buckets) in [("positive", point.positive), ("negative", point.negative)] {
                 if let Some(buckets) = buckets {
-                    let mut inner = Object::new();
-                    inner.plain("offset", buckets.offset);
-                    inner.json("bucket_counts", &numbers(buckets.bucket_counts));
-                    object.json(key, &inner.finish());
+                    members.object(key, |inner| {
+                        inner.plain("offset", buckets.offset);
+                        inner.numbers("bucket_counts", buckets.bucket_counts);
+                    });
                 }
             }
-        }
-        Point::Summary(point) => {
-            object.plain("count", point.count);
-            object.json("sum", &double(point.sum));
-            let quantiles = array(point.quantile_values, |out, quantile| {
-                let mut inner = Object::new();
-                inner.json("quantile", &double(quantile.quantile));
-                inner.json("value", &double(quantile.value));
-                out.push_str(&inner.finish());
+        }),
+        Point::Summary(point) => line.object("value", |members| {
+            members.plain("count", point.count);
+            members.double("sum", point.sum);
+            members.array("quantile_values", point.quantile_values, |out, quantile| {
+                object(out, |inner| {
+                    inner.double("quantile", quantile.quantile);
+                    inner.double("value", quantile.value);
+                });
             });
-            object.json("quantile_values", &quantiles);
-        }
+        }),
     }
-    object.finish()
 }
 
 fn exemplar(out: &mut String, exemplar: Exemplar<'_>) {
-    let mut object = Object::new();
-    object.text("timestamp", &to_rfc3339(exemplar.time_unix_nano));
-    object.json("value", &exemplar.value.map_or("null".to_owned(), number));
-    object.text("trace_id", &hex(exemplar.trace_id));
-    object.text("span_id", &hex(exemplar.span_id));
-    object.json("attributes", &attributes(exemplar.filtered_attributes));
-    out.push_str(&object.finish());
+    object(out, |members| {
+        members.moment("timestamp", exemplar.time_unix_nano);
+        members.value("value", exemplar.value.map(number));
+        members.id("trace_id", exemplar.trace_id);
+        members.id("span_id", exemplar.span_id);
+        members.attributes("attributes", exemplar.filtered_attributes);
+    });
 }
 
-fn some_double(object: &mut Object, key: &str, value: Option<f64>) {
-    if let Some(value) = value {
-        object.json(key, &double(value));
-    }
-}
-
-fn number(value: NumberValue) -> String {
+fn number(value: NumberValue) -> AnyValue<'static> {
     match value {
-        NumberValue::Int(value) => value.to_string(),
-        NumberValue::Double(value) => double(value),
+        NumberValue::Int(value) => AnyValue::Int(value),
+        NumberValue::Double(value) => AnyValue::Double(value),
     }
-}
-
-fn double(value: f64) -> String {
-    text(AnyValue::Double(value))
 }
 
 fn status_name(code: i32) -> &'static str {

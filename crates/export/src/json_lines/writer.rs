@@ -1,29 +1,32 @@
-//! The file itself: appending whole lines beside other processes, and rotation. Blocks.
+//! The file itself: appending whole lines beside other processes. Blocks.
 
-use std::ffi::OsString;
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::{JsonLinesCompression, JsonLinesConfig};
+use super::JsonLinesConfig;
+use super::line::LinesText;
+use super::rotation::{rotate, sync_directory};
 
 /// What is read at once from the end of a file, to find where its last whole line ends.
 const TAIL_BYTES: u64 = 64 * 1024;
-/// In the name of a full file that is being compressed.
-const UNFINISHED: &str = ".unfinished";
+/// Batches of which it is remembered how many of their lines are in the file.
+const STARTED_MAX: usize = 16;
 
 pub(super) struct Writer {
     config: JsonLinesConfig,
-    file: Option<File>,
-    partial: Option<Partial>,
+    started: VecDeque<Started>,
+    /// Full files may wait for their compression: those that were there before, and those that were full since.
+    is_compression_due: bool,
 }
 
-/// A batch of which the first lines were written, before a later one was not.
-struct Partial {
-    batch: u64,
+/// A batch that comes again, of which some lines were written.
+struct Started {
+    hash: u128,
     lines: usize,
 }
 
@@ -31,30 +34,25 @@ impl Writer {
     pub(super) fn new(config: JsonLinesConfig) -> Writer {
         Writer {
             config,
-            file: None,
-            partial: None,
+            started: VecDeque::new(),
+            is_compression_due: true,
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.config.log_file
-    }
-
-    /// Appends lines. On an error those that were written are known when the same lines are given again, and not written twice.
-    pub(super) fn append(&mut self, lines: &[String]) -> io::Result<()> {
-        let batch = hash(lines);
-        let mut written = match self.partial.take() {
-            Some(partial) if partial.batch == batch => partial.lines,
-            _ => 0,
-        };
+    /// Appends lines. Those that were written before an error are not written twice when the same lines come again.
+    pub(super) fn append(&mut self, lines: &LinesText) -> io::Result<()> {
+        let mut written = 0;
+        if !self.started.is_empty() {
+            let hash = xxh3_128(lines.all().as_bytes());
+            if let Some(at) = self.started.iter().position(|started| started.hash == hash) {
+                written = self.started.remove(at).map_or(0, |started| started.lines);
+            }
+        }
         while written < lines.len() {
-            match self.append_some(&lines[written..]) {
-                Ok(count) => written += count,
+            match self.append_some(lines, written) {
+                Ok(until) => written = until,
                 Err(error) => {
-                    self.partial = (written > 0).then_some(Partial {
-                        batch,
-                        lines: written,
-                    });
+                    self.remember_until(lines, written);
                     return Err(error);
                 }
             }
@@ -62,142 +60,117 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends as many lines as the file has room for, one at least; how many.
-    fn append_some(&mut self, lines: &[String]) -> io::Result<usize> {
-        let (mut file, mut length) = self.locked()?;
-        let first = lines.first().map_or(0, String::len) as u64;
-        let is_full = length > 0 && length.saturating_add(first) > self.config.max_bytes.0;
-        if is_full && self.config.backup_count > 0 {
-            self.rotate()?;
-            // The lock on the one that was moved is kept until there is a new one.
-            let moved = file;
-            (file, length) = self.locked()?;
-            drop(moved);
-            self.compress_full();
-        }
-        let mut text = String::new();
-        let mut count = 0;
-        for line in lines {
-            let would_be = length + (text.len() + line.len()) as u64;
-            let is_over = self.config.backup_count > 0 && would_be > self.config.max_bytes.0;
-            if count > 0 && is_over {
-                break;
-            }
-            text.push_str(line);
-            count += 1;
-        }
-        let sync = self.config.sync;
-        let done = file
-            .write_all(text.as_bytes())
-            .and_then(|()| if sync { file.sync_data() } else { Ok(()) });
-        if let Err(error) = done {
-            // Under the lock: nobody has written behind it.
-            file.set_len(length)?;
-            self.file = None;
-            return Err(error);
-        }
-        file.unlock()?;
-        self.file = Some(file);
-        Ok(count)
+    /// Has lines that are there not written when they come again.
+    pub(super) fn remember(&mut self, lines: &LinesText) {
+        self.remember_until(lines, lines.len());
     }
 
-    /// The file that has the name now, locked, and its length, of whole lines.
-    fn locked(&mut self) -> io::Result<(File, u64)> {
+    fn remember_until(&mut self, all: &LinesText, lines: usize) {
+        if lines == 0 {
+            return;
+        }
+        let hash = xxh3_128(all.all().as_bytes());
+        self.started.push_back(Started { hash, lines });
+        if self.started.len() > STARTED_MAX {
+            self.started.pop_front();
+        }
+    }
+
+    /// Whether full files may wait for their compression; once.
+    pub(super) fn is_compression_due(&mut self) -> bool {
+        std::mem::take(&mut self.is_compression_due)
+    }
+
+    /// Appends as many lines from `first` on as the file has room for, one at least; the number of the next.
+    fn append_some(&mut self, lines: &LinesText, first: usize) -> io::Result<usize> {
+        let config = &self.config;
+        let limit = match config.backup_count {
+            0 => u64::MAX,
+            _ => config.max_bytes.0,
+        };
+        let mut locked = Locked::open(config)?;
+        let begin = lines.start(first);
+        let length_with = |length: u64, until: usize| length + (lines.start(until) - begin) as u64;
+        if locked.length > 0 && length_with(locked.length, first + 1) > limit {
+            rotate(config)?;
+            self.is_compression_due = true;
+            // The lock on the one that was moved is kept until there is a new one.
+            let moved = locked;
+            locked = Locked::open(config)?;
+            drop(moved);
+        }
+        let mut until = first + 1;
+        while until < lines.len() && length_with(locked.length, until + 1) <= limit {
+            until += 1;
+        }
+        let text = &lines.all()[begin..lines.start(until)];
+        locked.write(text.as_bytes(), config.sync)?;
+        Ok(until)
+    }
+}
+
+/// The file that has the name now, open and locked.
+pub(super) struct Locked {
+    file: File,
+    /// Of whole lines.
+    length: u64,
+}
+
+impl Locked {
+    /// Waits until nobody else has it. Not kept open between batches: the child of a fork would have it too, and with it a lock
+    /// of its parent.
+    pub(super) fn open(config: &JsonLinesConfig) -> io::Result<Locked> {
+        let path = &config.log_file;
         loop {
-            let file = match self.file.take() {
-                Some(file) => file,
-                None => self.open()?,
-            };
+            let file = open(path)?;
             file.lock()?;
-            if is_at(&file, &self.config.log_file)? {
+            if is_at(&file, path)? {
                 let length = whole_lines(&file)?;
-                return Ok((file, length));
+                if length == 0 && config.sync {
+                    // The name of a new file is to be on the disk as well.
+                    sync_directory(path)?;
+                }
+                return Ok(Locked { file, length });
             }
             // Moved or removed since it was opened: by another process that found it full, or by whoever rotates logs.
         }
     }
 
-    fn open(&self) -> io::Result<File> {
-        let path = &self.config.log_file;
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        match options.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(directory) = path.parent() {
-                    std::fs::create_dir_all(directory)?;
-                }
-                options.open(path)
-            }
-            opened => opened,
+    /// Appends all of it or nothing.
+    fn write(&mut self, text: &[u8], sync: bool) -> io::Result<()> {
+        let written = self.file.write_all(text);
+        let done = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
+        if done.is_err() {
+            // Under the lock: nobody has written behind it. If it does not work a torn line is cut off by who writes next.
+            let _ = self.file.set_len(self.length);
         }
-    }
-
-    /// Moves the file and the full ones before it on by one. The oldest goes.
-    fn rotate(&self) -> io::Result<()> {
-        let last = self.config.backup_count;
-        for suffix in SUFFIXES {
-            remove(&self.full(last, suffix))?;
-        }
-        for number in (1..last).rev() {
-            for suffix in SUFFIXES {
-                rename(&self.full(number, suffix), &self.full(number + 1, suffix))?;
-            }
-        }
-        rename(&self.config.log_file, &self.full(1, ""))
-    }
-
-    /// Compresses full files that are not yet. What does not work is tried again when the next is full.
-    fn compress_full(&self) {
-        if self.config.compression == JsonLinesCompression::None {
-            return;
-        }
-        for number in 1..=self.config.backup_count {
-            let plain = self.full(number, "");
-            if plain.exists()
-                && let Err(error) = self.compress(&plain, number)
-            {
-                tracing::warn!(path = %plain.display(), %error, "full file not compressed");
-            }
-        }
-    }
-
-    fn compress(&self, plain: &Path, number: usize) -> io::Result<()> {
-        let finished = self.full(number, self.config.compression.suffix());
-        let unfinished = self.full(number, UNFINISHED);
-        let mut source = File::open(plain)?;
-        let target = File::create(&unfinished)?;
-        let target = match self.config.compression {
-            JsonLinesCompression::None => return Ok(()),
-            JsonLinesCompression::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(target, flate2::Compression::default());
-                io::copy(&mut source, &mut encoder)?;
-                encoder.finish()?
-            }
-            JsonLinesCompression::Zstd => {
-                let mut encoder = zstd::Encoder::new(target, 0)?;
-                io::copy(&mut source, &mut encoder)?;
-                encoder.finish()?
-            }
-        };
-        // The plain one goes only when the other is on the disk whole.
-        target.sync_all()?;
-        std::fs::rename(unfinished, finished)?;
-        std::fs::remove_file(plain)
-    }
-
-    /// The name of a full file.
-    fn full(&self, number: usize, suffix: &str) -> PathBuf {
-        let mut name = OsString::from(&self.config.log_file);
-        name.push(format!(".{number}{suffix}"));
-        PathBuf::from(name)
+        done
     }
 }
 
-/// What names of full files may end in; the settings may have been others before.
-const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // A child that was forked meanwhile has the file open as well, and with it the lock.
+        let _ = self.file.unlock();
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(directory) = path.parent() {
+                std::fs::create_dir_all(directory)?;
+            }
+            options.open(path)
+        }
+        opened => opened,
+    }
+}
 
 /// Whether a name is that of this file still.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match std::fs::metadata(path) {
         Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
@@ -206,55 +179,49 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Cuts off a line that a crash has torn; the length.
-fn whole_lines(file: &File) -> io::Result<u64> {
-    let length = file.metadata()?.len();
+/// Cuts off a line that a crash has torn, and ends one that is of somebody else; the length.
+fn whole_lines(mut file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    let length = metadata.len();
+    if !metadata.is_file() {
+        return Ok(0);
+    }
+    let end = end_of_lines(file, length)?;
+    if end == length {
+        return Ok(length);
+    }
+    let mut first = [0];
+    file.read_exact_at(&mut first, end)?;
+    // Ours begin with a brace. Zeros are what some file systems leave of a write when the power fails.
+    if matches!(first, [b'{' | 0]) {
+        file.set_len(end)?;
+        return Ok(end);
+    }
+    file.write_all(b"\n")?;
+    Ok(length + 1)
+}
+
+/// Where the last whole line ends.
+fn end_of_lines(file: &File, length: u64) -> io::Result<u64> {
+    if length == 0 {
+        return Ok(0);
+    }
+    // Mostly the last byte says it.
+    let mut last = [0];
+    file.read_exact_at(&mut last, length - 1)?;
+    if last == *b"\n" {
+        return Ok(length);
+    }
     let mut end = length;
+    let mut tail = Vec::new();
     while end > 0 {
         let start = end.saturating_sub(TAIL_BYTES);
-        let mut tail = vec![0; (end - start) as usize];
-        let mut reader = file;
-        reader.seek(SeekFrom::Start(start))?;
-        // Mostly the last byte says it.
-        if end == length && length > 1 {
-            let mut last = [0];
-            reader.seek(SeekFrom::Start(length - 1))?;
-            reader.read_exact(&mut last)?;
-            if last == *b"\n" {
-                return Ok(length);
-            }
-            reader.seek(SeekFrom::Start(start))?;
-        }
-        reader.read_exact(&mut tail)?;
+        tail.resize((end - start) as usize, 0);
+        file.read_exact_at(&mut tail, start)?;
         if let Some(at) = memchr::memrchr(b'\n', &tail) {
-            end = start + at as u64 + 1;
-            break;
+            return Ok(start + at as u64 + 1);
         }
         end = start;
     }
-    if end < length {
-        file.set_len(end)?;
-    }
-    Ok(end)
-}
-
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    there_or_not(std::fs::rename(from, to))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    there_or_not(std::fs::remove_file(path))
-}
-
-fn there_or_not(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
-fn hash(lines: &[String]) -> u64 {
-    let mut hasher = Xxh3::new();
-    lines.iter().for_each(|line| hasher.update(line.as_bytes()));
-    hasher.digest()
+    Ok(0)
 }

@@ -134,3 +134,49 @@ impl Component for ConsoleSink {
         self.printer.collect(samples);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use cupola_telemetry::TenantId;
+    use cupola_telemetry::encode::LogsEncoder;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_for_the_terminal_is_printed_before_it_counts_as_delivered() {
+        let screen = Screen::default();
+        let printer = Arc::new(DebugSink::with_writer(
+            DebugConfig::default(),
+            Box::new(screen.clone()),
+        ));
+        let custom = Custom(Arc::new(Printing(printer.clone())));
+        let thread = CustomSink::start("console", custom).unwrap();
+        let sink = ConsoleSink { thread, printer };
+        let mut logs = LogsEncoder::new();
+        logs.resource_logs().scope_logs().record().body("b");
+        let batch = logs.finish(TenantId::default_tenant());
+        assert_eq!(sink.send(batch).await, Ok(Accepted::all()));
+        let text = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            text.ends_with('\n') && text.to_lowercase().contains("log"),
+            "{text}"
+        );
+        sink.shutdown().await;
+    }
+}

@@ -5,6 +5,8 @@
 
 mod backend;
 mod entry;
+mod rate_limits;
+mod resource;
 mod sections;
 
 use cupola_config::{Node, Passed, Problem};
@@ -44,7 +46,7 @@ struct Sections {
     /// Nothing is recorded.
     disabled: Option<bool>,
     logger: Option<Logger>,
-    resource: Option<sections::Resource>,
+    resource: Option<resource::Resource>,
     propagators: Option<Vec<sections::Propagator>>,
     traces: Option<sections::Traces>,
     logs: Option<sections::Queue>,
@@ -52,7 +54,7 @@ struct Sections {
     baggage: Option<sections::Baggage>,
     scrub: Option<sections::Scrub>,
     limits: Option<sections::Limits>,
-    rate_limits: Option<sections::RateLimits>,
+    rate_limits: Option<rate_limits::RateLimits>,
     console: Option<sections::Console>,
     spool: Option<sections::Spool>,
     /// What the SDK says of its own troubles.
@@ -115,6 +117,7 @@ fn apply(file: &mut File<'_>, root: &Node, read: &Sections, settings: &mut Setti
                 environment.push((key.to_owned(), value.clone().into()));
             }
         }
+        settings.logs.is_level_given |= logger.log_level.is_some();
         settings.logs.level = logger.log_level.map_or(settings.logs.level, |level| level.0);
         match logger.enable_console {
             Some(false) => settings.console = None,

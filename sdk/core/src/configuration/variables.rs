@@ -44,6 +44,7 @@ pub(super) fn apply(variables: &mut Variables<'_>, settings: &mut Settings, from
 pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) {
     if let Some(level) = variables.level("CUPOLA_LOG_LEVEL") {
         settings.logs.level = level.unwrap_or(Severity::LAST);
+        settings.logs.is_level_given = true;
     }
     console(variables, &mut settings.console);
     for (name, keys) in [

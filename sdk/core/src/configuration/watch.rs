@@ -53,6 +53,11 @@ impl Watched {
         watched
     }
 
+    /// Whether there is a file that could change.
+    pub fn has_files(&self) -> bool {
+        self.files.iter().any(|file| file.stamp.is_some())
+    }
+
     /// What there is to be read if a file has changed since it was asked last; `None` if none has. With an error the settings
     /// stay as they are.
     pub fn changed(&mut self) -> Option<Result<Loaded, ConfigurationError>> {

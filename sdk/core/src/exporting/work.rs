@@ -1,26 +1,29 @@
 //! What the exporting thread does: waits for something to do, takes what has been recorded when it is due, hands it to the
 //! backends, and answers those who ask.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cupola_telemetry::{Batch, Signal, TenantId};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 use super::backends::Backends;
+use super::batching::Batching;
 use super::left::Leavings;
 use super::own_metrics::OwnMetrics;
 use super::{Command, Exporting, Flag, scrubber};
-use crate::recorder::{Batcher, Recorder, Taken, Wanted};
+use crate::recorder::{Taken, Wanted};
 use crate::resource::Resource;
 use crate::scrub::Scrubber;
 use crate::settings::Settings;
+use crate::tail::{Tail, With};
 
 /// How often those who wait for the end of deliveries are looked after.
 const DELIVERED_TICK: Duration = Duration::from_millis(5);
 /// How often what could not be done is tried again: backends that did not start, batches that no queue took, what ended
-/// processes have left.
+/// processes have left; and how often files of configuration are looked at.
 const AGAIN_TICK: Duration = Duration::from_secs(5);
 
 /// Within the half second that callers wait beyond their time.
@@ -29,18 +32,24 @@ const CLOSE_TIME: Duration = Duration::from_millis(250);
 /// The thread's own state.
 pub(super) struct Work {
     exporting: Arc<Exporting>,
-    commands: UnboundedReceiver<Command>,
+    commands: Receiver<Command>,
     settings: Arc<Settings>,
     resource: Arc<Resource>,
     tenant: TenantId,
     backends: Backends,
     leavings: Leavings,
     scrubber: Scrubber,
+    /// Decides upon traces when they have ended, if that is wanted.
+    tail: Option<Tail>,
+    /// Segments of spans that may wait for that, and when they were taken, in nanoseconds since 1970.
+    undecided: VecDeque<(u64, Taken)>,
     own: OwnMetrics,
     /// When the records of a signal are exported.
     due: [Option<Instant>; 2],
     /// When metrics are collected; `None` while nothing has been measured.
     collected: Option<Instant>,
+    /// When spans that run are looked at.
+    pending: Instant,
     again: Instant,
     /// Those who wait until all has been delivered.
     waiting: Vec<Waiting>,
@@ -50,18 +59,21 @@ pub(super) struct Work {
 
 struct Waiting {
     deadline: Instant,
-    answer: mpsc::Sender<bool>,
+    answer: mpsc::SyncSender<bool>,
 }
 
 /// Signals that are recorded one by one.
 const RECORDED: [Signal; 2] = [Signal::Logs, Signal::Traces];
 
 impl Work {
-    pub(super) fn new(exporting: Arc<Exporting>, commands: UnboundedReceiver<Command>) -> Work {
+    pub(super) fn new(exporting: Arc<Exporting>, commands: Receiver<Command>) -> Work {
         let settings = exporting.settings();
         let resource = exporting.resource();
         Work {
             scrubber: scrubber(&settings),
+            tail: settings.traces.tail.clone().map(Tail::new),
+            undecided: VecDeque::new(),
+            pending: Instant::now(),
             own: OwnMetrics::default(),
             collected: None,
             commands,
@@ -129,9 +141,24 @@ impl Work {
 
     fn next(&self) -> Instant {
         let due = self.due.iter().flatten().chain(&self.collected).copied().min();
+        let decided = self
+            .tail
+            .as_ref()
+            .and_then(Tail::next)
+            .map(|at| self.instant_of(at));
+        let pending = self.settings.traces.pending.is_some().then_some(self.pending);
         let is_waited_for = !self.waiting.is_empty() || !self.ending.is_empty();
         let tick = is_waited_for.then(|| Instant::now() + DELIVERED_TICK);
-        [due, tick].into_iter().flatten().fold(self.again, Instant::min)
+        [due, tick, decided, pending]
+            .into_iter()
+            .flatten()
+            .fold(self.again, Instant::min)
+    }
+
+    /// The moment of a time in nanoseconds since 1970.
+    fn instant_of(&self, unix_nano: u64) -> Instant {
+        let wait = unix_nano.saturating_sub(self.exporting.clock.now());
+        Instant::now() + Duration::from_nanos(wait)
     }
 
     async fn obey(&mut self, command: Command) {
@@ -142,16 +169,41 @@ impl Work {
             }
             Command::Shutdown { deadline, answer } => {
                 self.export_all().await;
+                self.decide_upon_all().await;
                 self.ending.push(Waiting { deadline, answer });
             }
             Command::Apply { settings, answer } => {
-                let problems = self.backends.replace(&settings.backends, &self.exporting).await;
-                self.scrubber = scrubber(&settings);
-                self.settings = settings;
+                let problems = self.apply(settings).await;
                 let _ = answer.send(problems);
             }
             Command::Health(answer) => {
                 let _ = answer.send(self.backends.health());
+            }
+        }
+    }
+
+    /// Changes what it does; what could not be changed is told.
+    async fn apply(&mut self, settings: Arc<Settings>) -> Vec<String> {
+        let problems = self.backends.replace(&settings.backends, &self.exporting).await;
+        self.scrubber = scrubber(&settings);
+        match (&mut self.tail, &settings.traces.tail) {
+            (Some(tail), Some(other)) => tail.apply(other.clone()),
+            (None, Some(other)) => self.tail = Some(Tail::new(other.clone())),
+            (Some(_), None) => {
+                self.decide_upon_all().await;
+                self.tail = None;
+            }
+            (None, None) => {}
+        }
+        self.settings = settings;
+        problems
+    }
+
+    /// Applies what has been written into the files of configuration since it looked last.
+    async fn look_at_files(&mut self) {
+        if let Some(settings) = self.exporting.changed() {
+            for problem in self.apply(settings).await {
+                crate::say::text(&problem);
             }
         }
     }
@@ -190,8 +242,13 @@ impl Work {
             // Not several at once, if it could not be done in time.
             self.collected = Some(next.max(now));
         }
+        self.decide().await;
+        if self.settings.traces.pending.is_some() && self.pending <= now {
+            self.tell_what_runs().await;
+        }
         if self.again <= now {
             self.again = now + AGAIN_TICK;
+            self.look_at_files().await;
             self.backends.start_failed(&self.exporting).await;
             self.backends.offer_held(&self.exporting.counts).await;
             self.take_over().await;
@@ -213,16 +270,91 @@ impl Work {
     /// Takes what has been recorded of a signal and hands it to the backends.
     async fn export(&mut self, signal: Signal) {
         let (batches, taken) = self.take(signal);
+        self.offer(batches).await;
+        // Only now: a crash until here finds it in the segments.
+        match self.tail.is_some() && signal == Signal::Traces {
+            true => self.undecided.push_back((self.exporting.clock.now(), taken)),
+            false => self.release(taken),
+        }
+    }
+
+    async fn offer(&mut self, batches: Vec<Batch>) {
         for batch in batches {
             self.backends.offer(batch, &self.exporting.counts).await;
         }
-        // Only now: a crash until here finds it in the segments.
+    }
+
+    fn release(&self, taken: Taken) {
         if let Some(spool) = &self.exporting.spool {
             taken
                 .segments
                 .into_iter()
                 .for_each(|segment| spool.release(segment));
         }
+    }
+
+    /// Decides upon the traces whose time has come.
+    async fn decide(&mut self) {
+        let now = self.exporting.clock.now();
+        if self
+            .tail
+            .as_ref()
+            .and_then(Tail::next)
+            .is_none_or(|due| due > now)
+        {
+            return;
+        }
+        let batches = self.decided(|tail, with| tail.due(now, with));
+        self.offer(batches).await;
+        // Nothing waits longer than this.
+        let wait_max = self
+            .settings
+            .traces
+            .tail
+            .as_ref()
+            .map_or(Duration::ZERO, |tail| tail.wait_max + tail.linger);
+        let is_empty = self.tail.as_ref().and_then(Tail::next).is_none();
+        while let Some((taken_at, _)) = self.undecided.front()
+            && (is_empty || taken_at.saturating_add(wait_max.as_nanos() as u64) < now)
+            && let Some((_, taken)) = self.undecided.pop_front()
+        {
+            self.release(taken);
+        }
+    }
+
+    /// Decides upon everything that waits.
+    async fn decide_upon_all(&mut self) {
+        let batches = self.decided(Tail::flush);
+        self.offer(batches).await;
+        for (_, taken) in std::mem::take(&mut self.undecided) {
+            self.release(taken);
+        }
+    }
+
+    /// Batches of the spans that `decide` hands out.
+    fn decided(&mut self, decide: impl FnOnce(&mut Tail, &mut With<'_>)) -> Vec<Batch> {
+        let Some(tail) = &mut self.tail else {
+            return Vec::new();
+        };
+        let mut batching = Batching::new(&self.exporting.spans, &self.resource, &self.tenant);
+        decide(tail, &mut |scope, record| batching.add(scope, record));
+        batching.finish()
+    }
+
+    /// Exports a log record for each span that has been running for long.
+    async fn tell_what_runs(&mut self) {
+        let Some(pending) = &self.settings.traces.pending else {
+            return;
+        };
+        let now = self.exporting.clock.now();
+        let mut batching = Batching::new(&self.exporting.logs, &self.resource, &self.tenant);
+        let mut buffer = Vec::new();
+        let next = self.exporting.pending.due(pending, now, &mut |scope, record| {
+            batching.add(scope, self.scrubber.scrub(Signal::Logs, record, &mut buffer));
+        });
+        self.pending = self.instant_of(next);
+        let batches = batching.finish();
+        self.offer(batches).await;
     }
 
     /// Collects metrics and hands them to the backends.
@@ -235,25 +367,29 @@ impl Work {
         }
     }
 
-    fn take(&self, signal: Signal) -> (Vec<Batch>, Taken) {
-        let recorder = self.recorder(signal);
+    fn take(&mut self, signal: Signal) -> (Vec<Batch>, Taken) {
+        let exporting = self.exporting.clone();
+        let (recorder, mut tail) = match signal {
+            Signal::Traces => (&exporting.spans, self.tail.take()),
+            Signal::Logs | Signal::Metrics => (&exporting.logs, None),
+        };
+        let now = exporting.clock.now();
         let mut buffer = Vec::new();
-        let mut batcher = Batcher::new(signal, recorder.limits());
-        let mut batches = Vec::new();
+        let mut batching = Batching::new(recorder, &self.resource, &self.tenant);
         let taken = recorder.take_each(|scope, record| {
-            if batcher.add(scope, self.scrubber.scrub(signal, record, &mut buffer)) {
-                batches.extend(batcher.finish(&self.resource, &self.tenant));
+            let record = self.scrubber.scrub(signal, record, &mut buffer);
+            match &mut tail {
+                Some(tail) => tail.add(scope, record, now, &mut |scope, record| {
+                    batching.add(scope, record)
+                }),
+                None => batching.add(scope, record),
             }
         });
-        batches.extend(batcher.finish(&self.resource, &self.tenant));
-        (batches, taken)
-    }
-
-    fn recorder(&self, signal: Signal) -> &Recorder {
-        match signal {
-            Signal::Traces => &self.exporting.spans,
-            Signal::Logs | Signal::Metrics => &self.exporting.logs,
+        let batches = batching.finish();
+        if signal == Signal::Traces {
+            self.tail = tail;
         }
+        (batches, taken)
     }
 
     /// Sees after what processes have left that have ended.
@@ -292,6 +428,7 @@ impl Work {
 
     /// Ends the backends. What they have not delivered stays in their queues, where those are on disk.
     async fn end(mut self) {
+        self.exporting.unwatch();
         let is_done = self.has_delivered();
         let deadline = self.ending.iter().map(|ending| ending.deadline).min();
         // Time to close what is open, if delivering has taken all that there was.

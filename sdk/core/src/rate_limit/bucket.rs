@@ -13,7 +13,7 @@ const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;
 
 /// What a limit allows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     records: Option<Records>,
     bytes_per_day: Option<u64>,
 }
@@ -27,7 +27,7 @@ struct Records {
 }
 
 impl Rate {
-    pub(super) fn new(per_second: Option<f64>, burst: Option<u32>, bytes_per_day: Option<u64>) -> Rate {
+    pub(crate) fn new(per_second: Option<f64>, burst: Option<u32>, bytes_per_day: Option<u64>) -> Rate {
         let records = per_second.map(|per_second| {
             // None at all: one, and the next after centuries. What is no number is none.
             let per_second = per_second.max(1e-9);
@@ -49,7 +49,7 @@ impl Rate {
 
 /// What has been used.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// When all that was admitted would have come, had it come at the rate of the long run; nanoseconds since 1970.
     until: AtomicU64,
     /// The day since 1970, and bytes on it.
@@ -58,7 +58,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// Whether one more record of so many bytes is allowed, which is then counted.
-    pub(super) fn admits(&self, rate: &Rate, bytes: u64, now: u64) -> bool {
+    pub(crate) fn admits(&self, rate: &Rate, bytes: u64, now: u64) -> bool {
         if let Some(records) = &rate.records
             && !self.admits_record(records, now)
         {

@@ -158,7 +158,7 @@ fn needed(record_bytes: usize, scope: Option<Scope>) -> usize {
 
 /// Fills a file with zeros: from then on what is written to its memory needs no more room on the disk.
 fn fill(mut file: &File, bytes: usize) -> io::Result<()> {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut left = bytes;
     while left > 0 {
         let step = left.min(ZEROS.len());

@@ -145,14 +145,15 @@ fn queue(queue: &QueueSettings) -> String {
 fn attribute(settings: &Settings, key: &str) -> String {
     let resource = &settings.resource;
     let name = resource.service_name.clone().filter(|_| key == "service.name");
-    let texts = resource
+    let mut texts = resource
         .environment
         .iter()
         .filter_map(|(known, value)| match value {
             OwnedValue::String(text) if known == key => Some(text.clone()),
             _ => None,
         });
-    name.or(texts.last()).unwrap_or_else(|| "-".to_owned())
+    name.or_else(|| texts.next_back())
+        .unwrap_or_else(|| "-".to_owned())
 }
 
 fn span_limits(settings: &Settings) -> String {

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 
 use cupola_sdk_core::context::TraceFlags;
 use cupola_sdk_core::log::Severity;
+use cupola_sdk_core::pending::PendingSettings;
 use cupola_sdk_core::recorder::Scope;
+use cupola_sdk_core::sampling::TraceIdRatio;
+use cupola_sdk_core::span::Status;
+use cupola_sdk_core::tail::TailSettings;
 use cupola_sdk_core::tracer::Start;
 use cupola_sdk_core::{Settings, SpanContext};
 use cupola_telemetry::{Batch, Signal, SpanId, TraceId};
@@ -184,4 +188,67 @@ fn parent_and_child_of_a_fork_each_export_their_own_once() {
     assert_eq!(said, "true true child 0,child 1,child 2");
     assert!(sdk.shutdown(LONG));
     assert_eq!(kept.logs(), ["before", "of the parent, not exported yet"]);
+}
+
+#[test]
+fn of_traces_that_are_decided_upon_at_their_end_those_that_failed_arrive_and_the_others_do_not() {
+    let kept = Arc::new(Kept::default());
+    let mut settings = kept.settings();
+    settings.traces.queue.delay = Duration::from_millis(1);
+    settings.traces.tail = Some(TailSettings {
+        linger: Duration::from_millis(1),
+        ratio: TraceIdRatio::new(0.0).unwrap(),
+        ..TailSettings::default()
+    });
+    let sdk = sdk(settings);
+    let tracer = sdk.tracer(Scope::nameless());
+    for n in 0..20 {
+        let root = tracer.start(Start::new(format!("root {n}")));
+        let mut child = tracer
+            .start(Start {
+                parent: &root.context,
+                ..Start::new("child")
+            })
+            .recording
+            .unwrap();
+        if n % 10 == 0 {
+            child.set_status(Status::Error {
+                description: "broken".to_owned(),
+            });
+        }
+        tracer.end(child);
+        tracer.end(root.recording.unwrap());
+    }
+    let spans = |batches: &[Batch]| -> usize {
+        let traces = batches.iter().filter(|batch| batch.signal() == Signal::Traces);
+        traces.map(Batch::items).sum()
+    };
+    kept.wait(|_, batches| spans(batches) >= 4);
+    assert!(sdk.shutdown(LONG));
+    assert_eq!(spans(&kept.batches()), 4, "two roots and their children");
+}
+
+#[test]
+fn a_span_that_runs_for_long_is_told_before_anything_has_ended() {
+    let kept = Arc::new(Kept::default());
+    let mut settings = kept.settings();
+    settings.traces.pending = Some(PendingSettings {
+        after: Duration::from_millis(1),
+        ..PendingSettings::default()
+    });
+    let sdk = sdk(settings);
+    let tracer = sdk.tracer(Scope::nameless());
+    let running = tracer.start(Start::new("import"));
+    kept.wait(|_, batches| batches.iter().any(|batch| batch.signal() == Signal::Logs));
+    tracer.end(running.recording.unwrap());
+    assert!(sdk.shutdown(LONG));
+    let batches = kept.batches();
+    let logs = batches
+        .iter()
+        .find(|batch| batch.signal() == Signal::Logs)
+        .unwrap();
+    let resource = logs.logs().resources().next().unwrap();
+    let record = resource.scopes().next().unwrap().records().next().unwrap();
+    assert_eq!(record.event_name, "cupola.span.pending");
+    assert_eq!(record.span_id, running.context.span_id.as_bytes());
 }

@@ -83,6 +83,13 @@ impl Node {
             .then(|| self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The same if nobody has it now: for code that may run while this thread has it.
+    pub(crate) fn try_state(&self) -> Option<MutexGuard<'_, State>> {
+        (self.generation == fork::generation())
+            .then(|| self.state.try_lock().ok())
+            .flatten()
+    }
+
     /// Itself and those around it, the innermost first.
     pub(crate) fn chain(&self) -> impl Iterator<Item = &Node> {
         std::iter::successors(Some(self), |node| node.parent.as_deref())

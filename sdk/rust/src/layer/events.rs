@@ -17,7 +17,7 @@ use super::callsites::{self, Callsite};
 use super::spans::with_text;
 use super::visit::{Fields, Found, LogPlace};
 use super::{CoreLayer, node_of, threads};
-use crate::console::Line;
+use crate::console::{Console, Line};
 use crate::context::node::Node;
 use crate::context::{Context, stack};
 
@@ -104,7 +104,7 @@ impl CoreLayer {
         S: Subscriber + for<'l> LookupSpan<'l>,
     {
         let callsite = callsites::of(event.metadata());
-        let (mut to_logs, mut to_console) = match callsite.is_log {
+        let (mut to_logs, to_console) = match callsite.is_log {
             false => self.filter.wanted(event.metadata(), context),
             true => match event.normalized_metadata() {
                 Some(metadata) => self.filter.wanted(&metadata, context),
@@ -113,9 +113,9 @@ impl CoreLayer {
         };
         let limits = self.sdk().log_limits_at(callsite.severity);
         to_logs &= limits.is_some();
-        let console = self.console.as_ref();
-        to_console &= console.is_some_and(|console| console.is_enabled(callsite.severity));
-        if !to_logs && !to_console {
+        let console = self.console.get().filter(|_| to_console);
+        let console = console.filter(|console| console.is_enabled(callsite.severity));
+        if !to_logs && console.is_none() {
             return;
         }
         let mut sheet = Sheet::take(limits.unwrap_or_default());
@@ -134,7 +134,13 @@ impl CoreLayer {
         let log = found.log.take();
         let place = Place::of(callsite, log.as_deref());
         let mut write = |around: &Context, node: Option<&Arc<Node>>| {
-            self.write(&mut sheet, &place, &found, around, node, (to_logs, to_console));
+            self.write(
+                &mut sheet,
+                &place,
+                &found,
+                (around, node),
+                (to_logs, console.as_deref()),
+            );
         };
         match event.parent().and_then(|id| context.span(id)) {
             Some(span) => match node_of(&span) {
@@ -164,9 +170,8 @@ impl CoreLayer {
         sheet: &mut Sheet,
         place: &Place<'_>,
         found: &Found,
-        around: &Context,
-        node: Option<&Arc<Node>>,
-        (to_logs, to_console): (bool, bool),
+        (around, node): (&Context, Option<&Arc<Node>>),
+        (to_logs, console): (bool, Option<&Console>),
     ) {
         let attributes = &mut sheet.attributes;
         self.add_failure(attributes, found, place, node);
@@ -184,7 +189,7 @@ impl CoreLayer {
         record.observed_unix_nano = now;
         record.event_name = place.callsite.event_name;
         record.span = Some(around.span());
-        if to_console && let Some(console) = &self.console {
+        if let Some(console) = console {
             console.log(&Line {
                 record: &record,
                 body: &sheet.body,

@@ -28,6 +28,7 @@ pub struct FilterError {
 #[derive(Clone)]
 pub struct Directives(Arc<Kind>);
 
+#[expect(clippy::large_enum_variant, reason = "there are three of them in a process")]
 enum Kind {
     /// Decided once for each place in the code.
     Targets(Targets),
@@ -124,6 +125,14 @@ impl Filters {
             logs: directives,
             console: None,
         })
+    }
+
+    /// The most verbose level of events that somebody wants.
+    pub(crate) fn most_verbose_log(&self) -> LevelFilter {
+        let logs = self.logs.most_verbose::<tracing_subscriber::Registry>();
+        let console = self.console.as_ref();
+        let console = console.map(Directives::most_verbose::<tracing_subscriber::Registry>);
+        console.map_or(logs, |console| console.max(logs))
     }
 
     fn all(&self) -> impl Iterator<Item = &Directives> {

@@ -59,7 +59,7 @@ impl CoreLayer {
         {
             apply(recording, found, self.sdk().clock().now());
         }
-        if let Some(console) = &self.console {
+        if let Some(console) = self.console.get() {
             console.span_started(&node);
         }
         node
@@ -138,7 +138,7 @@ impl CoreLayer {
             recording.set("busy_ns", timings.busy_nanos as i64);
             recording.set("idle_ns", idle as i64);
         }
-        if let Some(console) = &self.console {
+        if let Some(console) = self.console.get() {
             console.span_ended(node, &recording, self.sdk().clock().now());
         }
         self.tracer.end_in(node.scope, recording);

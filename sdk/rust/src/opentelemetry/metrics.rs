@@ -99,7 +99,7 @@ impl<T: Numeric> AsyncInstrument<T> for Observing<'_, T> {
 }
 
 fn description<'d>(
-    name: &'d Cow<'static, str>,
+    name: &'d str,
     unit: &'d Option<Cow<'static, str>>,
     description: &'d Option<Cow<'static, str>>,
 ) -> Description<'d> {

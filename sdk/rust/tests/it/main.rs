@@ -7,6 +7,7 @@ mod context;
 mod events;
 mod filters;
 mod http;
+mod init;
 mod macros;
 mod opentelemetry_context;
 mod opentelemetry_logs;

@@ -11,6 +11,7 @@ use cupola_export::otlp::{OtlpConfig, Protocol};
 use cupola_peers::collector::Collector;
 use cupola_peers::{free_port, peer_or_skip, wait_until};
 use cupola_sdk::Context;
+use cupola_sdk::console::ConsoleHandle;
 use cupola_sdk::core::backend::{Backend, Custom, CustomBackend, CustomError, Destination};
 use cupola_sdk::core::resource::OwnedValue;
 use cupola_sdk::core::{Sdk, Settings, Surroundings};
@@ -163,7 +164,12 @@ service:
 /// Everything that an application can say, in all its types.
 fn say(sdk: &Sdk) {
     let filter = FilterHandle::new(Filters::parse("trace").unwrap());
-    let layer = layer::layer(sdk.clone(), LayerOptions::default(), None, filter);
+    let layer = layer::layer(
+        sdk.clone(),
+        LayerOptions::default(),
+        ConsoleHandle::new(None),
+        filter,
+    );
     let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
     let tracer = TracerProvider::new(sdk.clone()).tracer("shop");
     let logger = LoggerProvider::new(sdk.clone()).logger("appender");

@@ -83,10 +83,9 @@ fn fields_that_begin_with_otel_say_what_the_span_is() {
         otel.kind = "client",
         otel.status_message = "no such host"
     ));
-    drop(
-        info_span!("named late", otel.name = field::Empty, otel.status_code = "error")
-            .record("otel.name", "late"),
-    );
+    let late = info_span!("named late", otel.name = field::Empty, otel.status_code = "error");
+    late.record("otel.name", "late");
+    drop(late);
     assert_eq!(
         capture.render(),
         "span \"GET /orders/{id}\" server ok\n\

@@ -1,10 +1,9 @@
 //! The sections of Cupola's own file beside `logger`, and what each changes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cupola_config::Node;
 use cupola_config::units::{ByteSize, TimeSpan};
-use cupola_config::{Node, Passed, Value};
 use serde::Deserialize;
 
 use crate::attributes::AttributeLimits;
@@ -14,98 +13,10 @@ use crate::configuration::samplers;
 use crate::configuration::text::File;
 use crate::configuration::variables::{SPOOL_BYTES_DEFAULT, baggage_keys};
 use crate::propagation::{Format, Propagators};
-use crate::rate_limit::{RateLimitRule, TenantRule};
-use crate::resource::{Detector, OwnedValue};
 use crate::scrub::Scrubber;
 use crate::settings::{
     BaggageKeys, Colour, ConsoleFormat, ConsoleTarget, QueueSettings, Settings, SpoolSettings,
 };
-
-/// `resource`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Resource {
-    /// Read by hand, for the types of their values.
-    attributes: BTreeMap<String, Passed>,
-    schema_url: Option<String>,
-    detectors: Option<Vec<DetectorName>>,
-    /// Of what is found out, names that fit one of these patterns, and none of those below.
-    included: Option<Vec<String>>,
-    excluded: Option<Vec<String>>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DetectorName {
-    Service,
-    Process,
-    Host,
-    Os,
-    Container,
-    #[serde(alias = "kubernetes")]
-    K8s,
-    Cloud,
-}
-
-impl Resource {
-    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
-        let resource = &mut settings.resource;
-        let attributes = root.at(&["resource", "attributes"]).map(Node::entries);
-        for entry in attributes.unwrap_or_default() {
-            match owned(&entry.value) {
-                Some(value) => resource.environment.push((entry.key.to_string(), value)),
-                None if entry.value.is_null() => {}
-                None => file.error(
-                    entry.value.place(),
-                    &format!("resource.attributes.{}", entry.key),
-                    format!(
-                        "a single value or a list of such is expected, not {}",
-                        entry.value.kind()
-                    ),
-                    None,
-                ),
-            }
-        }
-        if let Some(url) = &self.schema_url {
-            resource.schema_url.clone_from(url);
-        }
-        if let Some(detectors) = &self.detectors {
-            let detectors = detectors.iter().map(|name| match name {
-                DetectorName::Service => Detector::Service,
-                DetectorName::Process => Detector::Process,
-                DetectorName::Host => Detector::Host,
-                DetectorName::Os => Detector::Os,
-                DetectorName::Container => Detector::Container,
-                DetectorName::K8s => Detector::Kubernetes,
-                DetectorName::Cloud => Detector::Cloud,
-            });
-            resource.detectors = detectors.collect();
-        }
-        for (list, into) in [
-            (&self.included, &mut resource.included),
-            (&self.excluded, &mut resource.excluded),
-        ] {
-            if let Some(list) = list {
-                into.clone_from(list);
-            }
-        }
-    }
-}
-
-/// A value as YAML has it.
-fn owned(node: &Node) -> Option<OwnedValue> {
-    Some(match node.value() {
-        Value::String(text) => OwnedValue::String(text.to_string()),
-        Value::Bool(value) => OwnedValue::Bool(*value),
-        Value::Int(number) => OwnedValue::Int(i64::try_from(*number).ok()?),
-        Value::Float(number) => OwnedValue::Double(*number),
-        Value::Sequence(items) => {
-            let leaf = |item: &Node| owned(item).filter(|value| !matches!(value, OwnedValue::Array(_)));
-            OwnedValue::Array(items.iter().map(leaf).collect::<Option<Vec<OwnedValue>>>()?)
-        }
-        Value::Null | Value::Mapping(_) => return None,
-    })
-}
 
 /// One of `propagators`.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -482,87 +393,6 @@ impl Spool {
                 let hint = "add `directory:`, or leave `spool:` out to keep records in memory";
                 file.error(at.place(), "spool.directory", "this key is missing", Some(hint));
             }
-        }
-    }
-}
-
-/// `rate_limits`: how many log records may be recorded.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RateLimits {
-    /// A record is recorded if all that fit it admit it.
-    rules: Vec<Rule>,
-    /// Most tenants that a rule tells apart.
-    tenants_max: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Rule {
-    name: Option<String>,
-    /// Of records of this level alone.
-    level: Option<Level>,
-    /// Of loggers whose name fits; `*` stands for any characters.
-    logger: Option<String>,
-    /// Of this tenant alone.
-    tenant: Option<String>,
-    /// For each tenant by itself.
-    per_tenant: bool,
-    /// Records.
-    per_second: Option<f64>,
-    burst: Option<u32>,
-    bytes_per_day: Option<ByteSize>,
-}
-
-impl RateLimits {
-    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
-        let limits = &mut settings.logs.rate_limits;
-        limits.tenants_max = self.tenants_max.unwrap_or(limits.tenants_max).max(1);
-        let nodes = root
-            .at(&["rate_limits", "rules"])
-            .map(Node::items)
-            .unwrap_or_default();
-        for (index, (rule, node)) in self.rules.iter().zip(nodes).enumerate() {
-            let key = format!("rate_limits.rules[{index}]");
-            if rule.per_second.is_none() && rule.bytes_per_day.is_none() {
-                let hint = "add `per_second` or `bytes_per_day`";
-                file.error(node.place(), &key, "limits nothing", Some(hint));
-            }
-            if rule
-                .per_second
-                .is_some_and(|rate| !(rate >= 0.0 && rate.is_finite()))
-            {
-                let at = node.get("per_second").unwrap_or(node);
-                file.error(
-                    at.place(),
-                    &format!("{key}.per_second"),
-                    "must be 0 or more",
-                    None,
-                );
-            }
-            if rule.per_tenant && rule.tenant.is_some() {
-                let at = node.get("tenant").unwrap_or(node);
-                file.error(
-                    at.place(),
-                    &format!("{key}.tenant"),
-                    "cannot stand beside per_tenant",
-                    Some("leave one out"),
-                );
-            }
-            let name = rule.name.clone().unwrap_or_else(|| format!("rule {}", index + 1));
-            limits.rules.push(RateLimitRule {
-                level: rule.level.map(|level| level.0),
-                logger: rule.logger.clone(),
-                tenant: match &rule.tenant {
-                    Some(tenant) => TenantRule::Only(tenant.clone()),
-                    None if rule.per_tenant => TenantRule::Each,
-                    None => TenantRule::Any,
-                },
-                per_second: rule.per_second,
-                burst: rule.burst,
-                bytes_per_day: rule.bytes_per_day.map(|bytes| bytes.0),
-                ..RateLimitRule::new(name)
-            });
         }
     }
 }

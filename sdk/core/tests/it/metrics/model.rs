@@ -200,7 +200,7 @@ fn check(steps: &[Step], aggregation: &Aggregation, is_delta: bool) {
     let histogram = bench.meter.histogram::<f64>(&Description::new("m"));
     let mut model = Model::new();
     let mut updated = Vec::new();
-    let mut check = |model: &mut Model, updated: &mut Vec<String>| {
+    let check = |model: &mut Model, updated: &mut Vec<String>| {
         let told = told(&bench.metrics());
         let wanted: BTreeMap<String, Told> = model
             .iter()

@@ -1,0 +1,45 @@
+//! Cupola's SDK as an application with `tracing` has it: its layer, with everything that it adds by default.
+
+use anyhow::Result;
+use cupola_sdk::layer::{FilterHandle, Filters, LayerOptions, layer};
+use cupola_sdk_core::{Sdk, Surroundings};
+use tracing_subscriber::prelude::*;
+
+use super::cupola_core::{FLUSH_TIMEOUT, end, settings};
+use super::tracing_calls;
+use crate::operation::Operation;
+use crate::side::{Ended, Side};
+
+pub(crate) struct Tracing {
+    sdk: Sdk,
+}
+
+impl Tracing {
+    pub(crate) fn start(endpoint: &str, is_sampled: bool) -> Result<Tracing> {
+        let sdk = Sdk::new(settings(endpoint, is_sampled), Surroundings::default());
+        Tracing::install(&sdk)?;
+        Ok(Tracing { sdk })
+    }
+
+    /// What an application wants to see is what it is for the peers.
+    pub(crate) fn install(sdk: &Sdk) -> Result<()> {
+        let filter = FilterHandle::new(Filters::parse("info,loud=debug")?);
+        let layer = layer(sdk.clone(), LayerOptions::default(), None, filter);
+        tracing_subscriber::registry().with(layer).try_init()?;
+        Ok(())
+    }
+}
+
+impl Side for Tracing {
+    fn run(&self, operation: Operation, count: usize) {
+        tracing_calls::run(operation, count);
+    }
+
+    fn flush(&self) {
+        self.sdk.flush(FLUSH_TIMEOUT);
+    }
+
+    fn finish(&self) -> Ended {
+        end(&self.sdk)
+    }
+}

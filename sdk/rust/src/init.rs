@@ -1,0 +1,179 @@
+//! Setting up in one call: reads the configuration, makes the SDK, and puts it behind `tracing`, `log`, panics and the API of
+//! OpenTelemetry. Never fails because a destination cannot be reached, only for what is written wrongly or set up twice.
+
+mod builder;
+mod reload;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cupola_sdk_core::Sdk;
+use cupola_sdk_core::backend::BackendHealth;
+use cupola_sdk_core::configuration::ConfigurationError;
+use cupola_sdk_core::metrics::Meter;
+use cupola_sdk_core::recorder::Scope;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+
+pub use builder::Builder;
+
+use crate::console::ConsoleHandle;
+use crate::layer::{self, FilterError, FilterHandle, Filters, Layer, LayerOptions};
+use crate::panics;
+
+/// Sets up everything from the environment, `cupola.yaml`, or the file that `OTEL_CONFIG_FILE` names. What is odd in them is
+/// told once on standard error.
+///
+/// ```no_run
+/// # fn main() -> Result<(), cupola_sdk::InitError> {
+/// let _cupola = cupola_sdk::init()?;
+/// tracing::info!(user.id = 7, "order placed");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The guard is to live as long as the application: when it is dropped, what was recorded is delivered, for as long as
+/// [`exit_timeout`](cupola_sdk_core::Settings::exit_timeout) at most.
+pub fn init() -> Result<Cupola, InitError> {
+    builder().init()
+}
+
+/// The same with something to say about it in code, which goes before variables and files.
+pub fn builder() -> Builder {
+    Builder::default()
+}
+
+/// Why nothing was set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error("cannot read the configuration")]
+    Configuration(#[from] ConfigurationError),
+    #[error("cannot set up what is recorded")]
+    Filter(#[from] FilterError),
+    #[error("Cupola has been set up already; call `init` once, where the application begins")]
+    Twice,
+    #[error(
+        "another subscriber of `tracing` has been set up already; use `builder().build()` and add the layer to it"
+    )]
+    Subscriber,
+}
+
+/// An SDK that has been set up. Ends when it is dropped: what was recorded is delivered, within a bound.
+#[must_use = "what is recorded is delivered as long as it lives"]
+pub struct Cupola {
+    sdk: Sdk,
+    options: LayerOptions,
+    filter: FilterHandle,
+    console: ConsoleHandle,
+    builder: Arc<Builder>,
+    exit_timeout: Duration,
+}
+
+impl fmt::Debug for Cupola {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cupola").finish_non_exhaustive()
+    }
+}
+
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+
+impl Cupola {
+    pub fn sdk(&self) -> &Sdk {
+        &self.sdk
+    }
+
+    /// Makes instruments of this scope.
+    pub fn meter(&self, scope: &str) -> Meter {
+        self.sdk.meter(Scope::of(scope, "", "", &[]))
+    }
+
+    /// The layer of `tracing`, to be added to a subscriber of one's own.
+    pub fn layer<S>(&self) -> Layer<S>
+    where
+        S: Subscriber + for<'l> LookupSpan<'l>,
+    {
+        layer::layer(
+            self.sdk.clone(),
+            self.options,
+            self.console.clone(),
+            self.filter.clone(),
+        )
+    }
+
+    /// Puts other directives in force, such as `info,my_crate=debug`.
+    pub fn set_directives(&self, directives: &str) -> Result<(), FilterError> {
+        self.set_filters(Filters::parse(directives)?);
+        Ok(())
+    }
+
+    /// Puts other filters in force.
+    pub fn set_filters(&self, filters: Filters) {
+        reload::set_filters(&self.filter, filters);
+    }
+
+    /// Delivers what has been recorded until now, within so long. Whether it was.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.sdk.flush(timeout)
+    }
+
+    /// How the destinations are.
+    pub fn health(&self) -> Vec<BackendHealth> {
+        self.sdk.health()
+    }
+
+    /// Ends, as when it is dropped, within so long. Whether all was delivered.
+    pub fn shutdown(mut self, timeout: Duration) -> bool {
+        self.exit_timeout = Duration::ZERO;
+        self.end(timeout)
+    }
+
+    fn end(&self, timeout: Duration) -> bool {
+        self.sdk.shutdown(timeout)
+    }
+
+    /// Puts it behind everything that the process has one of.
+    fn install(&self) -> Result<(), InitError> {
+        if IS_INSTALLED.swap(true, Ordering::AcqRel) {
+            return Err(InitError::Twice);
+        }
+        let subscriber = tracing_subscriber::registry().with(self.layer());
+        if tracing::subscriber::set_global_default(subscriber).is_err() {
+            IS_INSTALLED.store(false, Ordering::Release);
+            return Err(InitError::Subscriber);
+        }
+        if self.builder.has_log_bridge() {
+            self.install_log_bridge();
+        }
+        if self.builder.has_panic_hook() {
+            panics::install(self.sdk.clone());
+        }
+        #[cfg(feature = "opentelemetry")]
+        crate::opentelemetry::install(&self.sdk);
+        Ok(())
+    }
+
+    /// Records of the crate `log` as events.
+    fn install_log_bridge(&self) {
+        let bridge = tracing_log::LogTracer::builder().with_max_level(reload::log_level(&self.filter));
+        if bridge.init().is_err() {
+            say("records of the crate `log` do not come here: another logger has been set up for them");
+        }
+    }
+}
+
+impl Drop for Cupola {
+    fn drop(&mut self) {
+        if !self.exit_timeout.is_zero() {
+            self.end(self.exit_timeout);
+        }
+    }
+}
+
+/// Tells whoever runs the application, on standard error.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(format!("cupola: warning: {text}\n").as_bytes());
+}
