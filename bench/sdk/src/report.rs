@@ -301,7 +301,10 @@ fn at_most(side: SideName, other: SideName, operation: Operation) -> Option<f64>
     let is_measurement = operation.leaves() == Leaves::Measurements;
     match (side, other) {
         (_, SideName::OpentelemetrySdk) if is_measurement => Some(0.5),
-        (SideName::CupolaCore | SideName::CupolaCoreUnscrubbed, SideName::OpentelemetrySdk)
+        (
+            SideName::CupolaCore | SideName::CupolaCoreUnscrubbed | SideName::CupolaOpentelemetry,
+            SideName::OpentelemetrySdk,
+        )
         | (SideName::CupolaTracing, SideName::TracingOpentelemetry) => Some(1.0 / 3.0),
         (_, SideName::Fastrace) => Some(2.0),
         _ => None,

@@ -41,6 +41,8 @@ pub(crate) enum SideName {
     CupolaCoreUnscrubbed,
     /// Through its layer of `tracing`.
     CupolaTracing,
+    /// Behind the API of OpenTelemetry.
+    CupolaOpentelemetry,
     #[cfg(feature = "peers")]
     OpentelemetrySdk,
     #[cfg(feature = "peers")]
@@ -73,6 +75,7 @@ impl SideName {
             SideName::CupolaCoreUnscrubbed => operation.is_record(),
             SideName::CupolaTracing => operation.leaves() != Leaves::Measurements,
             // It has no levels.
+            SideName::CupolaOpentelemetry => operation != Operation::DisabledLog,
             #[cfg(feature = "peers")]
             SideName::OpentelemetrySdk => operation != Operation::DisabledLog,
             #[cfg(feature = "peers")]
@@ -103,6 +106,9 @@ impl SideName {
                 Arc::new(sides::cupola_core::Core::start(endpoint, is_sampled, false))
             }
             SideName::CupolaTracing => Arc::new(sides::cupola_tracing::Tracing::start(endpoint, is_sampled)?),
+            SideName::CupolaOpentelemetry => {
+                Arc::new(sides::cupola_opentelemetry::Api::start(endpoint, is_sampled))
+            }
             #[cfg(feature = "peers")]
             SideName::OpentelemetrySdk => {
                 Arc::new(sides::opentelemetry_sdk::Direct::start(endpoint, is_sampled)?)

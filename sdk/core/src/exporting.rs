@@ -19,6 +19,7 @@ mod own_metrics;
 mod work;
 
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -47,6 +48,9 @@ const ANSWER_SLACK: Duration = Duration::from_millis(500);
 
 /// Those who ask for something at the same time; further ones are told that it cannot be done.
 const COMMANDS_MAX: usize = 256;
+/// How often the thread begins anew after something that must not happen.
+const STARTS_MAX: u32 = 10;
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Longest that anybody waits.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,6 +67,8 @@ pub(crate) struct Exporting {
     settings: ArcSwap<Settings>,
     resource: OwnResource,
     process: PerProcess<Handle>,
+    /// Generation, plus one, in which it was ended.
+    over: AtomicU64,
     /// Asked from time to time, by the thread alone, whether there are other settings.
     watcher: Mutex<Option<Watcher>>,
 }
@@ -91,11 +97,13 @@ struct Handle {
     /// Bits of [`Flag`].
     flags: AtomicU8,
     notify: Notify,
-    commands: Sender<Command>,
+    commands: Mutex<Sender<Command>>,
     /// Until the thread takes it.
     receiver: Mutex<Option<Receiver<Command>>>,
     is_started: AtomicBool,
     has_ended: AtomicBool,
+    /// Of one that has ended: everything had been delivered.
+    is_done: AtomicBool,
     refusals: AtomicU64,
 }
 
@@ -123,6 +131,9 @@ enum Command {
 struct Flag(u8);
 
 impl Flag {
+    /// Much has been recorded of every signal.
+    const EVERYTHING: u8 = 0b111_1111;
+
     fn of(signal: Signal, wanted: Wanted) -> Flag {
         let at = match signal {
             Signal::Traces => 0,
@@ -142,12 +153,20 @@ impl Handle {
         Ok(Handle {
             flags: AtomicU8::new(0),
             notify: Notify::new(),
-            commands,
+            commands: Mutex::new(commands),
             receiver: Mutex::new(Some(receiver)),
             is_started: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
+            is_done: AtomicBool::new(false),
             refusals: AtomicU64::new(0),
         })
+    }
+
+    fn sender(&self) -> Sender<Command> {
+        self.commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn is_there(&self) -> bool {
@@ -187,6 +206,7 @@ impl Exporting {
                 resource: OwnResource::new(settings.resource.clone()),
                 process: PerProcess::default(),
                 watcher: Mutex::new(None),
+                over: AtomicU64::new(0),
             }
         })
     }
@@ -227,6 +247,9 @@ impl Exporting {
 
     /// Tells the thread that something has been recorded; starts it if there is none.
     pub(crate) fn wake(self: &Arc<Self>, signal: Signal, wanted: Wanted) {
+        if self.over.load(Ordering::Acquire) == fork::generation() + 1 {
+            return;
+        }
         let handle = self.handle();
         let flag = Flag::of(signal, wanted).0;
         if handle.flags.fetch_or(flag, Ordering::AcqRel) & flag == 0 {
@@ -259,69 +282,92 @@ impl Exporting {
         // What is said about exporting would be exported in turn.
         suppress::suppress_thread();
         let handle = self.handle();
-        let receiver = handle
-            .receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
         fork::begin_step();
+        for attempt in 1..=STARTS_MAX {
+            let problem = match catch_unwind(AssertUnwindSafe(|| self.run_once(handle))) {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => format!("no runtime can be made: {error}"),
+                Err(_) => "the thread that exports panicked".to_owned(),
+            };
+            match attempt < STARTS_MAX {
+                true => say::text(&format!("{problem}; exporting begins anew in a second")),
+                false => say::text(&format!("{problem}; nothing is exported any more")),
+            }
+            // What was recorded meanwhile has told nobody.
+            handle.flags.store(Flag::EVERYTHING, Ordering::Release);
+            handle.notify.notify_one();
+            fork::end_step();
+            std::thread::park_timeout(RESTART_PAUSE);
+            fork::begin_step();
+        }
+        handle.has_ended.store(true, Ordering::Release);
+        fork::end_step();
+    }
+
+    /// Exports until somebody ends it.
+    fn run_once(self: &Arc<Self>, handle: &Handle) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .on_thread_park(fork::end_step)
             .on_thread_unpark(fork::begin_step)
             .on_thread_start(suppress::suppress_thread)
-            .build();
-        match (runtime, receiver) {
-            (Ok(runtime), Some(receiver)) => {
-                runtime.block_on(Work::new(self.clone(), receiver).run());
-                // What blocks, such as a name that is being looked up, is not waited for.
-                runtime.shutdown_background();
-            }
-            (Err(error), _) => say::text(&format!("nothing is exported: no runtime can be made: {error}")),
-            (_, None) => {}
-        }
-        self.handle().has_ended.store(true, Ordering::Release);
-        fork::end_step();
+            .build()?;
+        let mut known = handle.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = known.take().unwrap_or_else(|| {
+            // The one before went with a panic.
+            let (commands, receiver) = channel(COMMANDS_MAX);
+            *handle.commands.lock().unwrap_or_else(PoisonError::into_inner) = commands;
+            receiver
+        });
+        drop(known);
+        let is_done = runtime.block_on(Work::new(self.clone(), receiver).run());
+        handle.is_done.store(is_done, Ordering::Release);
+        // What blocks, such as a name that is being looked up, is not waited for.
+        runtime.shutdown_background();
+        Ok(())
     }
 
     /// Exports what was recorded before and waits until it has been delivered, so long at most. Whether it was.
     pub(crate) fn flush(self: &Arc<Self>, timeout: Duration) -> bool {
-        let Some(handle) = self.at_work() else {
-            return true;
-        };
-        ask(handle, timeout, |deadline, answer| Command::Flush {
-            deadline,
-            answer,
-        })
-        .unwrap_or(false)
+        match self.thread() {
+            Thread::NotNeeded => true,
+            Thread::Ended(is_done) => is_done,
+            Thread::There(handle) => {
+                let flush = |deadline, answer| Command::Flush { deadline, answer };
+                ask(handle, timeout, flush).unwrap_or(false)
+            }
+        }
     }
 
     /// Ends: exports what was recorded and waits until it has been delivered, so long at most. Whether it was. What was not is in
     /// the spool, if there is one.
     pub(crate) fn shutdown(self: &Arc<Self>, timeout: Duration) -> bool {
-        let Some(handle) = self.at_work() else {
-            return true;
+        let is_done = match self.thread() {
+            Thread::NotNeeded => true,
+            Thread::Ended(is_done) => is_done,
+            Thread::There(handle) => {
+                let shutdown = |deadline, answer| Command::Shutdown { deadline, answer };
+                ask(handle, timeout, shutdown).unwrap_or(false)
+            }
         };
-        ask(handle, timeout, |deadline, answer| Command::Shutdown {
-            deadline,
-            answer,
-        })
-        .unwrap_or(false)
+        // What is recorded from now on starts nothing.
+        self.over.store(fork::generation() + 1, Ordering::Release);
+        is_done
     }
 
     /// Ends by itself in a while: nobody waits for it.
     pub(crate) fn abandon(&self) {
         if let Some(handle) = self.process.get().filter(|handle| handle.is_there()) {
             let (answer, _) = mpsc::sync_channel(1);
-            let deadline = Instant::now() + self.settings.load().exit_timeout;
-            let _ = handle.commands.try_send(Command::Shutdown { deadline, answer });
+            let deadline = Instant::now() + self.settings.load().exit_timeout.min(TIMEOUT_MAX);
+            let _ = handle.sender().try_send(Command::Shutdown { deadline, answer });
         }
     }
 
     /// Changes what can be changed; what could not be is told.
     pub(crate) fn apply(self: &Arc<Self>, settings: Arc<Settings>, timeout: Duration) -> Vec<String> {
         self.settings.store(settings.clone());
-        let Some(handle) = self.at_work() else {
+        let Thread::There(handle) = self.thread() else {
             return Vec::new();
         };
         let applied = ask(handle, timeout, |_, answer| Command::Apply { settings, answer });
@@ -332,20 +378,34 @@ impl Exporting {
 
     /// How the backends are; none while nothing has been recorded.
     pub(crate) fn health(self: &Arc<Self>, timeout: Duration) -> Vec<BackendHealth> {
-        let Some(handle) = self.at_work() else {
+        let Thread::There(handle) = self.thread() else {
             return Vec::new();
         };
         ask(handle, timeout, |_, answer| Command::Health(answer)).unwrap_or_default()
     }
 
-    /// The thread of this process, started if something waits for it; `None` if there is nothing to do.
-    fn at_work(self: &Arc<Self>) -> Option<&Handle> {
-        let handle = self.process.get()?;
+    /// The thread of this process, started if something waits for it.
+    fn thread(self: &Arc<Self>) -> Thread<'_> {
+        let Some(handle) = self.process.get() else {
+            return Thread::NotNeeded;
+        };
         if !handle.is_started.load(Ordering::Acquire) {
             self.start(handle);
         }
-        handle.is_there().then_some(handle)
+        match handle.is_there() {
+            true => Thread::There(handle),
+            false => Thread::Ended(handle.is_done.load(Ordering::Acquire)),
+        }
     }
+}
+
+/// The thread that exports, for somebody who asks it for something.
+enum Thread<'h> {
+    /// Nothing has been recorded.
+    NotNeeded,
+    There(&'h Handle),
+    /// It is not there any more, or cannot be started; whether everything had been delivered.
+    Ended(bool),
 }
 
 /// Asks the thread for something and waits for the answer, a little longer than it may take.
@@ -357,7 +417,7 @@ fn ask<T>(
     let (answer, answered) = mpsc::sync_channel(1);
     // Somebody who says "for ever" waits for a day.
     let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
-    handle.commands.try_send(command(deadline, answer)).ok()?;
+    handle.sender().try_send(command(deadline, answer)).ok()?;
     answered
         .recv_timeout(timeout.min(TIMEOUT_MAX).saturating_add(ANSWER_SLACK))
         .ok()

@@ -157,11 +157,13 @@ impl<T> PerProcess<T> {
 
     /// What this process has made, or makes now. Of two threads that make it at once, one drops what it made.
     pub fn get_or_make<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
-        if let Some(value) = self.get() {
-            return Ok(value);
-        }
         let before = self.0.load(Ordering::Acquire);
         let generation = generation();
+        // SAFETY: it was made by `Box::into_raw`, and is freed with `self` alone.
+        let known = unsafe { before.as_ref() };
+        if let Some(made) = known.filter(|made| made.generation == generation) {
+            return Ok(&made.value);
+        }
         let made = Box::into_raw(Box::new(Made {
             generation,
             value: make()?,

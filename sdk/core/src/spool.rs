@@ -15,8 +15,9 @@
 //!
 //! Files are for the eyes of their owner only: records in segments have been through no scrubbing yet.
 //!
-//! Refuses file systems on which the copy of what is written takes new room, such as btrfs: when the disk is full, the system
-//! would end an application that writes to such memory.
+//! Refuses file systems other than ext4, xfs and tmpfs (and overlayfs, which is to be over one of these): where what is written
+//! takes new room each time, as on btrfs, or is across a network, the system would end an application that writes to such memory
+//! when there is none.
 
 mod left;
 mod process;
@@ -43,10 +44,10 @@ pub(crate) enum SpoolError {
     #[error("cannot use {path} for the spool; give a directory that this user may write to", path = path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error(
-        "{path} is on a file system ({kind}) on which the spool of records cannot be; give a directory on ext4, xfs or tmpfs",
+        "{path} is on a file system ({kind:#x}) on which the spool of records cannot be; give a directory on ext4, xfs or tmpfs",
         path = path.display()
     )]
-    FileSystem { path: PathBuf, kind: &'static str },
+    FileSystem { path: PathBuf, kind: u64 },
 }
 
 impl SpoolError {

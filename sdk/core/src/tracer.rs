@@ -110,6 +110,12 @@ impl Tracer {
         self.scope
     }
 
+    /// Whether its sampler looks at the attributes that spans start with. If not, they may be set after the start as well.
+    #[inline]
+    pub fn looks_at_attributes(&self) -> bool {
+        self.sdk.live().sampler.looks_at_attributes()
+    }
+
     /// Starts a span.
     pub fn start(&self, start: Start<'_>) -> Started {
         self.start_with(start, &mut None)

@@ -129,15 +129,6 @@ impl Context {
         }
     }
 
-    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
-        self.node.as_ref()
-    }
-
-    pub(crate) fn with_node(mut self, node: Option<Arc<Node>>) -> Context {
-        self.node = node;
-        self
-    }
-
     #[must_use]
     pub fn with_baggage(mut self, baggage: Baggage) -> Context {
         self.baggage = baggage;

@@ -9,6 +9,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use clap::ValueEnum;
+use cupola_sdk::http::ServerLayer;
 use cupola_sdk_core::baggage::Baggage;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::logger::Logger;
@@ -35,6 +36,8 @@ pub(crate) enum Stack {
     Bare,
     CupolaCore,
     CupolaTracing,
+    /// Its own layer of axum, which measures sizes and what is in progress as well.
+    CupolaAxum,
     TracingOpentelemetry,
     Logfire,
 }
@@ -48,7 +51,7 @@ pub(crate) struct Started {
 
 impl Stack {
     pub(crate) fn is_cupola(self) -> bool {
-        matches!(self, Stack::CupolaCore | Stack::CupolaTracing)
+        matches!(self, Stack::CupolaCore | Stack::CupolaTracing | Stack::CupolaAxum)
     }
 
     pub(crate) fn start(self, endpoint: &str) -> Result<Started> {
@@ -60,6 +63,7 @@ impl Stack {
             },
             Stack::CupolaCore => core(endpoint),
             Stack::CupolaTracing => cupola_tracing(endpoint)?,
+            Stack::CupolaAxum => cupola_axum(endpoint)?,
             Stack::TracingOpentelemetry => {
                 let providers = Providers::start(endpoint, true)?;
                 Tracing::install(&providers)?;
@@ -184,6 +188,25 @@ fn cupola_tracing(endpoint: &str) -> Result<Started> {
     };
     Ok(Started {
         instrument: Box::new(move |routes| by_tracing(routes, Arc::new(measure))),
+        flush: Arc::new(move || {
+            sdk.flush(FLUSH_TIMEOUT);
+        }),
+    })
+}
+
+fn cupola_axum(endpoint: &str) -> Result<Started> {
+    let sdk = Sdk::new(settings(endpoint, true), Surroundings::default());
+    CupolaTracing::install(&sdk)?;
+    let server = ServerLayer::new(&sdk);
+    let log = |request: Request, next: Next| async move {
+        let begin = Instant::now();
+        let response = next.run(request).await;
+        let (seconds, status) = (begin.elapsed().as_secs_f64(), status(&response));
+        tracing::info!(http.response.status_code = status, seconds, "request answered");
+        response
+    };
+    Ok(Started {
+        instrument: Box::new(move |routes| routes.route_layer(from_fn(log)).route_layer(server)),
         flush: Arc::new(move || {
             sdk.flush(FLUSH_TIMEOUT);
         }),

@@ -17,7 +17,7 @@ fn what_cupola_records_in_a_short_run_arrives_and_is_counted() {
             "--paced-milliseconds",
             "30",
         ])
-        .args(["--sides", "cupola-core,cupola-tracing"])
+        .args(["--sides", "cupola-core,cupola-tracing,cupola-opentelemetry"])
         .arg("--json")
         .arg(&json)
         .stdout(Stdio::null())
@@ -41,5 +41,5 @@ fn what_cupola_records_in_a_short_run_arrives_and_is_counted() {
         12 + 8,
         "two of ten also with two threads, and not through the layer"
     );
-    assert_eq!(rows.len() - full, 2 * 6, "and six at a pace");
+    assert_eq!(rows.len() - full, 3 * 6, "and six at a pace");
 }

@@ -30,7 +30,14 @@ impl WritableFile for DiskFile {
 }
 
 #[derive(Debug)]
-struct DiskLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
+struct DiskLock(File);
+
+impl Drop for DiskLock {
+    /// Also where the child of a fork has the file open still.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock for DiskLock {}
 

@@ -69,6 +69,10 @@ impl Running {
             sink = all.clone();
             levels = Some(all);
         }
+        // The thread that exports waits for no destination.
+        delivery.sending_queue.enabled = true;
+        delivery.sending_queue.block_on_overflow = false;
+        delivery.sending_queue.wait_for_result = false;
         if let Some(queue) = &queue {
             delivery.sending_queue.storage = Some("spool".to_owned());
             bound(&mut delivery.sending_queue, queue.bytes_max);

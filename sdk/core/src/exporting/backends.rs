@@ -7,6 +7,7 @@ use std::time::Instant;
 use cupola_export::SendError;
 use cupola_telemetry::Batch;
 use cupola_telemetry::memory::MemoryBudget;
+use tokio::task::JoinSet;
 
 use super::{Counts, Exporting};
 use crate::backend::{Backend, BackendHealth, QueueOnDisk, Running};
@@ -26,6 +27,10 @@ pub(super) struct Backends {
     held: VecDeque<Held>,
     held_bytes: usize,
     budget: MemoryBudget,
+    /// Those that are backends no more, and end: whether each had delivered everything.
+    ending: JoinSet<bool>,
+    /// A backend that is there no more has left something in its queue.
+    leaves_something: bool,
     has_delivered: bool,
 }
 
@@ -42,6 +47,8 @@ impl Default for Backends {
             held: VecDeque::new(),
             held_bytes: 0,
             budget: MemoryBudget::new(QUEUES_BYTES_MAX),
+            ending: JoinSet::new(),
+            leaves_something: false,
             has_delivered: false,
         }
     }
@@ -196,7 +203,10 @@ impl Backends {
         }
         // In their own time: what waits for them is not what waits for the others.
         for running in removed {
-            tokio::spawn(async move { running.shutdown().await });
+            self.ending.spawn(async move {
+                running.shutdown().await;
+                running.is_idle()
+            });
         }
         problems
     }
@@ -224,9 +234,27 @@ impl Backends {
         }
     }
 
+    /// Looks at those that have ended meanwhile.
+    pub(super) fn reap(&mut self) {
+        while let Some(ended) = self.ending.try_join_next() {
+            self.leaves_something |= !ended.unwrap_or(false);
+        }
+    }
+
+    /// Whether something waits here for a queue that takes none now.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Gives up what waits here; so many items.
+    pub(super) fn give_up(&mut self) -> usize {
+        self.held_bytes = 0;
+        self.held.drain(..).map(|held| held.batch.items()).sum()
+    }
+
     /// Nothing waits, as far as is known.
     pub(super) fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.running.iter().all(|running| running.is_idle())
+        self.held.is_empty() && self.ending.is_empty() && self.running.iter().all(|running| running.is_idle())
     }
 
     pub(super) fn health(&self) -> Vec<BackendHealth> {
@@ -243,23 +271,23 @@ impl Backends {
 
     /// Ends them all, until then at most.
     pub(super) async fn shutdown(&mut self, deadline: Instant) {
-        let was_idle = self.is_idle();
-        let mut ends = tokio::task::JoinSet::new();
+        let was_idle = self.is_idle() && self.failed.is_empty();
         for running in std::mem::take(&mut self.running) {
-            ends.spawn(async move {
+            self.ending.spawn(async move {
                 running.shutdown().await;
                 running.is_idle()
             });
         }
+        let ending = &mut self.ending;
         let all = async {
             let mut are_idle = true;
-            while let Some(ended) = ends.join_next().await {
+            while let Some(ended) = ending.join_next().await {
                 are_idle &= ended.unwrap_or(false);
             }
             are_idle
         };
         let ended = tokio::time::timeout_at(deadline.into(), all).await;
-        self.has_delivered = was_idle && ended.unwrap_or(false);
+        self.has_delivered = was_idle && ended.unwrap_or(false) && !self.leaves_something;
     }
 
     /// Whether nothing was left when they ended.

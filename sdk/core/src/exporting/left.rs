@@ -1,5 +1,6 @@
 //! Taking over what ended processes of the application have left in its spool: their records go to the backends of this
-//! process, and each of their queues is delivered by an exporter of its own, as long as it has something.
+//! process, and each of their queues is delivered by an exporter of its own, as long as it has something. What is delivered under
+//! another name, or cannot be opened, is looked at again later.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +15,11 @@ use crate::backend::{QueueOnDisk, Running};
 use crate::recorder::{Batcher, RecorderLimits};
 use crate::resource::Resource;
 use crate::say;
+use crate::scrub::Scrubber;
 use crate::spool::{Left, SegmentRecords, Spool, is_queue_of, left_behind};
+
+/// Processes whose leavings are delivered at the same time; others wait for their turn, or for another process.
+const DIRECTORIES_MAX: usize = 8;
 
 /// What is being taken over.
 #[derive(Default)]
@@ -25,155 +30,192 @@ pub(super) struct Leavings {
 /// The directory of an ended process.
 struct Directory {
     left: Left,
+    /// Segments whose records are in queues, or are being held for them: to be removed when nothing is held.
+    exported: Vec<PathBuf>,
     /// Queues and who delivers them.
-    queues: Vec<Arc<Running>>,
-    /// Queues for which there is no backend, or that could not be opened: the directory stays.
+    queues: Vec<(PathBuf, Arc<Running>)>,
+    /// Queues for which there is no backend now, or that could not be opened.
     others: Vec<PathBuf>,
+    has_said: bool,
+}
+
+/// What is needed to take something over.
+pub(super) struct Means<'m> {
+    pub(super) spool: &'m Spool,
+    pub(super) exporting: &'m Exporting,
+    pub(super) scrubber: &'m Scrubber,
+    pub(super) tenant: &'m TenantId,
 }
 
 impl Leavings {
     /// Looks for what has been left, and takes away what has been delivered.
-    pub(super) async fn see_to(
-        &mut self,
-        spool: &Spool,
-        exporting: &Exporting,
-        backends: &mut Backends,
-        tenant: &TenantId,
-    ) {
-        self.take_away().await;
-        let found = match left_behind(&spool.settings().directory) {
-            Ok(found) => found,
-            Err(error) => {
-                say::text(&format!(
-                    "{} could not be searched for what was left: {error}",
-                    spool.settings().directory.display()
-                ));
-                return;
-            }
-        };
-        for left in found {
-            match take_over(left, exporting, backends, tenant).await {
-                Ok(directory) => self.directories.push(directory),
-                Err(error) => say::text(&format!("what a process has left could not be read: {error}")),
-            }
+    pub(super) async fn see_to(&mut self, means: &Means<'_>, backends: &mut Backends) {
+        for directory in &mut self.directories {
+            directory.open_queues(means.spool, backends).await;
         }
-        self.take_away().await;
+        self.take_away(backends.is_holding()).await;
+        let path = &means.spool.settings().directory;
+        let most = DIRECTORIES_MAX.saturating_sub(self.directories.len());
+        match left_behind(path, most) {
+            Ok(found) => {
+                for left in found {
+                    self.directories.push(take_over(left, means, backends).await);
+                }
+            }
+            Err(error) => say::text(&format!(
+                "{} could not be searched for what was left: {error}",
+                path.display()
+            )),
+        }
+        self.take_away(backends.is_holding()).await;
     }
 
     /// Removes the directories from which everything has been delivered.
-    async fn take_away(&mut self) {
-        for directory in std::mem::take(&mut self.directories) {
-            if !directory.queues.iter().all(|queue| queue.is_idle()) {
+    async fn take_away(&mut self, is_holding: bool) {
+        for mut directory in std::mem::take(&mut self.directories) {
+            if is_holding || !directory.is_idle() || !directory.others.is_empty() {
                 self.directories.push(directory);
                 continue;
             }
-            for queue in &directory.queues {
+            directory
+                .exported
+                .retain(|segment| std::fs::remove_file(segment).is_err());
+            if !directory.exported.is_empty() {
+                // Not exported again by this process, which has them in mind.
+                self.directories.push(directory);
+                continue;
+            }
+            for (_, queue) in &directory.queues {
                 queue.shutdown().await;
             }
-            if !directory.others.is_empty() {
-                // Not looked at again by this process, nor by others while it lives.
-                self.directories.push(Directory {
-                    queues: Vec::new(),
-                    ..directory
-                });
-            } else if let Err(error) = directory.left.remove() {
+            if let Err(error) = directory.left.remove() {
                 say::text(&format!("what has been delivered could not be removed: {error}"));
             }
         }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.directories
-            .iter()
-            .all(|directory| directory.queues.iter().all(|queue| queue.is_idle()))
+        self.directories.iter().all(Directory::is_idle)
+    }
+
+    /// Lets go of queues, as their backends are others from now on; they are opened again with those.
+    pub(super) async fn let_go(&mut self) {
+        for directory in &mut self.directories {
+            for (path, queue) in std::mem::take(&mut directory.queues) {
+                queue.shutdown().await;
+                directory.others.push(path);
+            }
+        }
     }
 
     /// Stops delivering; what is left is left again.
-    pub(super) async fn shutdown(&mut self, deadline: Instant) {
+    pub(super) async fn shutdown(&mut self, deadline: Instant, is_holding: bool) {
         let all = async {
-            for queue in self.directories.iter().flat_map(|directory| &directory.queues) {
+            for (_, queue) in self.directories.iter().flat_map(|directory| &directory.queues) {
                 queue.shutdown().await;
             }
-            self.take_away().await;
+            self.take_away(is_holding).await;
         };
         let _ = tokio::time::timeout_at(deadline.into(), all).await;
     }
 }
 
-/// Exports the records of an ended process, and has its queues delivered.
-async fn take_over(
-    left: Left,
-    exporting: &Exporting,
-    backends: &mut Backends,
-    tenant: &TenantId,
-) -> io::Result<Directory> {
-    let resource = left.resource().unwrap_or_else(|| (*exporting.resource()).clone());
-    for (path, records) in left.segments()? {
-        let (batches, damaged) = batches_of(&records, &resource, tenant);
-        for batch in batches {
-            exporting.counts.taken_over.add(batch.items() as u64);
-            backends.offer(batch, &exporting.counts).await;
-        }
-        if damaged > 0 {
-            exporting.counts.dropped.add(damaged);
-            say::text(&format!(
-                "{damaged} damaged records were left in {}",
-                path.display()
-            ));
-        }
-        std::fs::remove_file(path)?;
+impl Directory {
+    fn is_idle(&self) -> bool {
+        self.queues.iter().all(|(_, queue)| queue.is_idle())
     }
-    let mut directory = Directory {
-        queues: Vec::new(),
-        others: Vec::new(),
-        left,
-    };
-    for path in directory.left.queues()? {
-        let owner = backends
-            .running()
-            .iter()
-            .find(|running| is_queue_of(&path, running.name()))
-            .cloned();
-        let Some(owner) = owner else {
-            say::text(&format!(
-                "{} is of no backend that there is, and is left alone",
-                path.display()
-            ));
-            directory.others.push(path);
-            continue;
-        };
-        let queue = QueueOnDisk {
-            directory: path.clone(),
-            bytes_max: exporting
-                .spool
-                .as_ref()
-                .map_or(u64::MAX, |spool| spool.settings().bytes_max),
-        };
-        match Running::start(owner.backend(), Some(queue), backends.budget().clone()).await {
-            Ok(running) => directory.queues.push(Arc::new(running)),
-            Err(error) => {
-                say::text(&format!("{} could not be opened: {error}", path.display()));
-                directory.others.push(path);
+
+    /// Has the queues delivered for which there is a backend.
+    async fn open_queues(&mut self, spool: &Spool, backends: &Backends) {
+        for path in std::mem::take(&mut self.others) {
+            let problem = match open(path.clone(), spool, backends).await {
+                Ok(running) => {
+                    self.queues.push((path, Arc::new(running)));
+                    continue;
+                }
+                Err(problem) => problem,
+            };
+            if !std::mem::replace(&mut self.has_said, true) {
+                say::text(&format!("{} is left alone for now: {problem}", path.display()));
             }
+            self.others.push(path);
         }
     }
-    Ok(directory)
 }
 
-/// Records of a segment as batches, and how many were damaged.
-fn batches_of(records: &SegmentRecords, resource: &Resource, tenant: &TenantId) -> (Vec<Batch>, u64) {
+async fn open(path: PathBuf, spool: &Spool, backends: &Backends) -> Result<Running, String> {
+    let mut running = backends.running().iter();
+    let Some(owner) = running.find(|running| is_queue_of(&path, running.name())) else {
+        return Err("it is of no backend that there is".to_owned());
+    };
+    let queue = QueueOnDisk {
+        directory: path,
+        bytes_max: spool.settings().bytes_max,
+    };
+    let started = Running::start(owner.backend(), Some(queue), backends.budget().clone()).await;
+    started.map_err(|error| error.to_string())
+}
+
+/// Exports the records of an ended process, and has its queues delivered.
+async fn take_over(left: Left, means: &Means<'_>, backends: &mut Backends) -> Directory {
+    let mut directory = Directory {
+        exported: Vec::new(),
+        queues: Vec::new(),
+        others: left.queues().unwrap_or_default(),
+        has_said: false,
+        left,
+    };
+    if let Err(error) = export_segments(&mut directory, means, backends).await {
+        say::text(&format!("what a process has left could not be read: {error}"));
+    }
+    directory.open_queues(means.spool, backends).await;
+    directory
+}
+
+async fn export_segments(
+    directory: &mut Directory,
+    means: &Means<'_>,
+    backends: &mut Backends,
+) -> io::Result<()> {
+    let counts = &means.exporting.counts;
+    let resource = directory.left.resource();
+    let resource = resource.unwrap_or_else(|| (*means.exporting.resource()).clone());
+    // One after the other: together they may be more than there is memory for.
+    for path in directory.left.segments()? {
+        if let Some(records) = SegmentRecords::read(&path)? {
+            let (batches, damaged) = batches_of(&records, &resource, means);
+            for batch in batches {
+                counts.taken_over.add(batch.items() as u64);
+                backends.offer(batch, counts).await;
+            }
+            if damaged > 0 {
+                counts.dropped.add(damaged);
+                say::text(&format!(
+                    "{damaged} damaged records were left in {}",
+                    path.display()
+                ));
+            }
+        }
+        directory.exported.push(path);
+    }
+    Ok(())
+}
+
+/// Records of a segment as batches, without secrets, and how many were damaged.
+fn batches_of(records: &SegmentRecords, resource: &Resource, means: &Means<'_>) -> (Vec<Batch>, u64) {
     let mut batcher = Batcher::new(records.signal(), RecorderLimits::default());
-    let mut unread = Vec::new();
+    let (mut unread, mut buffer) = (Vec::new(), Vec::new());
     records.each(&mut |scope, record| {
+        let record = means.scrubber.scrub(records.signal(), record, &mut buffer);
         if batcher.add(scope, record) {
-            unread.extend(batcher.finish(resource, tenant));
+            unread.extend(batcher.finish(resource, means.tenant));
         }
     });
-    unread.extend(batcher.finish(resource, tenant));
+    unread.extend(batcher.finish(resource, means.tenant));
     let mut damaged = 0;
     let read = unread.into_iter().filter_map(|batch| {
         // A file may say anything.
-        let read = Batch::decode_protobuf(batch.signal(), tenant.clone(), batch.payload().clone());
+        let read = Batch::decode_protobuf(batch.signal(), means.tenant.clone(), batch.payload().clone());
         if read.is_err() {
             damaged += batch.items() as u64;
         }

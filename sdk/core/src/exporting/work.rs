@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::backends::Backends;
 use super::batching::Batching;
-use super::left::Leavings;
+use super::left::{Leavings, Means};
 use super::own_metrics::OwnMetrics;
 use super::{Command, Exporting, Flag, scrubber};
 use crate::recorder::{Taken, Wanted};
@@ -25,6 +25,9 @@ const DELIVERED_TICK: Duration = Duration::from_millis(5);
 /// How often what could not be done is tried again: backends that did not start, batches that no queue took, what ended
 /// processes have left; and how often files of configuration are looked at.
 const AGAIN_TICK: Duration = Duration::from_secs(5);
+
+/// Exports whose segments are kept back at most.
+const KEPT_BACK_MAX: usize = 256;
 
 /// Within the half second that callers wait beyond their time.
 const CLOSE_TIME: Duration = Duration::from_millis(250);
@@ -41,8 +44,9 @@ pub(super) struct Work {
     scrubber: Scrubber,
     /// Decides upon traces when they have ended, if that is wanted.
     tail: Option<Tail>,
-    /// Segments of spans that may wait for that, and when they were taken, in nanoseconds since 1970.
-    undecided: VecDeque<(u64, Taken)>,
+    /// Segments of records that are not in the queues yet, as they wait for a decision or for room; and when they were taken, in
+    /// nanoseconds since 1970.
+    kept_back: VecDeque<(u64, Taken)>,
     own: OwnMetrics,
     /// When the records of a signal are exported.
     due: [Option<Instant>; 2],
@@ -72,7 +76,7 @@ impl Work {
         Work {
             scrubber: scrubber(&settings),
             tail: settings.traces.tail.clone().map(Tail::new),
-            undecided: VecDeque::new(),
+            kept_back: VecDeque::new(),
             pending: Instant::now(),
             own: OwnMetrics::default(),
             collected: None,
@@ -90,7 +94,8 @@ impl Work {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Until it is ended; whether everything had been delivered then.
+    pub(super) async fn run(mut self) -> bool {
         self.keep_resource();
         self.backends
             .start(&self.settings.backends, &self.exporting)
@@ -185,6 +190,7 @@ impl Work {
     /// Changes what it does; what could not be changed is told.
     async fn apply(&mut self, settings: Arc<Settings>) -> Vec<String> {
         let problems = self.backends.replace(&settings.backends, &self.exporting).await;
+        self.leavings.let_go().await;
         self.scrubber = scrubber(&settings);
         match (&mut self.tail, &settings.traces.tail) {
             (Some(tail), Some(other)) => tail.apply(other.clone()),
@@ -229,6 +235,11 @@ impl Work {
     }
 
     async fn do_what_is_due(&mut self) {
+        self.backends.reap();
+        if !self.ending.is_empty() {
+            // What is recorded now would keep the end from coming.
+            return;
+        }
         let now = Instant::now();
         for (at, signal) in RECORDED.into_iter().enumerate() {
             if self.due[at].is_some_and(|due| due <= now) {
@@ -272,8 +283,9 @@ impl Work {
         let (batches, taken) = self.take(signal);
         self.offer(batches).await;
         // Only now: a crash until here finds it in the segments.
-        match self.tail.is_some() && signal == Signal::Traces {
-            true => self.undecided.push_back((self.exporting.clock.now(), taken)),
+        let may_wait = self.tail.is_some() && signal == Signal::Traces || self.backends.is_holding();
+        match may_wait && !taken.segments.is_empty() {
+            true => self.kept_back.push_back((self.exporting.clock.now(), taken)),
             false => self.release(taken),
         }
     }
@@ -300,12 +312,25 @@ impl Work {
             .tail
             .as_ref()
             .and_then(Tail::next)
-            .is_none_or(|due| due > now)
+            .is_some_and(|due| due <= now)
         {
+            let batches = self.decided(|tail, with| tail.due(now, with));
+            self.offer(batches).await;
+        }
+        self.release_what_is_queued(now);
+    }
+
+    /// Gives back the segments of records that are in the queues by now; and of others where there are too many, which a crash
+    /// would lose.
+    fn release_what_is_queued(&mut self, now: u64) {
+        while self.kept_back.len() > KEPT_BACK_MAX
+            && let Some((_, taken)) = self.kept_back.pop_front()
+        {
+            self.release(taken);
+        }
+        if self.backends.is_holding() {
             return;
         }
-        let batches = self.decided(|tail, with| tail.due(now, with));
-        self.offer(batches).await;
         // Nothing waits longer than this.
         let wait_max = self
             .settings
@@ -314,9 +339,9 @@ impl Work {
             .as_ref()
             .map_or(Duration::ZERO, |tail| tail.wait_max + tail.linger);
         let is_empty = self.tail.as_ref().and_then(Tail::next).is_none();
-        while let Some((taken_at, _)) = self.undecided.front()
+        while let Some((taken_at, _)) = self.kept_back.front()
             && (is_empty || taken_at.saturating_add(wait_max.as_nanos() as u64) < now)
-            && let Some((_, taken)) = self.undecided.pop_front()
+            && let Some((_, taken)) = self.kept_back.pop_front()
         {
             self.release(taken);
         }
@@ -326,8 +351,10 @@ impl Work {
     async fn decide_upon_all(&mut self) {
         let batches = self.decided(Tail::flush);
         self.offer(batches).await;
-        for (_, taken) in std::mem::take(&mut self.undecided) {
-            self.release(taken);
+        if !self.backends.is_holding() {
+            for (_, taken) in std::mem::take(&mut self.kept_back) {
+                self.release(taken);
+            }
         }
     }
 
@@ -395,9 +422,13 @@ impl Work {
     /// Sees after what processes have left that have ended.
     async fn take_over(&mut self) {
         if let Some(spool) = self.exporting.spool.clone() {
-            self.leavings
-                .see_to(&spool, &self.exporting, &mut self.backends, &self.tenant)
-                .await;
+            let means = Means {
+                spool: &spool,
+                exporting: &self.exporting,
+                scrubber: &self.scrubber,
+                tenant: &self.tenant,
+            };
+            self.leavings.see_to(&means, &mut self.backends).await;
         }
     }
 
@@ -427,8 +458,9 @@ impl Work {
     }
 
     /// Ends the backends. What they have not delivered stays in their queues, where those are on disk.
-    async fn end(mut self) {
+    async fn end(mut self) -> bool {
         self.exporting.unwatch();
+        self.decide_upon_all().await;
         let is_done = self.has_delivered();
         let deadline = self.ending.iter().map(|ending| ending.deadline).min();
         // Time to close what is open, if delivering has taken all that there was.
@@ -436,12 +468,30 @@ impl Work {
             .unwrap_or_else(Instant::now)
             .max(Instant::now() + CLOSE_TIME);
         self.backends.shutdown(deadline).await;
-        self.leavings.shutdown(deadline).await;
-        if let Some(spool) = &self.exporting.spool {
-            spool.end(self.backends.has_delivered());
+        let is_holding = self.backends.is_holding();
+        self.leavings.shutdown(deadline, is_holding).await;
+        match &self.exporting.spool {
+            // What is held is in segments, which are not given back.
+            Some(spool) => spool.end(self.backends.has_delivered() && self.kept_back.is_empty()),
+            None => self.exporting.counts.dropped.add(self.backends.give_up() as u64),
+        }
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Flush { answer, .. } | Command::Shutdown { answer, .. } => {
+                    let _ = answer.send(is_done);
+                }
+                Command::Apply { answer, .. } => {
+                    let _ = answer.send(Vec::new());
+                }
+                Command::Health(answer) => {
+                    let _ = answer.send(Vec::new());
+                }
+            }
         }
         for waiting in self.waiting.drain(..).chain(self.ending.drain(..)) {
             let _ = waiting.answer.send(is_done);
         }
+        is_done
     }
 }

@@ -99,8 +99,14 @@ const BEGINNINGS: &[(&str, Behind)] = &[
 /// Shortest text in which one can be: `://u:p@`.
 const TEXT_BYTES_MIN: usize = 7;
 
+/// Up to this length, a search for three bytes of each beginning is quicker than one for all of them.
+const SHORT_BYTES: usize = 64;
+
 #[derive(Debug)]
-pub(super) struct Tokens(Option<AhoCorasick>);
+pub(super) struct Tokens {
+    searcher: Option<AhoCorasick>,
+    threes: Threes,
+}
 
 impl Tokens {
     pub(super) fn new() -> Tokens {
@@ -109,12 +115,17 @@ impl Tokens {
         let searcher = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(beginnings);
-        Tokens(searcher.ok())
+        Tokens {
+            searcher: searcher.ok(),
+            threes: Threes::new(),
+        }
     }
 
     /// Adds where the secrets are.
     pub(super) fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
-        let Some(searcher) = self.0.as_ref().filter(|_| text.len() >= TEXT_BYTES_MIN) else {
+        let is_long = text.len() >= SHORT_BYTES;
+        let is_worth_it = is_long || text.len() >= TEXT_BYTES_MIN && self.threes.may_begin(text.as_bytes());
+        let Some(searcher) = self.searcher.as_ref().filter(|_| is_worth_it) else {
             return;
         };
         // Behind the end of the last one: what is in a key of a megabyte is not looked at again from each beginning in it.
@@ -129,6 +140,42 @@ impl Tokens {
                 found.push(range);
             }
         }
+    }
+}
+
+/// The first three bytes of each beginning, five bits of each: a bit for all that there can be.
+struct Threes(Box<[u64; 512]>);
+
+impl std::fmt::Debug for Threes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Threes")
+    }
+}
+
+impl Threes {
+    fn new() -> Threes {
+        let mut bits = Box::new([0; 512]);
+        for (beginning, _) in BEGINNINGS {
+            if let [first, second, third, ..] = beginning.as_bytes() {
+                let number = Threes::number(*first, *second, *third);
+                bits[number >> 6] |= 1 << (number & 63);
+            }
+        }
+        Threes(bits)
+    }
+
+    fn number(first: u8, second: u8, third: u8) -> usize {
+        usize::from(first & 31) << 10 | usize::from(second & 31) << 5 | usize::from(third & 31)
+    }
+
+    /// `false` if no beginning is in it. Without branches, as nobody can tell what comes next in a text.
+    fn may_begin(&self, text: &[u8]) -> bool {
+        let mut bits = 0;
+        for three in text.windows(3) {
+            let number = Threes::number(three[0], three[1], three[2]);
+            bits |= self.0[number >> 6] >> (number & 63);
+        }
+        bits & 1 == 1
     }
 }
 

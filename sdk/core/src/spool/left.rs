@@ -1,24 +1,20 @@
 //! What processes have left that have ended: found, held, read and taken away.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-
-use super::process::{LOCK, QUEUES, RECORDS, RESOURCE, UNFINISHED, lock_file};
-use super::segment::SegmentRecords;
+use super::process::{Held, LOCK, QUEUES, RECORDS, RESOURCE, UNFINISHED};
 use crate::resource::Resource;
 
 /// The directory of a process that has ended. Nobody else has it while this is there.
 #[derive(Debug)]
 pub(crate) struct Left {
     path: PathBuf,
-    _lock: File,
+    _lock: Held,
 }
 
-/// Finds what has been left in a spool and takes hold of it.
-pub(crate) fn left_behind(spool: &Path) -> io::Result<Vec<Left>> {
+/// Finds what has been left in a spool and takes hold of it: of so many processes at most.
+pub(crate) fn left_behind(spool: &Path, most: usize) -> io::Result<Vec<Left>> {
     let mut left = Vec::new();
     for entry in std::fs::read_dir(spool)? {
         let path = entry?.path();
@@ -29,8 +25,10 @@ pub(crate) fn left_behind(spool: &Path) -> io::Result<Vec<Left>> {
         if !is_finished || !path.join(LOCK).is_file() {
             continue;
         }
-        if let Ok(lock) = lock_file(&path.join(LOCK))
-            && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+        if left.len() >= most {
+            break;
+        }
+        if let Ok(lock) = Held::new(&path.join(LOCK))
             && path.join(LOCK).is_file()
         {
             left.push(Left { path, _lock: lock });
@@ -51,16 +49,9 @@ impl Left {
         })
     }
 
-    /// Its segments, with what is in them.
-    pub(crate) fn segments(&self) -> io::Result<Vec<(PathBuf, SegmentRecords)>> {
-        let mut segments = Vec::new();
-        for path in segments_of(&self.path)? {
-            match SegmentRecords::read(&path)? {
-                Some(records) => segments.push((path, records)),
-                None => std::fs::remove_file(path)?,
-            }
-        }
-        Ok(segments)
+    /// Its segments, the oldest first.
+    pub(crate) fn segments(&self) -> io::Result<Vec<PathBuf>> {
+        segments_of(&self.path)
     }
 
     /// Its queues that hold something: what their backend is called in files, and where they are.

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use cupola_telemetry::Signal;
 use rustix::fs::{FlockOperation, flock, statfs};
@@ -26,6 +27,9 @@ pub(super) const UNFINISHED: &str = ".";
 /// Segments that are kept for the next records; others are removed. 16 MiB.
 const FREE_SEGMENTS_MAX: usize = 64;
 
+/// After a file could not be made, none is tried for so long: what records is not to wait for a full disk each time.
+const PAUSE_MILLIS: u64 = 2_000;
+
 /// What this process keeps on disk.
 #[derive(Debug)]
 pub(crate) struct ProcessDirectory {
@@ -36,18 +40,22 @@ pub(crate) struct ProcessDirectory {
     next: AtomicU64,
     free: Mutex<Vec<Segment>>,
     has_said: AtomicBool,
+    begun: Instant,
+    /// In milliseconds since then: before it, no file is made.
+    not_before: AtomicU64,
 }
 
 /// A lock that this process has for as long as it lives, and that a child of it does not have.
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     /// Closed by whoever made it only: see [`fork::close_in_child`].
     file: Option<File>,
     generation: u64,
 }
 
 impl Held {
-    fn new(path: &Path) -> io::Result<Held> {
+    /// Takes a lock that nobody has.
+    pub(super) fn new(path: &Path) -> io::Result<Held> {
         let file = lock_file(path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         if !fork::close_in_child(file.as_raw_fd()) {
@@ -73,7 +81,7 @@ impl Drop for Held {
     }
 }
 
-pub(super) fn lock_file(path: &Path) -> io::Result<File> {
+fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -108,6 +116,8 @@ impl ProcessDirectory {
             next: AtomicU64::new(0),
             free: Mutex::default(),
             has_said: AtomicBool::new(false),
+            begun: Instant::now(),
+            not_before: AtomicU64::new(0),
         })
     }
 
@@ -133,6 +143,10 @@ impl ProcessDirectory {
     pub(super) fn segment(&self, signal: Signal, record_bytes: usize) -> io::Result<Segment> {
         // Threads of the application do not wait for one another: the other one is at it for some instructions, and a new
         // file does as well.
+        let elapsed = self.begun.elapsed().as_millis() as u64;
+        if elapsed < self.not_before.load(Ordering::Relaxed) {
+            return Err(io::Error::other("files could not be made a moment ago"));
+        }
         if record_bytes < SEGMENT_BYTES / 2
             && let Ok(mut free) = self.free.try_lock()
             && let Some(at) = free.iter().position(|segment| segment.signal() == signal)
@@ -141,7 +155,9 @@ impl ProcessDirectory {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.path.join(RECORDS).join(format!("{number:08}"));
-        Segment::create(path, signal, record_bytes)
+        Segment::create(path, signal, record_bytes).inspect_err(|_| {
+            self.not_before.store(elapsed + PAUSE_MILLIS, Ordering::Relaxed);
+        })
     }
 
     pub(super) fn release(&self, mut segment: Segment) {
@@ -194,17 +210,13 @@ fn directories(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// The name of a file system on which memory that is a file may have no room when it is written to. `None` for all others.
-fn unfit(path: &Path) -> io::Result<Option<&'static str>> {
-    // statfs(2), and the sources of zfs and bcachefs.
+/// The number of a file system on which memory that is a file may have no room when it is written to; `None` for those on which it
+/// has, once the file has been filled. Of overlayfs, the directory that is written to decides, which nobody can ask for.
+fn unfit(path: &Path) -> io::Result<Option<u64>> {
+    // ext4 and its older ones, xfs, tmpfs, overlayfs: statfs(2).
+    const FIT: [u64; 4] = [0xef53, 0x5846_5342, 0x0102_1994, 0x794c_7630];
     let kind = statfs(path)?.f_type as u64 & 0xffff_ffff;
-    Ok(match kind {
-        0x9123_683e => Some("btrfs"),
-        0x2fc1_2fc1 => Some("zfs"),
-        0xca45_1a4e => Some("bcachefs"),
-        0x6969 => Some("nfs"),
-        _ => None,
-    })
+    Ok((!FIT.contains(&kind)).then_some(kind))
 }
 
 /// Whether a directory in the spool is the queue of a backend.

@@ -194,7 +194,7 @@ pub(crate) struct SegmentRecords {
 
 impl SegmentRecords {
     /// Reads a file; `None` if it is no segment, which one is not whose making was cut short.
-    pub(super) fn read(path: &Path) -> io::Result<Option<SegmentRecords>> {
+    pub(crate) fn read(path: &Path) -> io::Result<Option<SegmentRecords>> {
         let mut bytes = std::fs::read(path)?;
         if bytes.len() < HEADER_BYTES || bytes[..MAGIC.len()] != MAGIC {
             return Ok(None);

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cupola_sdk_core::backend::Signals;
 use cupola_sdk_core::settings::SpoolSettings;
 use cupola_sdk_core::{Sdk, Settings};
+use cupola_telemetry::Signal;
 
 use crate::kept::{Kept, LONG, say, sdk};
 
@@ -190,4 +192,40 @@ fn a_child_that_lives_does_not_keep_what_its_parent_left() {
     assert_eq!(said, "true 2 of the child");
     assert!(parent.shutdown(LONG));
     assert_eq!(kept.logs(), ["of the parent"]);
+}
+
+#[test]
+fn what_is_taken_over_is_without_secrets_and_a_backend_that_was_removed_keeps_its_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let (dead, kept) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+    dead.refuses.store(true, Ordering::SeqCst);
+    let first = sdk(spooled(&dead, directory.path()));
+    assert!(say(&first, "Authorization: Bearer abcdefghijklmnop0123456789"));
+    assert!(!first.flush(Duration::from_millis(50)));
+    // Another backend takes its place, which has nothing to do.
+    let mut settings = spooled(&kept, directory.path());
+    settings.backends = vec![kept.backend("other")];
+    assert_eq!(first.apply(settings, LONG), Vec::<String>::new());
+    first.shutdown(LONG);
+    drop(first);
+    assert_eq!(
+        left(directory.path()).len(),
+        1,
+        "what the first has not delivered"
+    );
+    let mut settings = spooled(&kept, directory.path());
+    let mut other = kept.backend("other");
+    other.signals = Signals::only(Signal::Metrics);
+    settings.backends.push(other);
+    let next = sdk(settings);
+    assert!(say(&next, "next"));
+    assert!(next.flush(LONG));
+    let logs = kept.logs();
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    assert!(
+        !logs.iter().any(|log| log.contains("abcdefghijklmnop")),
+        "{logs:?}"
+    );
+    assert!(next.shutdown(LONG));
+    assert_eq!(left(directory.path()), Vec::<PathBuf>::new());
 }

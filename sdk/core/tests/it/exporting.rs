@@ -252,3 +252,20 @@ fn a_span_that_runs_for_long_is_told_before_anything_has_ended() {
     assert_eq!(record.event_name, "cupola.span.pending");
     assert_eq!(record.span_id, running.context.span_id.as_bytes());
 }
+
+#[test]
+fn an_end_is_an_end_whenever_it_comes_and_however_often() {
+    let kept = Arc::new(Kept::default());
+    let nothing = sdk(kept.settings());
+    assert!(nothing.shutdown(LONG));
+    assert!(say(&nothing, "too late"));
+    assert!(
+        nothing.flush(LONG) && nothing.health().is_empty(),
+        "it starts nothing"
+    );
+
+    let twice = sdk(kept.settings());
+    assert!(say(&twice, "in time"));
+    assert!(twice.shutdown(LONG) && twice.shutdown(LONG));
+    assert_eq!(kept.logs(), ["in time"]);
+}

@@ -168,6 +168,7 @@ fn beside(context: &ApiContext) -> Context {
         span: SpanContext::none(),
         baggage: match known.filter(|known| is_same_baggage(known, baggage)) {
             Some(known) => known.clone(),
+            None if baggage.is_empty() => Baggage::none(),
             None => from_api_baggage(baggage),
         },
         is_forced: beside.is_some_and(|beside| beside.is_forced),

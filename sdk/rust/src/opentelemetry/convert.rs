@@ -8,53 +8,107 @@ use ::opentelemetry::trace::{SpanKind as ApiSpanKind, Status as ApiStatus};
 use ::opentelemetry::{Array, InstrumentationScope, KeyValue, Value as ApiValue};
 use bumpalo::Bump;
 use cupola_sdk_core::Value;
+use cupola_sdk_core::attributes::Attributes;
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::span::{SpanKind, Status};
-use smallvec::SmallVec;
 
-/// Attributes as the core takes them, without memory of their own while there are few.
-pub(super) type Pairs<'v> = SmallVec<[(&'v str, Value<'v>); 12]>;
+/// Attributes as the core takes them.
+pub(super) type Pair<'v> = (&'v str, Value<'v>);
+
+/// So many pairs have no memory of their own.
+const FEW: usize = 8;
 
 /// Deepest nesting of a value that is looked at; the core writes no deeper either.
 const DEPTH_MAX: usize = 16;
 
+/// Calls `with` with attributes as the core takes them.
 #[inline]
-pub(super) fn pairs<'v>(attributes: &'v [KeyValue], arena: &'v Bump) -> Pairs<'v> {
-    let mut pairs = Pairs::new();
-    pairs.extend(attributes.iter().map(|attribute| pair(attribute, arena)));
+pub(super) fn with_pairs<'v, T>(
+    attributes: &'v [KeyValue],
+    arena: &'v Bump,
+    with: impl FnOnce(&[Pair<'v>]) -> T,
+) -> T {
+    let mut few = [("", Value::Empty); FEW];
+    let many;
+    let pairs = match few.get_mut(..attributes.len()) {
+        Some(few) => {
+            put_all(few, attributes, arena);
+            few
+        }
+        None => {
+            many = pairs(attributes, arena);
+            &many[..]
+        }
+    };
+    with(pairs)
+}
+
+pub(super) fn pairs<'v>(attributes: &'v [KeyValue], arena: &'v Bump) -> Vec<Pair<'v>> {
+    let mut pairs = vec![("", Value::Empty); attributes.len()];
+    put_all(&mut pairs, attributes, arena);
     pairs
 }
 
 #[inline]
-pub(super) fn pair<'v>(attribute: &'v KeyValue, arena: &'v Bump) -> (&'v str, Value<'v>) {
-    (attribute.key.as_str(), value(&attribute.value, arena))
-}
-
-#[inline]
-fn value<'v>(value: &'v ApiValue, arena: &'v Bump) -> Value<'v> {
-    match value {
-        ApiValue::String(text) => Value::String(text.as_str()),
-        ApiValue::I64(value) => Value::Int(*value),
-        ApiValue::F64(value) => Value::Double(*value),
-        ApiValue::Bool(value) => Value::Bool(*value),
-        ApiValue::Array(values) => array(values, arena),
-        // A type that the API gets later, as the text that it has for it.
-        other => Value::String(arena.alloc_str(&other.to_string())),
+fn put_all<'v>(places: &mut [Pair<'v>], attributes: &'v [KeyValue], arena: &'v Bump) {
+    for ((key, value), attribute) in places.iter_mut().zip(attributes) {
+        *key = attribute.key.as_str();
+        // Each where it belongs, part by part. A value that is made elsewhere and then moved costs as much as all the rest: the
+        // processor waits for its parts to be stored before it loads them as a whole.
+        match &attribute.value {
+            ApiValue::String(text) => *value = Value::String(text.as_str()),
+            ApiValue::I64(number) => *value = Value::Int(*number),
+            ApiValue::F64(number) => *value = Value::Double(*number),
+            ApiValue::Bool(is) => *value = Value::Bool(*is),
+            other => *value = other_value(other, arena),
+        }
     }
 }
 
+/// Sets an attribute.
+#[inline]
+pub(super) fn set(attributes: &mut Attributes, attribute: &KeyValue) {
+    let key = attribute.key.as_str();
+    match &attribute.value {
+        ApiValue::String(text) => attributes.set(key, text.as_str()),
+        ApiValue::I64(number) => attributes.set(key, *number),
+        ApiValue::F64(number) => attributes.set(key, *number),
+        ApiValue::Bool(is) => attributes.set(key, *is),
+        other => attributes.set(key, other_value(other, &Bump::new())),
+    }
+}
+
+/// Arrays, and what the API gets later, as the text that it has for it.
 #[cold]
-fn array<'v>(values: &'v Array, arena: &'v Bump) -> Value<'v> {
-    let values: &[Value<'v>] = match values {
-        Array::Bool(values) => arena.alloc_slice_fill_iter(values.iter().map(|value| Value::Bool(*value))),
-        Array::I64(values) => arena.alloc_slice_fill_iter(values.iter().map(|value| Value::Int(*value))),
-        Array::F64(values) => arena.alloc_slice_fill_iter(values.iter().map(|value| Value::Double(*value))),
-        Array::String(values) => {
+fn other_value<'v>(value: &'v ApiValue, arena: &'v Bump) -> Value<'v> {
+    let values: &[Value<'v>] = match value {
+        ApiValue::Array(Array::Bool(values)) => {
+            arena.alloc_slice_fill_iter(values.iter().map(|value| Value::Bool(*value)))
+        }
+        ApiValue::Array(Array::I64(values)) => {
+            arena.alloc_slice_fill_iter(values.iter().map(|value| Value::Int(*value)))
+        }
+        ApiValue::Array(Array::F64(values)) => {
+            arena.alloc_slice_fill_iter(values.iter().map(|value| Value::Double(*value)))
+        }
+        ApiValue::Array(Array::String(values)) => {
             arena.alloc_slice_fill_iter(values.iter().map(|value| Value::String(value.as_str())))
         }
         other => return Value::String(arena.alloc_str(&other.to_string())),
     };
     Value::Array(values)
+}
+
+/// Sets an attribute of a log record.
+#[inline]
+pub(super) fn set_any(attributes: &mut Attributes, key: &str, value: &AnyValue) {
+    match value {
+        AnyValue::String(text) => attributes.set(key, text.as_str()),
+        AnyValue::Int(number) => attributes.set(key, *number),
+        AnyValue::Double(number) => attributes.set(key, *number),
+        AnyValue::Boolean(is) => attributes.set(key, *is),
+        other => attributes.set(key, any(other, &Bump::new())),
+    }
 }
 
 /// Of a log record. What is nested too deeply, or of a type that the API gets later, is empty.
@@ -95,10 +149,8 @@ pub(super) fn scope(scope: &InstrumentationScope) -> Scope {
 /// The scope of another name.
 pub(super) fn scope_of(name: &str, scope: &InstrumentationScope) -> Scope {
     let arena = Bump::new();
-    let attributes: Pairs<'_> = scope
-        .attributes()
-        .map(|attribute| pair(attribute, &arena))
-        .collect();
+    let attributes: Vec<KeyValue> = scope.attributes().cloned().collect();
+    let attributes = pairs(&attributes, &arena);
     Scope::of(
         name,
         scope.version().unwrap_or_default(),

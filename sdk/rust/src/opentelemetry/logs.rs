@@ -190,8 +190,7 @@ impl api::LogRecord for LogRecord {
         V: Into<AnyValue>,
     {
         let (key, value) = (key.into(), value.into());
-        let arena = Bump::new();
-        self.attributes.set(key.as_str(), convert::any(&value, &arena));
+        convert::set_any(&mut self.attributes, key.as_str(), &value);
     }
 
     fn set_trace_context(&mut self, trace_id: TraceId, span_id: SpanId, flags: Option<TraceFlags>) {

@@ -48,13 +48,14 @@ struct Measuring<T>(Instrument<T>);
 impl<T: Numeric> SyncInstrument<T> for Measuring<T> {
     fn measure(&self, measurement: T, attributes: &[KeyValue]) {
         let arena = Bump::new();
-        let attributes = convert::pairs(attributes, &arena);
-        Context::with_current(|around| {
-            let around = core::Context {
-                span: around.span(),
-                baggage: around.baggage(),
-            };
-            self.0.record_in(measurement, &attributes, &around);
+        convert::with_pairs(attributes, &arena, |attributes| {
+            Context::with_current(|around| {
+                let around = core::Context {
+                    span: around.span(),
+                    baggage: around.baggage(),
+                };
+                self.0.record_in(measurement, attributes, &around);
+            });
         });
     }
 
@@ -91,8 +92,9 @@ struct Observing<'o, T> {
 impl<T: Numeric> AsyncInstrument<T> for Observing<'_, T> {
     fn observe(&self, measurement: T, attributes: &[KeyValue]) {
         let arena = Bump::new();
-        let attributes = convert::pairs(attributes, &arena);
-        self.observer.observe(self.observable, measurement, &attributes);
+        convert::with_pairs(attributes, &arena, |attributes| {
+            self.observer.observe(self.observable, measurement, attributes);
+        });
     }
 }
 

@@ -21,7 +21,7 @@ use crate::layer::visit::Failure;
 pub struct Span {
     context: SpanContext,
     /// Until it ends; `None` from the beginning if it is not recorded.
-    running: Option<Box<Running>>,
+    running: Option<Running>,
 }
 
 #[derive(Debug)]
@@ -35,14 +35,13 @@ struct Running {
 impl Span {
     #[inline]
     pub(super) fn recorded(context: SpanContext, tracer: Tracer, recording: Recording) -> Span {
-        let running = Box::new(Running {
-            tracer,
-            recording,
-            generation: fork::generation(),
-        });
         Span {
             context,
-            running: Some(running),
+            running: Some(Running {
+                tracer,
+                recording,
+                generation: fork::generation(),
+            }),
         }
     }
 
@@ -56,7 +55,7 @@ impl Span {
     /// `None` also in the child of a fork: its parent ends the span.
     #[inline]
     fn running(&mut self) -> Option<&mut Running> {
-        let running = self.running.as_deref_mut();
+        let running = self.running.as_mut();
         running.filter(|running| running.generation == fork::generation())
     }
 
@@ -65,7 +64,6 @@ impl Span {
         let Some(running) = self.running.take() else {
             return;
         };
-        let running = *running;
         if running.generation != fork::generation() {
             return;
         }
@@ -79,8 +77,9 @@ impl Span {
 impl Running {
     fn add_event(&mut self, name: &str, unix_nano: u64, attributes: &[KeyValue]) {
         let arena = Bump::new();
-        let attributes = convert::pairs(attributes, &arena);
-        self.recording.add_event(name, unix_nano, &attributes);
+        convert::with_pairs(attributes, &arena, |attributes| {
+            self.recording.add_event(name, unix_nano, attributes);
+        });
     }
 
     fn now(&self) -> u64 {
@@ -126,15 +125,13 @@ impl api::Span for Span {
     }
 
     fn is_recording(&self) -> bool {
-        let running = self.running.as_deref();
+        let running = self.running.as_ref();
         running.is_some_and(|running| running.generation == fork::generation())
     }
 
     fn set_attribute(&mut self, attribute: KeyValue) {
         if let Some(running) = self.running() {
-            let arena = Bump::new();
-            let (key, value) = convert::pair(&attribute, &arena);
-            running.recording.set(key, value);
+            convert::set(running.recording.attributes_mut(), &attribute);
         }
     }
 
@@ -155,11 +152,10 @@ impl api::Span for Span {
 
     fn add_link(&mut self, to: SpanContext, attributes: Vec<KeyValue>) {
         if let Some(running) = self.running() {
-            let arena = Bump::new();
-            let attributes = convert::pairs(&attributes, &arena);
-            running
-                .recording
-                .add_link(&bridge::from_api_span(&to), &attributes);
+            let (to, arena) = (bridge::from_api_span(&to), Bump::new());
+            convert::with_pairs(&attributes, &arena, |attributes| {
+                running.recording.add_link(&to, attributes);
+            });
         }
     }
 

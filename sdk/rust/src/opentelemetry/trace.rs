@@ -5,13 +5,12 @@
 use std::borrow::Cow;
 
 use ::opentelemetry::trace::{Link, SpanBuilder, TraceContextExt as _};
-use ::opentelemetry::{Context as ApiContext, InstrumentationScope, trace as api};
+use ::opentelemetry::{Context as ApiContext, InstrumentationScope, KeyValue, trace as api};
 use bumpalo::Bump;
 use cupola_sdk_core::tracer::{Start, Started, Tracer as CoreTracer};
-use cupola_sdk_core::{Sdk, SpanContext, Value};
-use smallvec::SmallVec;
+use cupola_sdk_core::{Sdk, SpanContext};
 
-use super::convert::{self, Pairs};
+use super::convert::{self, Pair};
 use super::span::Span;
 use crate::context::{Context, bridge};
 
@@ -63,8 +62,9 @@ impl api::Tracer for Tracer {
         }
         let arena = Bump::new();
         for event in builder.events.iter().flatten() {
-            let attributes = convert::pairs(&event.attributes, &arena);
-            recording.add_event(&event.name, convert::unix_nano(event.timestamp), &attributes);
+            convert::with_pairs(&event.attributes, &arena, |attributes| {
+                recording.add_event(&event.name, convert::unix_nano(event.timestamp), attributes);
+            });
         }
         Span::recorded(context, self.core.clone(), recording)
     }
@@ -73,44 +73,52 @@ impl api::Tracer for Tracer {
 impl Tracer {
     #[inline]
     fn start(&self, name: Cow<'static, str>, builder: &SpanBuilder, around: &Context) -> Started {
-        let arena = Bump::new();
-        let attributes = builder.attributes.as_deref().unwrap_or_default();
-        let attributes = convert::pairs(attributes, &arena);
-        let start = Start {
-            name,
-            kind: builder
-                .span_kind
-                .as_ref()
-                .map_or_else(Default::default, convert::kind),
-            parent: around.span(),
-            baggage: around.baggage(),
-            scope: None,
-            is_forced: around.is_forced(),
-            attributes: &attributes,
-            links: &[],
-            unix_nano: builder.start_time.map(convert::unix_nano),
-        };
-        match builder.links.as_deref() {
-            None | Some([]) => self.core.start(start),
-            Some(links) => self.start_with_links(start, links),
+        let mut start = Start::new(name);
+        start.kind = builder
+            .span_kind
+            .as_ref()
+            .map_or_else(Default::default, convert::kind);
+        start.parent = around.span();
+        start.baggage = around.baggage();
+        start.is_forced = around.is_forced();
+        start.unix_nano = builder.start_time.map(convert::unix_nano);
+        match (builder.attributes.as_deref(), builder.links.as_deref()) {
+            (None | Some([]), None | Some([])) => self.core.start(start),
+            (Some(attributes), None | Some([])) if !self.core.looks_at_attributes() => {
+                let mut started = self.core.start(start);
+                if let Some(recording) = &mut started.recording {
+                    let into = recording.attributes_mut();
+                    attributes
+                        .iter()
+                        .for_each(|attribute| convert::set(into, attribute));
+                }
+                started
+            }
+            (attributes, links) => {
+                let (attributes, links) = (attributes.unwrap_or_default(), links.unwrap_or_default());
+                self.start_with(start, attributes, links)
+            }
         }
     }
 
-    #[cold]
-    fn start_with_links(&self, start: Start<'_>, links: &[Link]) -> Started {
+    /// Starts a span whose sampler sees all of this.
+    fn start_with(&self, start: Start<'_>, attributes: &[KeyValue], links: &[Link]) -> Started {
         let arena = Bump::new();
-        let attributes: SmallVec<[Pairs<'_>; 2]> = links
+        let of_links: Vec<Vec<Pair<'_>>> = links
             .iter()
             .map(|link| convert::pairs(&link.attributes, &arena))
             .collect();
-        let links: Vec<(SpanContext, &[(&str, Value<'_>)])> = links
+        let links: Vec<(SpanContext, &[Pair<'_>])> = links
             .iter()
-            .zip(&attributes)
+            .zip(&of_links)
             .map(|(link, attributes)| (bridge::from_api_span(&link.span_context), attributes.as_slice()))
             .collect();
-        self.core.start(Start {
-            links: &links,
-            ..start
+        convert::with_pairs(attributes, &arena, |attributes| {
+            self.core.start(Start {
+                attributes,
+                links: &links,
+                ..start
+            })
         })
     }
 }
