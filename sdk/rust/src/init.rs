@@ -21,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub use builder::Builder;
 
 use crate::console::ConsoleHandle;
+use crate::layer::alone::Alone;
 use crate::layer::{self, FilterError, FilterHandle, Filters, Layer, LayerOptions};
 use crate::panics;
 
@@ -129,12 +130,19 @@ impl Cupola {
         self.sdk.shutdown(timeout)
     }
 
+    /// A subscriber with nothing but the layer, which is quicker than the layer among others.
+    pub fn subscriber(&self) -> impl Subscriber + for<'l> LookupSpan<'l> + Send + Sync + 'static {
+        let (options, console) = (self.options, self.console.clone());
+        let layer = Alone::new(self.sdk.clone(), options, console, self.filter.clone());
+        tracing_subscriber::registry().with(layer)
+    }
+
     /// Puts it behind everything that the process has one of.
     fn install(&self) -> Result<(), InitError> {
         if IS_INSTALLED.swap(true, Ordering::AcqRel) {
             return Err(InitError::Twice);
         }
-        let subscriber = tracing_subscriber::registry().with(self.layer());
+        let subscriber = self.subscriber();
         if tracing::subscriber::set_global_default(subscriber).is_err() {
             IS_INSTALLED.store(false, Ordering::Release);
             return Err(InitError::Subscriber);

@@ -4,6 +4,7 @@
 //! What depends on the place in the code alone is worked out once for each ([`callsites`]). A span's own attributes are
 //! written when it is made, in the form in which they are sent, and its log records copy them from there.
 
+pub(crate) mod alone;
 pub(crate) mod callsites;
 mod events;
 pub mod filter;
@@ -82,14 +83,7 @@ pub fn layer<S>(
 where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
-    let layer = CoreLayer {
-        tracer: sdk.tracer(Scope::nameless()),
-        logger: sdk.logger(Scope::nameless()),
-        options,
-        console: console.into(),
-        filter: filter.clone(),
-    };
-    layer.with_filter(filter)
+    CoreLayer::new(sdk, options, console.into(), filter.clone()).with_filter(filter)
 }
 
 /// What writes into the core.
@@ -103,6 +97,16 @@ pub struct CoreLayer {
 }
 
 impl CoreLayer {
+    fn new(sdk: Sdk, options: LayerOptions, console: ConsoleHandle, filter: FilterHandle) -> CoreLayer {
+        CoreLayer {
+            tracer: sdk.tracer(Scope::nameless()),
+            logger: sdk.logger(Scope::nameless()),
+            options,
+            console,
+            filter,
+        }
+    }
+
     fn sdk(&self) -> &Sdk {
         self.tracer.sdk()
     }
