@@ -11,7 +11,10 @@ const KEPT_MAX: usize = 16;
 
 #[derive(Default)]
 struct Spare {
-    #[expect(clippy::vec_box, reason = "what is kept is the place of a span, which it has on the heap")]
+    #[expect(
+        clippy::vec_box,
+        reason = "what is kept is the place of a span, which it has on the heap"
+    )]
     spans: Vec<Box<Span>>,
     attributes: Vec<Attributes>,
 }
