@@ -3,8 +3,12 @@
 use cupola_sdk_core::backend::Backend;
 #[cfg(any(feature = "postgres", feature = "kafka"))]
 use cupola_sdk_core::backend::Destination;
+#[cfg(any(feature = "postgres", feature = "kafka"))]
+use cupola_sdk_core::configuration::{Environment, load};
 
-use crate::configuration_file::{loaded, names, refused, warnings};
+#[cfg(not(any(feature = "postgres", feature = "kafka")))]
+use crate::configuration_file::refused;
+use crate::configuration_file::{loaded, names, warnings};
 
 #[test]
 fn several_of_a_kind_have_names_of_their_own() {
