@@ -24,6 +24,15 @@ use crate::cpu;
 /// Where what has arrived is asked for, and forgotten.
 pub(crate) const TAKE: &str = "/take";
 
+/// What the names of the metrics begin with that are measured.
+const MEASUREMENTS: &str = "order";
+/// Counters in which Cupola's SDK tells what it lost: as soon as it was recorded, before a backend had it, and there.
+const LOST: [&str; 3] = [
+    "cupola.sdk.records.dropped",
+    "cupola.sdk.lost",
+    "cupola.sdk.backend.dropped",
+];
+
 /// What has arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Arrived {
@@ -31,6 +40,8 @@ pub(crate) struct Arrived {
     pub(crate) logs: u64,
     /// What counters have counted and histograms hold.
     pub(crate) measurements: u64,
+    /// Records that an SDK lost, as it says in metrics of its own; none if it says nothing.
+    pub(crate) told_lost: Option<u64>,
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     /// Requests that were not OTLP.
@@ -147,7 +158,7 @@ impl Receiver {
         }
     }
 
-    /// Only of what is measured here: an SDK tells about itself as well.
+    /// Of what is measured here, and of what an SDK tells of its losses.
     fn measured(
         &mut self,
         name: &str,
@@ -155,7 +166,7 @@ impl Receiver {
         temporality: AggregationTemporality,
         value: u64,
     ) {
-        if !name.starts_with("order") {
+        if !name.starts_with(MEASUREMENTS) && !LOST.contains(&name) {
             return;
         }
         attributes.sort_by(|a, b| a.key.cmp(&b.key));
@@ -171,7 +182,12 @@ impl Receiver {
     }
 
     fn arrived(mut self) -> Arrived {
-        self.arrived.measurements = self.series.values().sum();
+        for ((name, _), value) in &self.series {
+            match name.starts_with(MEASUREMENTS) {
+                true => self.arrived.measurements += value,
+                false => *self.arrived.told_lost.get_or_insert(0) += value,
+            }
+        }
         self.arrived
     }
 }

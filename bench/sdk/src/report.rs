@@ -36,6 +36,7 @@ impl fmt::Display for Case {
 pub(crate) struct Sample {
     pub(crate) measured: Measured,
     pub(crate) arrived: u64,
+    pub(crate) lost: Option<u64>,
 }
 
 /// Minimum, median (the lower one of two) and maximum of the rounds: the spread is the noise.
@@ -92,8 +93,8 @@ pub(crate) struct Row {
     /// Of all rounds together.
     pub(crate) made: u64,
     pub(crate) arrived: u64,
-    /// Dropped, as the side counts it itself.
-    pub(crate) dropped: Option<u64>,
+    /// Lost, as the side tells itself.
+    pub(crate) lost: Option<u64>,
 }
 
 impl Row {
@@ -189,7 +190,6 @@ fn row(case: Case, samples: &[Sample]) -> Row {
             move |sample: &Sample| of(&sample.measured) as f64 / sample.measured.measured.max(1) as f64;
         Spread::of(samples.iter().map(of_one))
     };
-    let dropped = samples.iter().map(|sample| sample.measured.ended.dropped);
     Row {
         case,
         call: each(|measured| measured.call_nanos),
@@ -197,7 +197,7 @@ fn row(case: Case, samples: &[Sample]) -> Row {
         process: each(|measured| measured.process_nanos),
         made: samples.iter().map(|sample| sample.measured.made).sum(),
         arrived: samples.iter().map(|sample| sample.arrived).sum(),
-        dropped: dropped.sum(),
+        lost: samples.iter().map(|sample| sample.lost).sum(),
     }
 }
 
@@ -221,7 +221,7 @@ fn cells(row: &Row) -> Vec<String> {
         Leaves::Nothing => row.arrived.to_string(),
         _ => format!("{:.1}", row.arrived as f64 / row.made.max(1) as f64 * 100.0),
     };
-    let lost = row.dropped.filter(|_| row.case.operation.is_record());
+    let lost = row.lost.filter(|_| row.case.operation.is_record());
     let lost = lost.map_or(String::new(), |lost| {
         format!("{:.1}", lost as f64 / row.made.max(1) as f64 * 100.0)
     });

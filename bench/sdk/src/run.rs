@@ -140,7 +140,8 @@ fn measure(options: &Options, receiver: &Receiver, case: &Case) -> Result<Sample
     };
     Ok(Sample {
         measured,
-        arrived: measured.ended.arrived.unwrap_or(count),
+        arrived: measured.arrived_in_file.unwrap_or(count),
+        lost: arrived.told_lost,
     })
 }
 

@@ -17,17 +17,8 @@ pub(crate) trait Side: Send + Sync {
     /// Has everything exported that was recorded so far.
     fn flush(&self);
 
-    /// Ends it, everything exported.
-    fn finish(&self) -> Ended;
-}
-
-/// What a side says of itself at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ended {
-    /// Records that it dropped, if it counts them.
-    pub(crate) dropped: Option<u64>,
-    /// Records that arrived, where that is not at the receiver.
-    pub(crate) arrived: Option<u64>,
+    /// Ends it, everything exported. Records that have arrived, if that is not at the receiver.
+    fn finish(&self) -> Option<u64>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cpu;
 use crate::operation::Operation;
-use crate::side::{Ended, Side, SideName};
+use crate::side::{Side, SideName};
 
 /// Operations between two looks at the time.
 const STEP: usize = 1000;
@@ -58,7 +58,8 @@ pub(crate) struct Measured {
     pub(crate) wall_nanos: u64,
     /// CPU time of the process, until everything was exported.
     pub(crate) process_nanos: u64,
-    pub(crate) ended: Ended,
+    /// Records that arrived in a file, if that is where they go.
+    pub(crate) arrived_in_file: Option<u64>,
 }
 
 /// What the calling threads did.
@@ -96,7 +97,7 @@ impl Options {
             call_nanos: called.nanos,
             wall_nanos: nanos(wall),
             process_nanos: nanos(process),
-            ended: side.finish(),
+            arrived_in_file: side.finish(),
         }
     }
 

@@ -169,6 +169,11 @@ impl Handle {
             .clone()
     }
 
+    /// It has ended, and everything had been delivered.
+    fn ended_well(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire) && self.is_done.load(Ordering::Acquire)
+    }
+
     fn is_there(&self) -> bool {
         self.is_started.load(Ordering::Acquire) && !self.has_ended.load(Ordering::Acquire)
     }
@@ -228,6 +233,13 @@ impl Exporting {
     /// Forgets who knows of other settings, who may know this.
     fn unwatch(&self) {
         self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Said before those are answered who asked for the end, so that whoever asks next is told the same.
+    fn note_end(&self, is_done: bool) {
+        let handle = self.handle();
+        handle.is_done.store(is_done, Ordering::Release);
+        handle.has_ended.store(true, Ordering::Release);
     }
 
     /// Other settings, if there are any.
@@ -320,8 +332,7 @@ impl Exporting {
             receiver
         });
         drop(known);
-        let is_done = runtime.block_on(Work::new(self.clone(), receiver).run());
-        handle.is_done.store(is_done, Ordering::Release);
+        runtime.block_on(Work::new(self.clone(), receiver).run());
         // What blocks, such as a name that is being looked up, is not waited for.
         runtime.shutdown_background();
         Ok(())
@@ -334,7 +345,7 @@ impl Exporting {
             Thread::Ended(is_done) => is_done,
             Thread::There(handle) => {
                 let flush = |deadline, answer| Command::Flush { deadline, answer };
-                ask(handle, timeout, flush).unwrap_or(false)
+                ask(handle, timeout, flush).unwrap_or_else(|| handle.ended_well())
             }
         }
     }
@@ -347,7 +358,7 @@ impl Exporting {
             Thread::Ended(is_done) => is_done,
             Thread::There(handle) => {
                 let shutdown = |deadline, answer| Command::Shutdown { deadline, answer };
-                ask(handle, timeout, shutdown).unwrap_or(false)
+                ask(handle, timeout, shutdown).unwrap_or_else(|| handle.ended_well())
             }
         };
         // What is recorded from now on starts nothing.

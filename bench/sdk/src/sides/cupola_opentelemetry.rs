@@ -9,7 +9,7 @@ use opentelemetry::trace::TracerProvider as _;
 use super::api_calls::{Calls, Instruments};
 use super::cupola_core::{FLUSH_TIMEOUT, end, settings};
 use crate::operation::{Operation, data};
-use crate::side::{Ended, Side};
+use crate::side::Side;
 
 pub(crate) struct Api {
     sdk: Sdk,
@@ -40,7 +40,8 @@ impl Side for Api {
         self.sdk.flush(FLUSH_TIMEOUT);
     }
 
-    fn finish(&self) -> Ended {
-        end(&self.sdk)
+    fn finish(&self) -> Option<u64> {
+        end(&self.sdk);
+        None
     }
 }

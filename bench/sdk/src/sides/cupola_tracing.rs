@@ -8,7 +8,7 @@ use tracing_subscriber::prelude::*;
 use super::cupola_core::{FLUSH_TIMEOUT, end, settings};
 use super::tracing_calls;
 use crate::operation::Operation;
-use crate::side::{Ended, Side};
+use crate::side::Side;
 
 pub(crate) struct Tracing {
     sdk: Sdk,
@@ -39,7 +39,8 @@ impl Side for Tracing {
         self.sdk.flush(FLUSH_TIMEOUT);
     }
 
-    fn finish(&self) -> Ended {
-        end(&self.sdk)
+    fn finish(&self) -> Option<u64> {
+        end(&self.sdk);
+        None
     }
 }

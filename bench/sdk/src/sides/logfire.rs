@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
 use crate::operation::{Operation, TRACE_SPANS, data};
-use crate::side::{Ended, Side};
+use crate::side::Side;
 
 pub(crate) struct Logfire {
     /// In which its metrics are exported; an application of its users has one.
@@ -121,8 +121,8 @@ impl Side for Logfire {
         let _ = self.sdk.force_flush();
     }
 
-    fn finish(&self) -> Ended {
+    fn finish(&self) -> Option<u64> {
         let _ = self.sdk.shutdown();
-        Ended::default()
+        None
     }
 }

@@ -17,7 +17,7 @@ use tracing_subscriber::prelude::*;
 use super::api_calls::{Calls, Instruments};
 use super::tracing_calls;
 use crate::operation::{Operation, data};
-use crate::side::{Ended, Side};
+use crate::side::Side;
 
 /// The three providers of an application.
 pub(crate) struct Providers {
@@ -114,9 +114,9 @@ impl Side for Direct {
         self.providers.flush();
     }
 
-    fn finish(&self) -> Ended {
+    fn finish(&self) -> Option<u64> {
         self.providers.finish();
-        Ended::default()
+        None
     }
 }
 
@@ -161,8 +161,8 @@ impl Side for Tracing {
         self.providers.flush();
     }
 
-    fn finish(&self) -> Ended {
+    fn finish(&self) -> Option<u64> {
         self.providers.finish();
-        Ended::default()
+        None
     }
 }

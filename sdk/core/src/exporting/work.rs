@@ -94,8 +94,8 @@ impl Work {
         }
     }
 
-    /// Until it is ended; whether everything had been delivered then.
-    pub(super) async fn run(mut self) -> bool {
+    /// Until it is ended.
+    pub(super) async fn run(mut self) {
         self.keep_resource();
         self.backends
             .start(&self.settings.backends, &self.exporting)
@@ -458,7 +458,7 @@ impl Work {
     }
 
     /// Ends the backends. What they have not delivered stays in their queues, where those are on disk.
-    async fn end(mut self) -> bool {
+    async fn end(mut self) {
         self.exporting.unwatch();
         self.decide_upon_all().await;
         let is_done = self.has_delivered();
@@ -475,6 +475,7 @@ impl Work {
             Some(spool) => spool.end(self.backends.has_delivered() && self.kept_back.is_empty()),
             None => self.exporting.counts.dropped.add(self.backends.give_up() as u64),
         }
+        self.exporting.note_end(is_done);
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             match command {
@@ -492,6 +493,5 @@ impl Work {
         for waiting in self.waiting.drain(..).chain(self.ending.drain(..)) {
             let _ = waiting.answer.send(is_done);
         }
-        is_done
     }
 }

@@ -10,7 +10,10 @@ use crate::attributes::{AttributeLimits, Attributes};
 const KEPT_MAX: usize = 16;
 
 struct Spare {
-    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    #[expect(
+        clippy::vec_box,
+        reason = "what is kept is the place of a span, which it has on the heap"
+    )]
     spans: Vec<Box<Span>>,
     attributes: Vec<Attributes>,
 }
