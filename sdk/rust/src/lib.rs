@@ -17,6 +17,7 @@ pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 mod panics;
+mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -9,7 +9,6 @@ use crate::attributes::{AttributeLimits, Attributes};
 /// Most of each that a thread keeps: as many spans as it usually has open at once.
 const KEPT_MAX: usize = 16;
 
-#[derive(Default)]
 struct Spare {
     #[expect(
         clippy::vec_box,
@@ -75,4 +74,33 @@ pub(crate) fn keep(mut span: Box<Span>) {
         }
         Some(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::SpanContext;
+    use crate::span::{SpanKind, SpanLimits, Status, empty_attributes};
+
+    #[test]
+    fn a_span_where_another_was_has_nothing_of_it_and_no_more_is_kept_than_said() {
+        let limits = SpanLimits::default();
+        let span = || Span::new(SpanContext::none(), None, "span", SpanKind::Internal, 1, &limits);
+        let spans: Vec<Box<Span>> = (0..2 * KEPT_MAX).map(|_| place(span())).collect();
+        for mut ended in spans {
+            ended.set("of", "the first");
+            ended.add_event("event", 1, &[]);
+            ended.set_status(Status::Ok);
+            keep(ended);
+        }
+        let kept = with(|spare| Some((spare.spans.len(), spare.attributes.len())));
+        assert_eq!(kept, Some((KEPT_MAX, KEPT_MAX)));
+        let (mut fresh, mut next) = (Vec::new(), Vec::new());
+        span().write(&mut fresh, 2);
+        let mut again = place(span());
+        *again.attributes_mut() = empty_attributes(limits.attributes);
+        again.write(&mut next, 2);
+        assert_eq!(fresh, next);
+        assert!(again.attributes().has_memory(), "that of the first is used again");
+    }
 }

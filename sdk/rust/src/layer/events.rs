@@ -19,6 +19,7 @@ use super::{CoreLayer, node_of, threads};
 use crate::console::{Console, Line};
 use crate::context::node::Node;
 use crate::context::{Context, stack};
+use crate::targets;
 
 /// What an event is written into. Kept by the thread for the next one.
 #[derive(Debug)]
@@ -86,7 +87,9 @@ impl<'p> Place<'p> {
             Some(log) => Place {
                 callsite,
                 severity,
-                scope: Scope::of(&log.target, "", "", &[]),
+                scope: targets::scope(&log.target, Scope::nameless(), || {
+                    Scope::of(&log.target, "", "", &[])
+                }),
                 target: &log.target,
                 module: Some(log.module.as_str()).filter(|module| !module.is_empty()),
                 line: log.line,

@@ -2,8 +2,6 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/logs/api/>
 
-mod targets;
-
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,6 +17,7 @@ use cupola_sdk_core::{Sdk, SpanContext, Value, context};
 
 use super::convert;
 use crate::context::{Context, bridge};
+use crate::targets;
 
 /// Makes [`Logger`]s. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -103,7 +102,7 @@ impl api::Logger for Logger {
             return;
         }
         let scope = match &record.target {
-            Some(target) => targets::scope(target, self.scope, &self.given),
+            Some(target) => targets::scope(target, self.scope, || convert::scope_of(target, &self.given)),
             None => self.scope,
         };
         Context::with_current(|around| self.record(scope, record, around));

@@ -61,6 +61,7 @@ fn child() {
         "dead" => dead(),
         "twice" => twice(),
         "reloads" => reloads(),
+        "forks" => forks(),
         other => panic!("no part {other}"),
     }
 }
@@ -253,4 +254,58 @@ fn a_file_that_changes_is_put_in_force_while_the_application_runs() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(!bodies(directory.path()).iter().any(|body| body == "before"));
+}
+
+fn forks() {
+    let cupola = cupola_sdk::init().unwrap();
+    let span = tracing::info_span!("shared", tenant = "north");
+    let entered = span.enter();
+    tracing::info!("by the parent");
+    assert!(cupola.flush(Duration::from_secs(60)));
+    // SAFETY: the child records, flushes and ends without unwinding.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        tracing::info!("by the child");
+        tracing::info_span!("of the child").in_scope(|| {});
+        drop(entered);
+        drop(span);
+        let is_flushed = cupola.flush(Duration::from_secs(60));
+        // SAFETY: nothing of the parent's is ended by it.
+        unsafe { libc::_exit(i32::from(!is_flushed)) };
+    }
+    let mut status = 0;
+    // SAFETY: it waits for the child that was made above.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((waited, status), (child, 0));
+}
+
+#[test]
+fn the_child_of_a_fork_records_in_the_span_of_its_parent_and_does_not_end_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "logger:\n  service_name: shop\n  backends:\n    - backend_type: filesystem\n      signals: [logs, traces]\n\
+                \x20     config: { log_file: ./out.jsonl }\n";
+    std::fs::write(directory.path().join("cupola.yaml"), text).unwrap();
+    let output = run("forks", directory.path(), &[]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines = lines(directory.path());
+    let named = |name: &str| -> Vec<Value> {
+        let of_name = |line: &&Value| line["name"] == name || line["body"] == name;
+        lines.iter().filter(of_name).cloned().collect()
+    };
+    let (shared, own) = (named("shared"), named("of the child"));
+    assert_eq!((shared.len(), own.len()), (1, 1));
+    let (parent, child) = (named("by the parent"), named("by the child"));
+    assert_eq!((parent.len(), child.len()), (1, 1));
+    for log in [&parent[0], &child[0]] {
+        assert_eq!(log["span_id"], shared[0]["span_id"]);
+    }
+    assert_eq!(own[0]["parent_span_id"], shared[0]["span_id"]);
+    assert_ne!(
+        parent[0]["resource"]["process.pid"],
+        child[0]["resource"]["process.pid"]
+    );
 }

@@ -1,11 +1,9 @@
-//! The scopes of targets: an appender has one logger for all, and says of each record which part of the program it is from.
+//! The scopes of targets, at hand for each thread: an appender has one logger for all, and says of each record which part of the
+//! program it is from, as the crate `log` does.
 
 use std::cell::RefCell;
 
-use ::opentelemetry::InstrumentationScope;
 use cupola_sdk_core::recorder::Scope;
-
-use super::super::convert;
 
 /// Most that a thread has at hand; a power of two. Others are looked for each time.
 const KNOWN_MAX: usize = 32;
@@ -20,16 +18,16 @@ thread_local! {
     static KNOWN: RefCell<[Option<Known>; KNOWN_MAX]> = const { RefCell::new([const { None }; KNOWN_MAX]) };
 }
 
-/// The scope of a logger, `of`, which was made of `given`, with the target as its name.
+/// The scope of a logger, `of`, with the target as its name, which `make` makes.
 #[inline]
-pub(super) fn scope(target: &str, of: Scope, given: &InstrumentationScope) -> Scope {
+pub(crate) fn scope(target: &str, of: Scope, make: impl Fn() -> Scope) -> Scope {
     let at_hand = KNOWN.try_with(|known| {
         let mut known = known.try_borrow_mut().ok()?;
         let place = &mut known[place(target)];
         match place {
             Some(known) if known.of == of && known.target == target => Some(known.scope),
             _ => {
-                let scope = convert::scope_of(target, given);
+                let scope = make();
                 let target = target.to_owned();
                 *place = Some(Known { of, target, scope });
                 Some(scope)
@@ -37,7 +35,7 @@ pub(super) fn scope(target: &str, of: Scope, given: &InstrumentationScope) -> Sc
         }
     });
     let at_hand = at_hand.ok().flatten();
-    at_hand.unwrap_or_else(|| convert::scope_of(target, given))
+    at_hand.unwrap_or_else(make)
 }
 
 /// By its length and its end, in which the modules of a crate differ.
