@@ -182,6 +182,7 @@ impl Handle {
 impl Exporting {
     pub(crate) fn new(settings: Arc<Settings>, clock: Clock) -> Arc<Exporting> {
         fork::watch();
+        say::set_level(settings.own_level);
         let spool = settings.spool.clone().map(|spool| Arc::new(Spool::new(spool)));
         Arc::new_cyclic(|exporting: &std::sync::Weak<Exporting>| {
             let recorder = |signal, limits| {
@@ -246,6 +247,7 @@ impl Exporting {
     fn changed(&self) -> Option<Arc<Settings>> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let settings = watcher.as_mut().and_then(|watcher| (watcher.0)())?;
+        say::set_level(settings.own_level);
         self.settings.store(settings.clone());
         Some(settings)
     }
@@ -377,6 +379,7 @@ impl Exporting {
 
     /// Changes what can be changed; what could not be is told.
     pub(crate) fn apply(self: &Arc<Self>, settings: Arc<Settings>, timeout: Duration) -> Vec<String> {
+        say::set_level(settings.own_level);
         self.settings.store(settings.clone());
         let Thread::There(handle) = self.thread() else {
             return Vec::new();

@@ -4,6 +4,24 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::log::Severity;
+
+/// The number of the least severe that is said: all of it until somebody sets another.
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+/// Above every severity.
+const NOTHING: u8 = u8::MAX;
+
+/// Says from now on, for the whole process, only what is as severe as this; nothing if there is no level.
+pub(crate) fn set_level(level: Option<Severity>) {
+    LEVEL.store(level.map_or(NOTHING, Severity::number), Ordering::Relaxed);
+}
+
+/// Whether warnings are said at a level.
+fn says_warnings(level: u8) -> bool {
+    level <= Severity::WARN.number()
+}
 
 /// Says what is wrong, with its causes, in one line. Never fails.
 pub(crate) fn warning(error: &dyn Error) {
@@ -13,11 +31,30 @@ pub(crate) fn warning(error: &dyn Error) {
         let _ = write!(line, ": {error}");
         cause = error.source();
     }
-    line.push('\n');
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    say(line);
 }
 
 /// Says something in one line.
 pub(crate) fn text(text: &str) {
-    let _ = std::io::stderr().write_all(format!("cupola: warning: {text}\n").as_bytes());
+    say(format!("cupola: warning: {text}"));
+}
+
+fn say(mut line: String) {
+    if says_warnings(LEVEL.load(Ordering::Relaxed)) {
+        line.push('\n');
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_above_warnings_keeps_them_from_being_said() {
+        for level in [Severity::TRACE, Severity::INFO, Severity::WARN] {
+            assert!(says_warnings(level.number()));
+        }
+        assert!(!says_warnings(Severity::ERROR.number()) && !says_warnings(NOTHING));
+    }
 }
