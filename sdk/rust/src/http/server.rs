@@ -43,6 +43,7 @@ struct Shared {
     claims: Option<Claims>,
     trusts_forwarded: bool,
     trusts_callers: bool,
+    can_be_forced: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +96,7 @@ impl ServerLayer {
             claims: None,
             trusts_forwarded: false,
             trusts_callers: true,
+            can_be_forced: true,
         }))
     }
 
@@ -132,7 +134,18 @@ impl ServerLayer {
         self
     }
 
-    /// Takes neither context nor baggage from whoever asks: for servers at the border. Their trace is linked.
+    /// Lets nobody force a trace: neither a caller that says its own is forced, nor a request with the flag or header of
+    /// [`ForceSettings`](cupola_sdk_core::sampling::ForceSettings). Context and baggage are taken as before. The settings say the
+    /// same for all that an SDK extracts, with `from_callers`.
+    #[must_use]
+    pub fn without_force(mut self) -> ServerLayer {
+        Arc::make_mut(&mut self.0).can_be_forced = false;
+        self
+    }
+
+    /// Takes neither context nor baggage from whoever asks, and so not that a trace is forced: for servers at the border. Their
+    /// trace is linked. A flag or header that the settings name forces a trace all the same, unless there is
+    /// [`without_force`](Self::without_force).
     #[must_use]
     pub fn at_the_border(mut self) -> ServerLayer {
         Arc::make_mut(&mut self.0).trusts_callers = false;
@@ -228,6 +241,8 @@ impl Shared {
     /// Starts the span of a request; in which context it is answered, and what ends it.
     fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> (Context, Ending) {
         let (incoming, link) = self.incoming(request.headers());
+        let is_forced = self.is_forced(&incoming, request);
+        let incoming = incoming.with_forced(is_forced);
         let method = method_name(request.method());
         let route = route_of(request);
         let name = match &route {
@@ -273,7 +288,7 @@ impl Shared {
             kind: SpanKind::Server,
             parent: incoming.span(),
             baggage: incoming.baggage(),
-            is_forced: incoming.is_forced(),
+            is_forced,
             attributes: &attributes,
             links: &links,
             ..Start::new(name)
@@ -302,7 +317,7 @@ impl Shared {
 
     /// The context that came with a request, and what is linked instead of believed.
     fn incoming(&self, headers: &HeaderMap) -> (Context, Option<SpanContext>) {
-        let carried = self.tracer.sdk().propagators().extract(&Headers(headers));
+        let carried = self.tracer.sdk().extract(&Headers(headers));
         let mut link = None;
         let mut context = match self.trusts_callers {
             true => Context::of_carried(carried),
@@ -326,6 +341,16 @@ impl Shared {
             claims.each(headers, add);
         }
         (context, link)
+    }
+
+    /// Whether the trace is recorded whatever samplers say: who asks says so, or the request does as the settings want it.
+    fn is_forced<B>(&self, incoming: &Context, request: &Request<B>) -> bool {
+        if !self.can_be_forced {
+            return false;
+        }
+        let settings = self.tracer.sdk().settings();
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        incoming.is_forced() || settings.traces.force.is_asked(request.uri().query(), header)
     }
 
     fn client_address<B>(&self, request: &Request<B>) -> Option<String> {
