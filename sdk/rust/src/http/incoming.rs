@@ -1,7 +1,7 @@
 //! What of a request's headers is believed, and what of them becomes baggage.
 
+use cupola_sdk_core::Sdk;
 use cupola_sdk_core::context::SpanContext;
-use cupola_sdk_core::propagation::Propagators;
 use http::{HeaderMap, HeaderName};
 
 use super::claims::Claims;
@@ -13,6 +13,7 @@ pub(crate) struct Incoming {
     headers: Vec<(HeaderName, String)>,
     claims: Option<Claims>,
     distrusts_callers: bool,
+    is_never_forced: bool,
 }
 
 impl Incoming {
@@ -32,13 +33,19 @@ impl Incoming {
         self.distrusts_callers = true;
     }
 
+    /// Lets nobody force a trace.
+    pub(crate) fn without_force(&mut self) {
+        self.is_never_forced = true;
+    }
+
     /// The context that came with a request, and what is linked instead of believed.
     pub(crate) fn context(
         &self,
-        propagators: &Propagators,
+        sdk: &Sdk,
+        query: Option<&str>,
         headers: &HeaderMap,
     ) -> (Context, Option<SpanContext>) {
-        let carried = propagators.extract(&Headers(headers));
+        let carried = sdk.extract(&Headers(headers));
         let mut link = None;
         let mut context = match self.distrusts_callers {
             false => Context::of_carried(carried),
@@ -61,6 +68,17 @@ impl Incoming {
         if let Some(claims) = &self.claims {
             claims.each(headers, add);
         }
-        (context, link)
+        let is_forced = self.is_forced(&context, sdk, query, headers);
+        (context.with_forced(is_forced), link)
+    }
+
+    /// Whether the trace is recorded whatever samplers say: who asks says so, or the request does as the settings want it.
+    fn is_forced(&self, context: &Context, sdk: &Sdk, query: Option<&str>, headers: &HeaderMap) -> bool {
+        if self.is_never_forced {
+            return false;
+        }
+        let settings = sdk.settings();
+        let header = |name: &str| headers.get(name)?.to_str().ok();
+        context.is_forced() || settings.traces.force.is_asked(query, header)
     }
 }

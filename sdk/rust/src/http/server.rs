@@ -119,7 +119,18 @@ impl ServerLayer {
         self
     }
 
-    /// Takes neither context nor baggage from whoever asks: for servers at the border. Their trace is linked.
+    /// Lets nobody force a trace: neither a caller that says its own is forced, nor a request with the flag or header of
+    /// [`ForceSettings`](cupola_sdk_core::sampling::ForceSettings). Context and baggage are taken as before. The settings say the
+    /// same for all that an SDK extracts, with `from_callers`.
+    #[must_use]
+    pub fn without_force(mut self) -> ServerLayer {
+        Arc::make_mut(&mut self.0).incoming.without_force();
+        self
+    }
+
+    /// Takes neither context nor baggage from whoever asks, and so not that a trace is forced: for servers at the border. Their
+    /// trace is linked. A flag or header that the settings name forces a trace all the same, unless there is
+    /// [`without_force`](Self::without_force).
     #[must_use]
     pub fn at_the_border(mut self) -> ServerLayer {
         Arc::make_mut(&mut self.0).incoming.distrust();
@@ -214,8 +225,8 @@ impl Shared {
 
     /// Starts the span of a request; in which context it is answered, and what ends it.
     fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> (Context, Ending) {
-        let propagators = self.tracer.sdk().propagators();
-        let (incoming, link) = self.incoming.context(&propagators, request.headers());
+        let query = request.uri().query();
+        let (incoming, link) = self.incoming.context(self.tracer.sdk(), query, request.headers());
         let method = method_name(request.method());
         let route = route_of(request);
         let name = match &route {

@@ -71,6 +71,14 @@ impl ServerLayer {
         self
     }
 
+    /// Lets nobody force a trace: neither a caller that says its own is forced, nor a call with the key of the metadata that the
+    /// settings name.
+    #[must_use]
+    pub fn without_force(mut self) -> ServerLayer {
+        Arc::make_mut(&mut self.0).incoming.without_force();
+        self
+    }
+
     /// Takes neither context nor baggage from whoever calls: for servers at the border. Their trace is linked.
     #[must_use]
     pub fn at_the_border(mut self) -> ServerLayer {
@@ -88,8 +96,8 @@ impl Shared {
 
     /// Starts the span of a call; in which context it is answered, and what ends it.
     fn begin<B>(&self, request: &Request<B>) -> (Context, Call) {
-        let propagators = self.calls.tracer.sdk().propagators();
-        let (incoming, link) = self.incoming.context(&propagators, request.headers());
+        let sdk = self.calls.tracer.sdk();
+        let (incoming, link) = self.incoming.context(sdk, None, request.headers());
         let method = method_of(request.uri().path());
         let mut attributes = vec![
             ("rpc.system.name", Value::String("grpc")),
