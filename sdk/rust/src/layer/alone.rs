@@ -230,6 +230,9 @@ impl<S: Subscriber> Layer<S> for Events {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if is_suppressed(event.metadata()) {
+            return;
+        }
         let find = |id: &Id| self.spans.get(id);
         self.spans.core.record_event(event, &context, find);
     }
