@@ -5,6 +5,7 @@
 //! A library that parses SQL would know more, and would refuse what it does not know, take long to compile, and have a stack to
 //! overflow. Of a statement nobody needs more than this here; its length is bounded, and the time is proportional to it.
 
+mod keywords;
 mod lexer;
 mod summary;
 

@@ -1,3 +1,5 @@
+//! Statements of all dialects, and of nobody's.
+
 use proptest::prelude::*;
 
 use super::*;
