@@ -10,6 +10,7 @@ pub mod expected;
 pub mod far_end;
 mod install;
 pub mod kafka;
+pub mod mariadb;
 pub mod opensearch;
 pub mod postgres;
 mod process;

@@ -3,6 +3,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampler>
 
 mod condition;
+mod consistent;
 mod forced;
 mod rate;
 mod rules;
@@ -21,6 +22,9 @@ use crate::span::SpanKind;
 use crate::value::Value;
 pub use condition::{Condition, Pattern};
 pub(crate) use condition::{Ended, all_hold};
+pub use consistent::{
+    AttributePatterns, Composable, ComposableRule, Composite, ParentKind, Predicate, Probability,
+};
 pub use forced::{FORCE_HEADER, FORCE_QUERY, FORCED, ForceSettings, force_from_header, force_from_query};
 pub use rate::RateLimited;
 pub use rules::{Rule, RuleBased};
@@ -139,6 +143,10 @@ impl TraceIdRatio {
             ratio,
             bound: (ratio * VALUES as f64) as u64,
         })
+    }
+
+    pub fn ratio(&self) -> f64 {
+        self.ratio
     }
 
     /// Whether a trace is in the share.

@@ -17,7 +17,7 @@ use crate::log::Severity;
 use crate::logger::Logger;
 use crate::metrics::{Meter, Meters};
 use crate::pending::{Pending, PendingSettings};
-use crate::propagation::Propagators;
+use crate::propagation::{Carried, Extractor, Propagators};
 use crate::rate_limit::{Limited, Limiter};
 use crate::recorder::{Recorder, Scope, Wanted};
 use crate::resource::Resource;
@@ -59,6 +59,8 @@ pub(crate) struct Live {
     pub(crate) log_limits: AttributeLimits,
     pub(crate) level: Severity,
     pub(crate) propagators: Propagators,
+    /// Whether callers can force a trace.
+    believes_forced: bool,
     /// Of log records; none if there are no rules.
     pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) baggage: BaggageSettings,
@@ -76,6 +78,7 @@ impl Live {
             log_limits: settings.logs.limits,
             level: settings.logs.level,
             propagators: settings.propagators.clone(),
+            believes_forced: settings.traces.force.from_callers,
             limiter: Limiter::renewed(limiter, &settings.logs.rate_limits),
             baggage: settings.baggage.clone(),
         }
@@ -155,6 +158,15 @@ impl Sdk {
     /// How contexts are carried to other processes.
     pub fn propagators(&self) -> Propagators {
         self.live().propagators.clone()
+    }
+
+    /// What came with a request or a message, in the formats of the settings. That its trace is forced counts as far as they say
+    /// that callers are believed.
+    pub fn extract(&self, from: &dyn Extractor) -> Carried {
+        let live = self.live();
+        let mut carried = live.propagators.extract(from);
+        carried.is_forced &= live.believes_forced;
+        carried
     }
 
     /// The settings that are in force.

@@ -10,6 +10,8 @@
 pub mod __macros;
 pub mod console;
 pub mod context;
+#[cfg(feature = "sqlx-without-macros")]
+mod database;
 #[cfg(feature = "http")]
 pub mod http;
 mod init;
@@ -17,9 +19,13 @@ pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 mod panics;
+#[cfg(feature = "sqlx-without-macros")]
+pub mod sqlx;
 mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 
 pub use context::{Context, ContextGuard, InContext};
 pub use cupola_sdk_core as core;

@@ -7,6 +7,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk/>,
 //! <https://github.com/open-telemetry/opentelemetry-configuration>
 
+mod composable;
 mod exporters;
 mod model;
 mod resource;

@@ -8,6 +8,7 @@ mod entry;
 mod rate_limits;
 mod resource;
 mod sections;
+mod traces;
 
 use cupola_config::{Node, Passed, Problem};
 use serde::Deserialize;
@@ -48,7 +49,7 @@ struct Sections {
     logger: Option<Logger>,
     resource: Option<resource::Resource>,
     propagators: Option<Vec<sections::Propagator>>,
-    traces: Option<sections::Traces>,
+    traces: Option<traces::Traces>,
     logs: Option<sections::Queue>,
     metrics: Option<sections::Metrics>,
     baggage: Option<sections::Baggage>,

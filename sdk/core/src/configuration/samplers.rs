@@ -1,8 +1,30 @@
-//! Samplers by the names that variables and files have for them.
+//! What samplers are made of, as variables and files have it.
 
-use std::sync::Arc;
+use serde::Deserialize;
 
-use crate::sampling::{AlwaysOff, AlwaysOn, ParentBased, Sampler, TraceIdRatio};
+use crate::span::SpanKind;
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SpanKindModel {
+    Internal,
+    Server,
+    Client,
+    Producer,
+    Consumer,
+}
+
+impl From<SpanKindModel> for SpanKind {
+    fn from(kind: SpanKindModel) -> SpanKind {
+        match kind {
+            SpanKindModel::Internal => SpanKind::Internal,
+            SpanKindModel::Server => SpanKind::Server,
+            SpanKindModel::Client => SpanKind::Client,
+            SpanKindModel::Producer => SpanKind::Producer,
+            SpanKindModel::Consumer => SpanKind::Consumer,
+        }
+    }
+}
 
 /// A share of traces.
 pub(super) fn ratio(text: &str) -> Result<f64, String> {
@@ -13,24 +35,9 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| format!("`{text}` is not a share from 0 to 1"))
 }
 
-/// The sampler of a name that `OTEL_TRACES_SAMPLER` has, with the share of traces where it takes one; `None` for those that ask a
-/// server.
-pub(super) fn named(name: &str, ratio: f64) -> Option<Arc<dyn Sampler>> {
-    if let Some(root) = name.strip_prefix("parentbased_") {
-        return named(root, ratio).map(|root| Arc::new(ParentBased::new(root)) as Arc<dyn Sampler>);
-    }
-    match name {
-        "always_on" => Some(Arc::new(AlwaysOn)),
-        "always_off" => Some(Arc::new(AlwaysOff)),
-        "traceidratio" => Some(of_ratio(ratio)),
-        _ => None,
-    }
-}
-
-/// Of a share that is from 0 to 1.
-pub(super) fn of_ratio(ratio: f64) -> Arc<dyn Sampler> {
-    match TraceIdRatio::new(ratio) {
-        Some(sampler) => Arc::new(sampler),
-        None => Arc::new(AlwaysOn),
-    }
+/// Traces in a second.
+pub(super) fn per_second(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok();
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| format!("`{text}` is not a number of traces in a second, more than 0"))
 }

@@ -5,6 +5,7 @@ mod exporters;
 mod metrics;
 mod reader;
 pub mod table;
+mod traces;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,6 @@ use crate::log::Severity;
 use crate::propagation::{Format, Propagators};
 use crate::recorder::RecorderLimits;
 use crate::resource::{Detector, parse_list};
-use crate::sampling::Sampler;
 use crate::scrub::{ScrubSettings, Scrubber};
 use crate::settings::{
     BaggageKeys, Colour, ConsoleFormat, ConsoleSettings, ConsoleTarget, QueueSettings, Settings,
@@ -22,7 +22,6 @@ use crate::settings::{
 };
 
 use super::pairs;
-use super::samplers;
 pub(super) use exporters::console as all_on_console;
 pub(super) use reader::Variables;
 
@@ -57,6 +56,7 @@ pub(super) fn apply_own(variables: &mut Variables<'_>, settings: &mut Settings) 
         }
     }
     scrub(variables, &mut settings.scrub);
+    traces::apply(variables, &mut settings.traces);
     if let Some(words) = variables.words("CUPOLA_RESOURCE_DETECTORS") {
         settings.resource.detectors = match words.contains(&"all") {
             true => Detector::ALL.to_vec(),
@@ -143,7 +143,7 @@ fn general(variables: &mut Variables<'_>, settings: &mut Settings) {
     {
         settings.propagators = propagators;
     }
-    if let Some(sampler) = sampler(variables) {
+    if let Some(sampler) = traces::sampler(variables) {
         settings.traces.sampler = sampler;
     }
 }
@@ -170,34 +170,6 @@ fn propagators(variables: &mut Variables<'_>, words: &[&'static str]) -> Option<
     }
     // Nothing that can be used is not the same as nothing that is wanted.
     (!formats.is_empty()).then_some(Propagators(formats))
-}
-
-fn sampler(variables: &mut Variables<'_>) -> Option<std::sync::Arc<dyn Sampler>> {
-    let name = variables.word("OTEL_TRACES_SAMPLER");
-    let Some(name) = name else {
-        if variables.raw("OTEL_TRACES_SAMPLER_ARG").is_some() {
-            variables.warn(
-                "OTEL_TRACES_SAMPLER_ARG",
-                "has no effect without OTEL_TRACES_SAMPLER",
-                Some("set OTEL_TRACES_SAMPLER=parentbased_traceidratio to record a share of traces"),
-            );
-        }
-        return None;
-    };
-    let takes_ratio = name.ends_with("traceidratio");
-    let ratio = match takes_ratio {
-        true => variables.parsed("OTEL_TRACES_SAMPLER_ARG", samplers::ratio),
-        false => None,
-    };
-    let sampler = samplers::named(name, ratio.unwrap_or(1.0));
-    if sampler.is_none() {
-        variables.warn(
-            "OTEL_TRACES_SAMPLER",
-            format!("`{name}` asks a server what to record, which is not available; the default, parentbased_always_on, is used"),
-            Some("use parentbased_traceidratio with a share in OTEL_TRACES_SAMPLER_ARG"),
-        );
-    }
-    sampler
 }
 
 fn limits(variables: &mut Variables<'_>, settings: &mut Settings) {

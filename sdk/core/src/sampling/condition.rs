@@ -122,12 +122,17 @@ impl Subject for Question<'_> {
 }
 
 fn value_fits(value: &Value<'_>, pattern: &Pattern) -> bool {
+    any_text(value, &|text| pattern.fits(text))
+}
+
+/// Whether a value, or any element of an array, fits as a text.
+pub(super) fn any_text(value: &Value<'_>, fits: &dyn Fn(&str) -> bool) -> bool {
     match value {
-        Value::String(text) => pattern.fits(text),
-        Value::Bool(value) => pattern.fits(truth(*value)),
-        Value::Int(value) => pattern.fits(&value.to_string()),
-        Value::Double(value) => pattern.fits(&value.to_string()),
-        Value::Array(values) => values.iter().any(|value| value_fits(value, pattern)),
+        Value::String(text) => fits(text),
+        Value::Bool(value) => fits(truth(*value)),
+        Value::Int(value) => fits(&value.to_string()),
+        Value::Double(value) => fits(&value.to_string()),
+        Value::Array(values) => values.iter().any(|value| any_text(value, fits)),
         Value::Empty | Value::Bytes(_) | Value::Map(_) => false,
     }
 }

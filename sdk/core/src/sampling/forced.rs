@@ -2,7 +2,8 @@
 //! or the debug flags of B3 and Jaeger.
 //!
 //! Off unless it is configured: whoever may set the flag makes the application, and every service behind it, record and export all
-//! of a request. An edge that cannot trust its callers leaves it off, or asks who they are first.
+//! of a request. An edge that cannot trust its callers leaves it off, or asks who they are first, and does not believe callers that
+//! say it is set already ([`ForceSettings::from_callers`]).
 
 /// The usual name of the flag in a query.
 pub const FORCE_QUERY: &str = "force_full_trace";
@@ -11,13 +12,26 @@ pub const FORCE_HEADER: &str = "x-force-full-trace";
 /// The attribute, `true`, of spans that were recorded because they were forced to be.
 pub const FORCED: &str = "cupola.forced";
 
-/// What of a request forces its trace to be recorded. By default nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What of a request forces its trace to be recorded. By default what other services say, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForceSettings {
     /// The name of a flag in the query: `?force_full_trace=1`.
     pub query: Option<String>,
     /// The name of a header, of which the case does not count.
     pub header: Option<String>,
+    /// Whether it counts that a caller says that its trace is forced: by the baggage, or the debug flags of B3 and Jaeger. A
+    /// service at the border says no: a forced trace of a stranger is then one that is sampled, as its headers say.
+    pub from_callers: bool,
+}
+
+impl Default for ForceSettings {
+    fn default() -> ForceSettings {
+        ForceSettings {
+            query: None,
+            header: None,
+            from_callers: true,
+        }
+    }
 }
 
 impl ForceSettings {
@@ -26,6 +40,7 @@ impl ForceSettings {
         ForceSettings {
             query: Some(FORCE_QUERY.to_owned()),
             header: Some(FORCE_HEADER.to_owned()),
+            ..ForceSettings::default()
         }
     }
 

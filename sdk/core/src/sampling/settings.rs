@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::condition::Condition;
+use super::consistent::{Composable, Composite};
 use super::rules::{Rule, RuleBased};
 use super::{AlwaysOff, AlwaysOn, ParentBased, RateLimited, Sampler, TraceIdRatio};
 
@@ -41,6 +42,8 @@ pub enum SamplerSettings {
         rules: Vec<RuleSettings>,
         otherwise: Box<SamplerSettings>,
     },
+    /// Decides by a threshold that goes along with the trace.
+    Composite(Composable),
 }
 
 /// Who decides where there is a parent, and where there is none. What is not given is as [`ParentBased::new`] has it.
@@ -138,6 +141,7 @@ impl SamplerSettings {
                 Arc::new(RateLimited::new(*per_second).ok_or(SamplerError::PerSecond(*per_second))?)
             }
             SamplerSettings::ParentBased(settings) => Arc::new(settings.build_within(below)?),
+            SamplerSettings::Composite(composable) => Arc::new(Composite::new(composable.clone())),
             SamplerSettings::Rules { rules, otherwise } => {
                 let rules: Result<_, SamplerError> = rules
                     .iter()

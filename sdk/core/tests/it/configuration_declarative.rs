@@ -311,7 +311,7 @@ tracer_provider:
     - batch: { exporter: { zipkin: { endpoint: http://z } } }
     - batch: { exporter: { otlp_file/development: { output_stream: stdout } } }
     - batch: { exporter: { otlp_http: { endpoint: "http://c:4318" } } }
-  sampler: { composite/development: { probability: { ratio: 0.1 } } }
+  sampler: { jaeger_remote/development: { endpoint: http://j } }
   tracer_configurator/development: { default_config: { disabled: true } }
 meter_provider:
   readers:
@@ -326,7 +326,7 @@ vendor: { x: 1 }
         ":7:26: warning: tracer_provider.processors[0].batch.exporter.zipkin: `zipkin` is not available",
         ":8:68: warning: tracer_provider.processors[1].batch.exporter.otlp_file/development.output_stream: OTLP on standard output",
         ":9:51: warning: tracer_provider.processors[2].batch.exporter.otlp_http.endpoint: has no path",
-        ":10:12: warning: tracer_provider.sampler: `composite/development` is not available",
+        ":10:12: warning: tracer_provider.sampler: `jaeger_remote/development` is not available",
         ":11:3: warning: tracer_provider.tracer_configurator/development: is not available",
         ":14:7: warning: meter_provider.readers[0]: metrics are sent and not fetched",
         ":15:1: warning: vendor: unknown section",

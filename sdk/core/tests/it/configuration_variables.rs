@@ -220,6 +220,10 @@ macro_rules! case {
     };
 }
 
+mod own;
+
+use own::own_cases;
+
 fn general_cases() -> Vec<Case> {
     vec![
         case!("OTEL_SDK_DISABLED", "TRUE", |s| s.is_disabled.to_string(), "false" => "true", wrong "yes"),
@@ -307,43 +311,6 @@ fn exporter_cases() -> Vec<Case> {
         case!("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3000", timeouts, "10000 10000 10000" => "3000 10000 10000", wrong "3s"),
         case!("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "3000", timeouts, "10000 10000 10000" => "10000 3000 10000", wrong "3s"),
         case!("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "3000", timeouts, "10000 10000 10000" => "10000 10000 3000", wrong "3s"),
-    ]
-}
-
-fn own_cases() -> Vec<Case> {
-    vec![
-        case!("CUPOLA_LOG_LEVEL", "warning", |s| s.logs.level.name().to_owned(), "TRACE" => "WARN", wrong "loud"),
-        case!("CUPOLA_CONSOLE", "off", console, CONSOLE => "off", wrong "loud"),
-        case!("CUPOLA_CONSOLE_COLOUR", "never", console, CONSOLE => "Pretty Never Stderr - false", wrong "red"),
-        case!("CUPOLA_CONSOLE_TARGET", "stdout", console, CONSOLE => "Pretty Auto Stdout - false", wrong "printer"),
-        case!("CUPOLA_CONSOLE_LEVEL", "error", console, CONSOLE => "Pretty Auto Stderr ERROR false", wrong "loud"),
-        case!("CUPOLA_CONSOLE_SPANS", "true", console, CONSOLE => "Pretty Auto Stderr - true", wrong "1"),
-        case!("CUPOLA_BAGGAGE_SPANS", "a, b", |s| keys(&s.baggage.spans), USUAL => "a,b"),
-        case!("CUPOLA_BAGGAGE_LOGS", "*", |s| keys(&s.baggage.logs), USUAL => "*"),
-        case!("CUPOLA_BAGGAGE_METRICS", "tenant.id", |s| keys(&s.baggage.metrics), "" => "tenant.id"),
-        case!(
-            "CUPOLA_RESOURCE_DETECTORS", "host, k8s", |s| s.resource.detectors.iter().map(|detector| detector.name()).collect::<Vec<_>>().join(","),
-            "service,process,host,os,container,k8s,cloud" => "host,k8s", wrong "hots"
-        ),
-        case!("CUPOLA_SCRUB", "false", |s| s.scrub.is_enabled.to_string(), "true" => "false", wrong "no"),
-        case!("CUPOLA_SCRUB_KEYS", "^iban$, bic", |s| s.scrub.keys.join(" "), "" => "^iban$ bic", wrong "("),
-        case!("CUPOLA_SPOOL_DIRECTORY", "/var/spool/shop", spool, "-" => "/var/spool/shop 1073741824"),
-        case!("CUPOLA_SPOOL_SIZE", "64MiB", spool, "d 1073741824" => "d 67108864", with &[("CUPOLA_SPOOL_DIRECTORY", "d")], wrong "large"),
-        case!("CUPOLA_EXIT_TIMEOUT", "1500", |s| format!("{:?}", s.exit_timeout), "5s" => "1.5s", wrong "soon"),
-        case!("CUPOLA_SELF_METRICS", "false", |s| s.self_metrics.to_string(), "true" => "false", wrong "maybe"),
-        case!(
-            "CUPOLA_LOG_FILE", "a/b.jsonl",
-            |s| match &s.backends[1].destination { Destination::JsonLines(config) => config.log_file.display().to_string(), other => panic!("{other:?}") },
-            "logs/app.jsonl" => "a/b.jsonl", with &[("OTEL_LOGS_EXPORTER", "jsonl")]
-        ),
-        case!(
-            "CUPOLA_ELASTICSEARCH_URL", "https://elastic:hunter2@e:9200",
-            |s| match &s.backends[1].destination {
-                Destination::Elasticsearch(config) => format!("{} {} {}", config.endpoints[0], config.user, config.password.expose()),
-                other => panic!("{other:?}"),
-            },
-            "http://localhost:9200  " => "https://e:9200 elastic hunter2", with &[("OTEL_LOGS_EXPORTER", "elasticsearch")]
-        ),
     ]
 }
 

@@ -9,6 +9,7 @@ mod configuration_backends;
 mod configuration_declarative;
 mod configuration_file;
 mod configuration_page;
+mod configuration_traces;
 mod configuration_variables;
 mod configuration_watch;
 mod crashed;

@@ -37,7 +37,7 @@ impl TextMapPropagator for Propagator {
 
     /// What is not carried stays as it is in `context`.
     fn extract_with_context(&self, context: &ApiContext, extractor: &dyn ApiExtractor) -> ApiContext {
-        let carried = self.sdk.settings().propagators.extract(&Reading(extractor));
+        let carried = self.sdk.extract(&Reading(extractor));
         if carried == Carried::default() {
             return context.clone();
         }

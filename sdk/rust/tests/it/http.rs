@@ -1,15 +1,20 @@
 //! Servers of axum and clients of reqwest and tower, over sockets.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use cupola_sdk::core::Sdk;
-use cupola_sdk::core::propagation::Injector as _;
+use cupola_sdk::core::propagation::{Format, Injector as _, Propagators};
+use cupola_sdk::core::recorder::Scope;
+use cupola_sdk::core::sampling::{AlwaysOff, ForceSettings};
+use cupola_sdk::core::tracer::Start;
+use cupola_sdk::core::{Sdk, Settings};
 use cupola_sdk::http::{Claims, ClientLayer, SendTraced as _, ServerLayer};
+use cupola_sdk::layer::LayerOptions;
 use cupola_sdk::testing::{Capture, CapturedSpan};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -195,6 +200,76 @@ async fn a_server_at_the_border_links_what_it_is_told_and_believes_none_of_it() 
     assert_ne!(server.trace_id, "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(server.links[0].trace_id, "0af7651916cd43dd8448eb211c80319c");
     assert!(!server.attributes.contains_key("tenant.id"));
+}
+
+/// A capture of nothing but what is forced, with `force` as settings.
+fn forced_alone(force: ForceSettings) -> Capture {
+    let mut settings = Settings::default();
+    settings.traces.sampler = Arc::new(AlwaysOff);
+    settings.traces.force = force;
+    settings.propagators = Propagators(vec![Format::TraceContext, Format::Baggage, Format::B3]);
+    Capture::with(settings, LayerOptions::default())
+}
+
+/// Whether each of several requests is recorded: forced by baggage, by B3, by its query, by its header.
+async fn forced(force: ForceSettings, layer: impl FnOnce(ServerLayer) -> ServerLayer) -> Vec<&'static str> {
+    let capture = forced_alone(force);
+    let base = serve(routes(capture.sdk(), layer)).await;
+    let client = reqwest::Client::new();
+    let b3 = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-d";
+    for (path, header, value) in [
+        ("/orders/baggage", "baggage", "cupola.force=1"),
+        ("/orders/b3", "b3", b3),
+        ("/orders/query?force_full_trace=1", "x", "y"),
+        ("/orders/header", "x-force-full-trace", "true"),
+        ("/orders/none", "x-force-full-trace", "0"),
+    ] {
+        let request = client.get(format!("{base}{path}")).header(header, value);
+        assert_eq!(request.send().await.unwrap().text().await.unwrap(), "order");
+    }
+    // One that is asked for in this process comes after them.
+    let tracer = capture.sdk().tracer(Scope::nameless());
+    let last = tracer.start(Start {
+        is_forced: true,
+        ..Start::new("last")
+    });
+    tracer.end(last.recording.unwrap());
+    let spans = capture.spans();
+    let of = ["baggage", "b3", "query", "header", "none"];
+    let has = |name: &&'static str| {
+        let path = format!("/orders/{name}");
+        spans.iter().any(|span| {
+            span.attributes
+                .get("url.path")
+                .is_some_and(|found| *found == path.as_str())
+        })
+    };
+    of.into_iter().filter(has).collect()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn who_may_force_a_trace_is_a_matter_of_the_settings_and_of_the_layer() {
+    let strangers = || ForceSettings {
+        from_callers: false,
+        ..ForceSettings::usual()
+    };
+    let default = ForceSettings::default;
+    assert_eq!(forced(default(), |layer| layer).await, ["baggage", "b3"]);
+    assert_eq!(
+        forced(ForceSettings::usual(), |layer| layer).await,
+        ["baggage", "b3", "query", "header"]
+    );
+    assert_eq!(forced(strangers(), |layer| layer).await, ["query", "header"]);
+    assert_eq!(
+        forced(ForceSettings::usual(), ServerLayer::at_the_border).await,
+        ["query", "header"]
+    );
+    let none: [&str; 0] = [];
+    assert_eq!(forced(default(), ServerLayer::at_the_border).await, none);
+    assert_eq!(
+        forced(ForceSettings::usual(), ServerLayer::without_force).await,
+        none
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]

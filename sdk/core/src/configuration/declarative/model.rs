@@ -9,6 +9,7 @@ use crate::configuration::levels::Level;
 use crate::configuration::metrics::{
     ExemplarFilterModel, HistogramModel, IncludeExclude, Nothing, TemporalityModel, ViewModel,
 };
+use crate::configuration::samplers::SpanKindModel;
 
 /// Sections that are known, in the words of the schema.
 pub(super) const SECTIONS: &[&str] = &[
@@ -254,7 +255,7 @@ pub(super) struct SamplerModel {
         alias = "composite",
         deserialize_with = "present"
     )]
-    pub(super) composite: Option<Passed>,
+    pub(super) composite: Option<ComposableModel>,
     #[serde(
         rename = "jaeger_remote/development",
         alias = "jaeger_remote",
@@ -263,6 +264,69 @@ pub(super) struct SamplerModel {
     pub(super) jaeger_remote: Option<Passed>,
     #[serde(deserialize_with = "present")]
     pub(super) always_record: Option<Passed>,
+}
+
+/// One key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ComposableModel {
+    #[serde(deserialize_with = "present")]
+    pub(super) always_on: Option<Nothing>,
+    #[serde(deserialize_with = "present")]
+    pub(super) always_off: Option<Nothing>,
+    #[serde(deserialize_with = "present")]
+    pub(super) probability: Option<RatioModel>,
+    #[serde(deserialize_with = "present")]
+    pub(super) parent_threshold: Option<Box<ParentThresholdModel>>,
+    #[serde(deserialize_with = "present")]
+    pub(super) rule_based: Option<RuleBasedModel>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ParentThresholdModel {
+    pub(super) root: Option<ComposableModel>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RuleBasedModel {
+    pub(super) rules: Vec<RuleModel>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RuleModel {
+    pub(super) attribute_values: Option<AttributeValuesModel>,
+    pub(super) attribute_patterns: Option<AttributePatternsModel>,
+    pub(super) span_kinds: Option<Vec<SpanKindModel>>,
+    pub(super) parent: Option<Vec<ParentKindModel>>,
+    pub(super) sampler: Option<ComposableModel>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AttributeValuesModel {
+    pub(super) key: String,
+    pub(super) values: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AttributePatternsModel {
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) included: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) excluded: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ParentKindModel {
+    None,
+    Remote,
+    Local,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,14 +1,16 @@
-//! Samplers of a declarative file. Refuses those in development that ask a server or are made of rules: they are told, and spans
-//! are sampled as by default.
+//! Samplers of a declarative file. Refuses those in development that ask a server: they are told, and spans are sampled as by
+//! default.
 
 use std::sync::Arc;
 
 use cupola_config::Node;
 
+use super::composable;
 use super::model::{RatioModel, SamplerModel};
-use crate::configuration::samplers;
 use crate::configuration::text::File;
-use crate::sampling::{AlwaysOff, AlwaysOn, ParentBased, Sampler};
+use crate::sampling::{
+    AlwaysOff, AlwaysOn, Composable, Composite, ParentBased, Probability, Sampler, TraceIdRatio,
+};
 
 /// What is made of one; `None`, and told, where there is nothing of the kind.
 pub(super) fn of(
@@ -55,8 +57,18 @@ pub(super) fn of(
         }
         return Some(Arc::new(sampler));
     }
-    if let Some(model) = model.trace_id_ratio_based.or(model.probability) {
-        return ratio(file, node, key, model);
+    if let Some(model) = model.trace_id_ratio_based {
+        let ratio = ratio(file, node, key, "trace_id_ratio_based", model)?;
+        return TraceIdRatio::new(ratio).map(|sampler| Arc::new(sampler) as Arc<dyn Sampler>);
+    }
+    if let Some(model) = model.probability {
+        let probability = probability(file, node, key, "probability", model)?;
+        return Some(Arc::new(Composite::new(probability)));
+    }
+    if let Some(composite) = &model.composite {
+        let (below, named) = below(node);
+        let composable = composable::of(file, below, &format!("{key}.{named}"), composite)?;
+        return Some(Arc::new(Composite::new(composable)));
     }
     if model.always_on.is_some() {
         return Some(Arc::new(AlwaysOn));
@@ -64,28 +76,46 @@ pub(super) fn of(
     if model.always_off.is_some() {
         return Some(Arc::new(AlwaysOff));
     }
-    let named = node
-        .entries()
-        .first()
-        .map(|entry| entry.key.to_string())
-        .unwrap_or_default();
+    let (_, named) = below(node);
     file.warn(
         node.place(),
         key,
         format!("`{named}` is not available; the default is used in its place"),
-        Some("use parent_based with trace_id_ratio_based, or the rules of Cupola's own file"),
+        Some("use parent_based with trace_id_ratio_based, or composite/development"),
     );
     None
 }
 
-fn ratio(file: &mut File<'_>, node: &Node, key: &str, model: RatioModel) -> Option<Arc<dyn Sampler>> {
+/// What stands below the one key of a mapping, and the key.
+fn below(node: &Node) -> (&Node, String) {
+    match node.entries().first() {
+        Some(entry) => (&entry.value, entry.key.to_string()),
+        None => (node, String::new()),
+    }
+}
+
+/// A share as a part of a composed sampler.
+pub(super) fn probability(
+    file: &mut File<'_>,
+    node: &Node,
+    key: &str,
+    kind: &str,
+    model: RatioModel,
+) -> Option<Composable> {
+    let ratio = ratio(file, node, key, kind, model)?;
+    Probability::new(ratio).map(Composable::Probability)
+}
+
+fn ratio(file: &mut File<'_>, node: &Node, key: &str, kind: &str, model: RatioModel) -> Option<f64> {
     let ratio = model.ratio.unwrap_or(1.0);
     if (0.0..=1.0).contains(&ratio) {
-        return Some(samplers::of_ratio(ratio));
+        return Some(ratio);
     }
+    let (below, _) = below(node);
+    let at = below.get("ratio").unwrap_or(node);
     file.error(
-        node.place(),
-        &format!("{key}.ratio"),
+        at.place(),
+        &format!("{key}.{kind}.ratio"),
         format!("`{ratio}` is not a share from 0 to 1"),
         Some("write for example 0.1"),
     );

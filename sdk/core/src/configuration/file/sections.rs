@@ -9,7 +9,6 @@ use serde::Deserialize;
 use crate::attributes::AttributeLimits;
 use crate::configuration::levels::Level;
 use crate::configuration::metrics::{self, ExemplarFilterModel, HistogramModel, TemporalityModel, ViewModel};
-use crate::configuration::samplers;
 use crate::configuration::text::File;
 use crate::configuration::variables::{SPOOL_BYTES_DEFAULT, baggage_keys};
 use crate::propagation::{Format, Propagators};
@@ -48,99 +47,15 @@ pub(super) fn propagators(list: &[Propagator]) -> Propagators {
     Propagators(formats)
 }
 
-/// `traces`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Traces {
-    sampler: Option<SamplerName>,
-    /// The share of traces that are recorded, from 0 to 1.
-    ratio: Option<f64>,
-    delay: Option<TimeSpan>,
-    queue_size: Option<ByteSize>,
-    batch_items_max: Option<usize>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SamplerName {
-    AlwaysOn,
-    AlwaysOff,
-    #[serde(rename = "traceidratio")]
-    Ratio,
-    #[serde(rename = "parentbased_always_on")]
-    ParentOn,
-    #[serde(rename = "parentbased_always_off")]
-    ParentOff,
-    #[serde(rename = "parentbased_traceidratio")]
-    ParentRatio,
-}
-
-impl SamplerName {
-    fn name(self) -> &'static str {
-        match self {
-            SamplerName::AlwaysOn => "always_on",
-            SamplerName::AlwaysOff => "always_off",
-            SamplerName::Ratio => "traceidratio",
-            SamplerName::ParentOn => "parentbased_always_on",
-            SamplerName::ParentOff => "parentbased_always_off",
-            SamplerName::ParentRatio => "parentbased_traceidratio",
-        }
-    }
-}
-
-impl Traces {
-    pub(super) fn apply(&self, file: &mut File<'_>, root: &Node, settings: &mut Settings) {
-        let at = |key: &str| root.at(&["traces", key]).unwrap_or(root);
-        if let Some(ratio) = self.ratio.filter(|ratio| !(0.0..=1.0).contains(ratio)) {
-            let message = format!("`{ratio}` is not a share from 0 to 1");
-            file.error(
-                at("ratio").place(),
-                "traces.ratio",
-                message,
-                Some("write for example 0.1"),
-            );
-            return;
-        }
-        let takes_ratio =
-            |sampler: SamplerName| matches!(sampler, SamplerName::Ratio | SamplerName::ParentRatio);
-        if let Some(sampler) = self
-            .sampler
-            .filter(|sampler| self.ratio.is_some() && !takes_ratio(*sampler))
-        {
-            let message = format!("has no effect with the sampler {}", sampler.name());
-            file.warn(
-                at("ratio").place(),
-                "traces.ratio",
-                message,
-                Some("use parentbased_traceidratio"),
-            );
-        }
-        let name = match (self.sampler, self.ratio) {
-            (Some(sampler), _) => Some(sampler),
-            (None, Some(_)) => Some(SamplerName::ParentRatio),
-            (None, None) => None,
-        };
-        if let Some(sampler) = name.and_then(|name| samplers::named(name.name(), self.ratio.unwrap_or(1.0))) {
-            settings.traces.sampler = sampler;
-        }
-        let queue = Queue {
-            delay: self.delay,
-            queue_size: self.queue_size,
-            batch_items_max: self.batch_items_max,
-        };
-        queue.apply(&mut settings.traces.queue);
-    }
-}
-
 /// `logs`, and the like of other signals.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Queue {
     /// Longest that a record waits while there are few.
-    delay: Option<TimeSpan>,
+    pub(super) delay: Option<TimeSpan>,
     /// Of what waits, in bytes.
-    queue_size: Option<ByteSize>,
-    batch_items_max: Option<usize>,
+    pub(super) queue_size: Option<ByteSize>,
+    pub(super) batch_items_max: Option<usize>,
 }
 
 impl Queue {

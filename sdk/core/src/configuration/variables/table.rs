@@ -35,6 +35,8 @@ pub enum Kind {
     TimeSpan,
     /// `512MiB`, or a number of bytes.
     ByteSize,
+    /// A number from 0 to 1.
+    Share,
     /// One word of these, whatever its case.
     Word(&'static [&'static str]),
     /// Words of these, separated by commas.
@@ -67,6 +69,7 @@ impl Kind {
             Kind::Timeout => "milliseconds; 0 is without end".to_owned(),
             Kind::TimeSpan => "duration such as `5s`, or milliseconds".to_owned(),
             Kind::ByteSize => "size such as `512MiB`, or bytes".to_owned(),
+            Kind::Share => "number from 0 to 1".to_owned(),
             Kind::Word(words) => quoted(words),
             Kind::Words(words) => format!("list of {}", quoted(words)),
             Kind::List => "list, separated by commas".to_owned(),

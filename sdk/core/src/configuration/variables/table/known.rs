@@ -28,6 +28,8 @@ const SAMPLERS: &[&str] = &[
     "parentbased_always_on",
     "parentbased_always_off",
     "parentbased_traceidratio",
+    "ratelimited",
+    "parentbased_ratelimited",
     "parentbased_jaeger_remote",
     "jaeger_remote",
     "xray",
@@ -115,7 +117,8 @@ const GENERAL: &[Variable] = &[
         "OTEL_TRACES_SAMPLER_ARG",
         Kind::Other,
         "1.0",
-        "Of `traceidratio` and `parentbased_traceidratio`: the share of traces, from 0 to 1.",
+        "Of `traceidratio` and `parentbased_traceidratio`: the share of traces, from 0 to 1. Of `ratelimited` and \
+         `parentbased_ratelimited`: traces in a second, by default 100.",
     ),
 ];
 
@@ -438,6 +441,48 @@ const OWN: &[Variable] = &[
         Kind::Boolean,
         "true",
         "Whether the SDK tells about itself, as metrics.",
+    ),
+    variable(
+        "CUPOLA_TAIL_SAMPLING",
+        Kind::Boolean,
+        "false",
+        "Exports traces that are slow, have an error or are in the share of `CUPOLA_TAIL_RATIO`, decided when they have ended.",
+    ),
+    variable(
+        "CUPOLA_TAIL_RATIO",
+        Kind::Share,
+        "0.1",
+        "The share of traces that tail sampling keeps whatever is in them.",
+    ),
+    variable(
+        "CUPOLA_TAIL_SLOW",
+        Kind::TimeSpan,
+        "1s",
+        "Tail sampling keeps traces that took as long in this process; 0 for none.",
+    ),
+    variable(
+        "CUPOLA_PENDING_SPANS",
+        Kind::Boolean,
+        "false",
+        "Log records about spans that have been running for long.",
+    ),
+    variable(
+        "CUPOLA_PENDING_AFTER",
+        Kind::TimeSpan,
+        "10s",
+        "How long a span has run when it is told about first.",
+    ),
+    variable(
+        "CUPOLA_FORCE_TRACES",
+        Kind::Boolean,
+        "false",
+        "A request may ask for its whole trace, by `?force_full_trace=1` or the header `x-force-full-trace: 1`.",
+    ),
+    variable(
+        "CUPOLA_FORCE_FROM_CALLERS",
+        Kind::Boolean,
+        "true",
+        "Whether it counts that callers say that their trace is forced (baggage, debug flags of B3 and Jaeger); `false` at the border.",
     ),
     variable(
         "CUPOLA_LOG_FILE",
