@@ -6,12 +6,16 @@
 
 pub mod certificates;
 pub mod collector;
+pub mod expected;
+pub mod far_end;
 mod install;
 pub mod kafka;
+pub mod mariadb;
 pub mod opensearch;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod small_disk;
 
 pub use install::{debian, found, once, slow};
 pub use process::{Process, free_port, wait_until};
