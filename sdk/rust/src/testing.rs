@@ -16,7 +16,6 @@ use cupola_sdk_core::{Sdk, Settings, Surroundings};
 use cupola_telemetry::Batch;
 use tracing::Subscriber;
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 pub use decoded::{
