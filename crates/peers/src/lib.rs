@@ -13,6 +13,7 @@ pub mod opensearch;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod redis;
 
 pub use install::{debian, found, once, slow};
 pub use process::{Process, free_port, wait_until};
