@@ -8,6 +8,7 @@ mod events;
 mod filters;
 mod http;
 mod init;
+mod jobs;
 mod macros;
 mod opentelemetry_context;
 mod opentelemetry_logs;
