@@ -44,11 +44,14 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("cupola-sdk-macros", &[]),
+    ("cupola-example-services", &["cupola-sdk"]),
     (
         "cupola",
         &[
             "cupola-api",
             "cupola-config",
+            // The demo runs them.
+            "cupola-example-services",
             "cupola-export",
             "cupola-generator",
             "cupola-pipeline",
@@ -99,7 +102,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "clap",
-        &["cupola", "cupola-bench", "cupola-bench-sdk"],
+        &[
+            "cupola",
+            "cupola-bench",
+            "cupola-bench-sdk",
+            "cupola-example-services",
+        ],
         "the binary alone reads the command line",
     ),
     (
