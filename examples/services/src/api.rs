@@ -8,9 +8,10 @@ use axum::{Json, Router};
 use cupola_sdk::Cupola;
 use cupola_sdk::apalis::{Producer, PushTraced as _};
 use cupola_sdk::http::ServerLayer;
+use cupola_sdk::sqlx::TracedPool;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::SqlitePool;
+use sqlx::Sqlite;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Failure;
@@ -32,7 +33,7 @@ pub(crate) struct Delivery {
 
 #[derive(Clone)]
 struct Api {
-    shop: SqlitePool,
+    shop: TracedPool<Sqlite>,
     deliveries: SqliteStorage<Delivery>,
     producer: Producer,
 }
@@ -65,19 +66,20 @@ pub(crate) async fn deliveries(data: &std::path::Path) -> Result<SqliteStorage<D
 }
 
 pub(crate) async fn routes(cupola: &Cupola, data: &std::path::Path) -> Result<Router, Failure> {
-    let api = Api {
-        shop: database(data, SHOP).await?,
-        deliveries: deliveries(data).await?,
-        producer: Producer::new(cupola.sdk(), QUEUE),
-    };
-    sqlx::raw_sql(SCHEMA).execute(&api.shop).await?;
+    let shop = database(data, SHOP).await?;
+    sqlx::raw_sql(SCHEMA).execute(&shop).await?;
     for tenant in TENANTS {
         for (id, price, stock) in PRODUCTS {
             let insert = "INSERT OR IGNORE INTO products VALUES (?, ?, ?, ?)";
             let insert = sqlx::query(insert).bind(tenant).bind(id).bind(price).bind(stock);
-            insert.execute(&api.shop).await?;
+            insert.execute(&shop).await?;
         }
     }
+    let api = Api {
+        shop: TracedPool::new(cupola.sdk(), shop),
+        deliveries: deliveries(data).await?,
+        producer: Producer::new(cupola.sdk(), QUEUE),
+    };
     Ok(Router::new()
         .route("/tenants/{tenant}/products", get(products))
         .route("/tenants/{tenant}/products/{id}", get(product))

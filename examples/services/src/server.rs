@@ -13,8 +13,8 @@ use cupola_sdk::http::{ClientLayer, SendTraced as _};
 use reqwest::RequestBuilder;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqlitePool};
 use tokio::net::TcpListener;
 
 use crate::{Failure, Listen, lifeline};
@@ -46,7 +46,9 @@ pub(crate) async fn database(directory: &Path, name: &str) -> Result<SqlitePool,
         .filename(directory.join(name))
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal);
+        .synchronous(SqliteSynchronous::Normal)
+        // They are spans.
+        .disable_statement_logging();
     Ok(SqlitePool::connect_with(options).await?)
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use apalis::prelude::*;
 use cupola_sdk::Cupola;
 use cupola_sdk::apalis::ConsumerLayer;
+use cupola_sdk::sqlx::TracedPool;
 use serde_json::json;
-use sqlx::SqlitePool;
+use sqlx::Sqlite;
 
 use crate::api::{Delivery, SHOP, deliveries};
 use crate::server::{Peer, database, say};
@@ -19,13 +20,13 @@ const RETRIES: usize = 3;
 
 #[derive(Clone)]
 struct Worker {
-    shop: SqlitePool,
+    shop: TracedPool<Sqlite>,
     api: Peer,
 }
 
 pub(crate) async fn work(cupola: &Cupola, listen: Listen, data: &Path, api: String) -> Result<(), Failure> {
     let worker = Worker {
-        shop: database(data, SHOP).await?,
+        shop: TracedPool::new(cupola.sdk(), database(data, SHOP).await?),
         api: Peer::new(cupola, api)?,
     };
     let queue = deliveries(data).await?.poll_with_interval(ASK_EVERY);

@@ -12,6 +12,8 @@ pub mod __macros;
 pub mod apalis;
 pub mod console;
 pub mod context;
+#[cfg(feature = "sqlx-without-macros")]
+mod database;
 #[cfg(feature = "http")]
 pub mod http;
 mod init;
@@ -19,6 +21,8 @@ pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 mod panics;
+#[cfg(feature = "sqlx-without-macros")]
+pub mod sqlx;
 mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -97,10 +97,15 @@ fn is_delivered(trace: &[&Span]) -> bool {
         ("cloud", "charge", 1),
         ("api", "GET /tenants/{tenant}/products/{id}", 2),
         ("api", "POST /tenants/{tenant}/orders", 2),
+        ("api", "SELECT products", 3),
+        ("api", "UPDATE products", 3),
+        ("api", "INSERT orders", 3),
         ("api", "send deliveries", 4),
         ("worker", "process deliveries", 5),
+        ("worker", "INSERT deliveries", 3),
         ("worker", "POST", 3),
         ("api", LAST, 2),
+        ("api", "UPDATE orders", 3),
     ]
     .iter()
     .all(|(service, name, kind)| has(trace, service, name, *kind))
