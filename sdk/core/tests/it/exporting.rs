@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cupola_config::units::ByteSize;
+use cupola_export::queue::{Sizer, WhenFull};
 use cupola_sdk_core::context::TraceFlags;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::pending::PendingSettings;
@@ -268,4 +270,25 @@ fn an_end_is_an_end_whenever_it_comes_and_however_often() {
     assert!(say(&twice, "in time"));
     assert!(twice.shutdown(LONG) && twice.shutdown(LONG));
     assert_eq!(kept.logs(), ["in time"]);
+}
+
+#[test]
+fn an_end_delivers_what_a_full_queue_had_no_room_for() {
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let mut settings = kept.settings();
+    let queue = &mut settings.backends[0].delivery.sending_queue;
+    (queue.sizer, queue.queue_size, queue.when_full) = (Sizer::Requests, ByteSize(1), WhenFull::Refuse);
+    settings.self_metrics = false;
+    let sdk = sdk(settings);
+    for n in 0..20 {
+        assert!(say(&sdk, &n.to_string()));
+        // Each is a batch of its own, of which the queue takes one.
+        sdk.flush(Duration::ZERO);
+    }
+    kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 2);
+    kept.refuses.store(false, Ordering::SeqCst);
+    assert!(sdk.shutdown(LONG), "{:?}", kept.logs());
+    let arrived: BTreeSet<String> = kept.logs().into_iter().collect();
+    assert_eq!((kept.logs().len(), arrived.len()), (20, 20), "each once");
 }
