@@ -32,7 +32,7 @@ pub(in crate::otlp) struct HttpTransport {
     headers: HeaderMap,
     credentials: Credentials,
     /// By signal, in the order of [`url_of`](HttpTransport::url_of).
-    urls: [Url; 3],
+    urls: Box<[Url; 3]>,
     json: bool,
     compression: Compression,
     timeout: Duration,
@@ -70,7 +70,7 @@ impl HttpTransport {
             client: client(config, tls)?,
             headers: headers(config)?,
             credentials,
-            urls: [url(Signal::Logs)?, url(Signal::Metrics)?, url(Signal::Traces)?],
+            urls: Box::new([url(Signal::Logs)?, url(Signal::Metrics)?, url(Signal::Traces)?]),
             json: config.protocol == Protocol::HttpJson,
             compression: config.compression,
             timeout: config.timeout,
@@ -79,7 +79,7 @@ impl HttpTransport {
     }
 
     fn url_of(&self, signal: Signal) -> &Url {
-        let [logs, metrics, traces] = &self.urls;
+        let [logs, metrics, traces] = &*self.urls;
         match signal {
             Signal::Logs => logs,
             Signal::Metrics => metrics,
