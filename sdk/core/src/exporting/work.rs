@@ -50,6 +50,9 @@ pub(super) struct Work {
     /// nanoseconds since 1970.
     kept_back: VecDeque<(u64, Taken)>,
     own: OwnMetrics,
+    /// What its records have in common is in the spool.
+    has_kept_resource: bool,
+    has_said_resource: bool,
     /// When the records of a signal are exported.
     due: [Option<Instant>; 2],
     /// When metrics are collected; `None` while nothing has been measured.
@@ -84,6 +87,8 @@ impl Work {
             kept_back: VecDeque::new(),
             pending: Instant::now(),
             own: OwnMetrics::default(),
+            has_kept_resource: false,
+            has_said_resource: false,
             collected: None,
             commands,
             resource,
@@ -122,14 +127,19 @@ impl Work {
         }
     }
 
-    /// So that whoever takes over what this process leaves knows whose it is.
-    fn keep_resource(&self) {
+    /// So that whoever takes over what this process leaves knows whose it is. Tried again later where there is no room for it.
+    fn keep_resource(&mut self) {
         let process = self.exporting.spool.as_ref().and_then(|spool| spool.process());
-        if let Some(process) = process
-            && let Err(error) = process.keep_resource(&self.resource)
+        let Some(process) = process.filter(|_| !self.has_kept_resource) else {
+            return;
+        };
+        let kept = process.keep_resource(&self.resource);
+        self.has_kept_resource = kept.is_ok();
+        if let Err(error) = kept
+            && !std::mem::replace(&mut self.has_said_resource, true)
         {
             crate::say::text(&format!(
-                "what {} is of could not be written there: {error}",
+                "what {} is of could not be written there yet: {error}",
                 process.path().display()
             ));
         }
@@ -289,6 +299,7 @@ impl Work {
             self.again = now + AGAIN_TICK;
             self.look_at_files().await;
             self.try_spool_again().await;
+            self.keep_resource();
             self.backends.start_failed(&self.exporting).await;
             self.offer_held().await;
             self.take_over(true).await;
