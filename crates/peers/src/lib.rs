@@ -15,6 +15,7 @@ pub mod opensearch;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod redis;
 pub mod small_disk;
 
 pub use install::{debian, found, once, slow};

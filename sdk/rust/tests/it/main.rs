@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod alone;
 mod console;
 mod context;
 mod events;
@@ -17,6 +18,7 @@ mod opentelemetry_peer;
 mod opentelemetry_same;
 mod opentelemetry_traces;
 mod peers_collector;
+mod redis;
 mod spans;
 mod sqlx;
 mod tonic;
