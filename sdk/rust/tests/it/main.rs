@@ -9,6 +9,7 @@ mod events;
 mod filters;
 mod http;
 mod init;
+mod jobs;
 mod macros;
 mod measured;
 mod opentelemetry_context;
