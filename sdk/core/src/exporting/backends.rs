@@ -26,6 +26,10 @@ pub(super) struct Backends {
     failed: Vec<(Backend, String)>,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// The number of what is held next.
+    next_held: u64,
+    /// How often others have taken the place of those that ran.
+    replaced: u64,
     budget: MemoryBudget,
     /// Those that are backends no more, and end: whether each had delivered everything.
     ending: JoinSet<bool>,
@@ -35,8 +39,18 @@ pub(super) struct Backends {
 }
 
 struct Held {
+    number: u64,
     backend: String,
     batch: Batch,
+}
+
+/// What there was at some time.
+pub(super) struct Mark {
+    /// Held batches of lower numbers.
+    held_before: u64,
+    replaced: u64,
+    /// Of each that runs; `None` while something of it is held.
+    queues: Option<Vec<u64>>,
 }
 
 impl Default for Backends {
@@ -46,6 +60,8 @@ impl Default for Backends {
             failed: Vec::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            next_held: 0,
+            replaced: 0,
             budget: MemoryBudget::new(QUEUES_BYTES_MAX),
             ending: JoinSet::new(),
             leaves_something: false,
@@ -128,9 +144,11 @@ impl Backends {
     fn hold(&mut self, backend: &str, batch: Batch, counts: &Counts) {
         self.held_bytes += batch.payload().len();
         self.held.push_back(Held {
+            number: self.next_held,
             backend: backend.to_owned(),
             batch,
         });
+        self.next_held += 1;
         while self.held_bytes > HELD_BYTES_MAX
             && let Some(oldest) = self.held.pop_front()
         {
@@ -176,6 +194,7 @@ impl Backends {
     /// before they end. Says what could not be done.
     pub(super) async fn replace(&mut self, backends: &[Backend], exporting: &Exporting) -> Vec<String> {
         let mut problems = Vec::new();
+        self.replaced += 1;
         let before = std::mem::take(&mut self.running);
         self.failed.clear();
         let mut handed = Vec::new();
@@ -257,6 +276,49 @@ impl Backends {
         self.held.is_empty() && self.ending.is_empty() && self.running.iter().all(|running| running.is_idle())
     }
 
+    /// What there is now, for [`has_passed`](Self::has_passed).
+    pub(super) fn mark(&self) -> Mark {
+        let mut mark = Mark {
+            held_before: self.next_held,
+            replaced: self.replaced,
+            queues: None,
+        };
+        self.mark_queues(&mut mark);
+        mark
+    }
+
+    /// Whether all that there was then is delivered, or given up, whatever has come since.
+    pub(super) fn has_passed(&self, mark: &mut Mark) -> bool {
+        if mark.replaced != self.replaced {
+            // What was in the queues is in others.
+            mark.replaced = self.replaced;
+            mark.queues = None;
+        }
+        self.mark_queues(mark);
+        let Some(queues) = &mark.queues else {
+            return false;
+        };
+        self.ending.is_empty()
+            && self
+                .running
+                .iter()
+                .zip(queues)
+                .all(|(running, mark)| running.has_passed(*mark))
+    }
+
+    /// What was held has its place in a queue only when it is there.
+    fn mark_queues(&self, mark: &mut Mark) {
+        let is_held = self.held.iter().any(|held| held.number < mark.held_before);
+        if !is_held
+            && mark
+                .queues
+                .as_ref()
+                .is_none_or(|queues| queues.len() != self.running.len())
+        {
+            mark.queues = Some(self.running.iter().map(|running| running.mark()).collect());
+        }
+    }
+
     pub(super) fn health(&self) -> Vec<BackendHealth> {
         let failed = self
             .failed
@@ -320,12 +382,5 @@ fn is_refused_for_now(
 
 /// An error with its causes, without secrets that are in them.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Scrubber::usual().scrub_text(&text).into_owned()
+    Scrubber::usual().scrub_text(&say::chain(error)).into_owned()
 }
