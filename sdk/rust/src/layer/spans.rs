@@ -89,7 +89,16 @@ impl CoreLayer {
             api: None,
         };
         let inside = around.inside(started.context);
-        Arc::new(Node::new(inside, parent.cloned(), name, callsite.scope, state))
+        let gives_fields = self.options.inherit_fields;
+        let parent = parent.cloned();
+        Arc::new(Node::new(
+            inside,
+            parent,
+            name,
+            callsite.scope,
+            gives_fields,
+            state,
+        ))
     }
 
     /// Adds fields that a span gets after it was made.
