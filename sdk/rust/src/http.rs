@@ -1,4 +1,4 @@
-//! HTTP over tower: a layer for servers (axum, tonic, hyper) and one for clients (hyper, tonic), and a way to send requests of
+//! HTTP over tower: a layer for servers (axum, hyper) and one for clients (hyper), and a way to send requests of
 //! reqwest. Names of spans, attributes and metrics are those of the semantic conventions.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/http/>
@@ -24,6 +24,7 @@ mod body;
 mod claims;
 mod client;
 mod headers;
+pub(crate) mod incoming;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
@@ -37,6 +38,11 @@ pub use reqwest::SendTraced;
 pub use server::{ServerFuture, ServerLayer, ServerService};
 
 use http::{Method, Version};
+
+/// Bounds of the buckets of durations, in seconds, as the semantic conventions advise.
+pub(crate) const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
 
 /// The method as attributes and span names have it: those of the standards as they are, others as `_OTHER`, so that nobody makes
 /// as many series as there are words.
@@ -62,5 +68,15 @@ fn version_name(version: Version) -> &'static str {
         Version::HTTP_2 => "2",
         Version::HTTP_3 => "3",
         _ => "1.1",
+    }
+}
+
+/// `host:port`, of which the port may be missing and the host be an address in brackets.
+pub(crate) fn split_port(host: &str) -> (Option<&str>, Option<i64>) {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (Some(name), port.parse().ok())
+        }
+        _ => (Some(host), None),
     }
 }

@@ -20,6 +20,8 @@ mod panics;
 mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 
 pub use context::{Context, ContextGuard, InContext};
 pub use cupola_sdk_core as core;

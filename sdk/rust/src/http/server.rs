@@ -14,21 +14,16 @@ use cupola_sdk_core::span::{SpanKind, Status};
 use cupola_sdk_core::tracer::{Recording, Start, Tracer};
 use cupola_sdk_core::value::Value;
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{AtEnd, TracedBody};
 use super::claims::Claims;
-use super::headers::Headers;
-use super::{method_name, version_name};
+use super::incoming::Incoming;
+use super::{SECONDS, method_name, split_port, version_name};
 use crate::context::{Context, InContext as _, WithContext};
-
-/// Bounds of the buckets of durations, in seconds, as the semantic conventions advise.
-const SECONDS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
 
 /// Traces and measures the requests of a server. To be put around its routes, so that it knows which one it is.
 #[derive(Clone, Debug)]
@@ -39,11 +34,8 @@ struct Shared {
     tracer: Tracer,
     metrics: Metrics,
     excluded: Vec<String>,
-    headers: Vec<(HeaderName, String)>,
-    claims: Option<Claims>,
+    incoming: Incoming,
     trusts_forwarded: bool,
-    trusts_callers: bool,
-    can_be_forced: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -87,11 +79,8 @@ impl ServerLayer {
             tracer: sdk.tracer(scope),
             metrics,
             excluded: Vec::new(),
-            headers: Vec::new(),
-            claims: None,
+            incoming: Incoming::default(),
             trusts_forwarded: false,
-            trusts_callers: true,
-            can_be_forced: true,
         }))
     }
 
@@ -107,18 +96,14 @@ impl ServerLayer {
     /// What is no name of a header is never found.
     #[must_use]
     pub fn header(mut self, header: &str, member: &str) -> ServerLayer {
-        if let Ok(header) = HeaderName::try_from(header) {
-            Arc::make_mut(&mut self.0)
-                .headers
-                .push((header, member.to_owned()));
-        }
+        Arc::make_mut(&mut self.0).incoming.header(header, member);
         self
     }
 
     /// Claims of the bearer token that are members of the baggage.
     #[must_use]
     pub fn claims(mut self, claims: Claims) -> ServerLayer {
-        Arc::make_mut(&mut self.0).claims = Some(claims);
+        Arc::make_mut(&mut self.0).incoming.claims(claims);
         self
     }
 
@@ -134,7 +119,7 @@ impl ServerLayer {
     /// same for all that an SDK extracts, with `from_callers`.
     #[must_use]
     pub fn without_force(mut self) -> ServerLayer {
-        Arc::make_mut(&mut self.0).can_be_forced = false;
+        Arc::make_mut(&mut self.0).incoming.without_force();
         self
     }
 
@@ -143,7 +128,7 @@ impl ServerLayer {
     /// [`without_force`](Self::without_force).
     #[must_use]
     pub fn at_the_border(mut self) -> ServerLayer {
-        Arc::make_mut(&mut self.0).trusts_callers = false;
+        Arc::make_mut(&mut self.0).incoming.distrust();
         self
     }
 }
@@ -235,9 +220,8 @@ impl Shared {
 
     /// Starts the span of a request; in which context it is answered, and what ends it.
     fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> (Context, Ending) {
-        let (incoming, link) = self.incoming(request.headers());
-        let is_forced = self.is_forced(&incoming, request);
-        let incoming = incoming.with_forced(is_forced);
+        let query = request.uri().query();
+        let (incoming, link) = self.incoming.context(self.tracer.sdk(), query, request.headers());
         let method = method_name(request.method());
         let route = route_of(request);
         let name = match &route {
@@ -283,7 +267,7 @@ impl Shared {
             kind: SpanKind::Server,
             parent: incoming.span(),
             baggage: incoming.baggage(),
-            is_forced,
+            is_forced: incoming.is_forced(),
             attributes: &attributes,
             links: &links,
             ..Start::new(name)
@@ -308,44 +292,6 @@ impl Shared {
             error: None,
         })));
         (context, ending)
-    }
-
-    /// The context that came with a request, and what is linked instead of believed.
-    fn incoming(&self, headers: &HeaderMap) -> (Context, Option<SpanContext>) {
-        let carried = self.tracer.sdk().extract(&Headers(headers));
-        let mut link = None;
-        let mut context = match self.trusts_callers {
-            true => Context::of_carried(carried),
-            false => {
-                link = carried.span.is_valid().then_some(carried.span);
-                Context::root()
-            }
-        };
-        let mut add = |name: &str, value: &str| {
-            // What cannot be baggage is left out.
-            if let Ok(more) = context.clone().with_member(name, value) {
-                context = more;
-            }
-        };
-        for (header, member) in &self.headers {
-            if let Some(value) = headers.get(header).and_then(|value| value.to_str().ok()) {
-                add(member, value);
-            }
-        }
-        if let Some(claims) = &self.claims {
-            claims.each(headers, add);
-        }
-        (context, link)
-    }
-
-    /// Whether the trace is recorded whatever samplers say: who asks says so, or the request does as the settings want it.
-    fn is_forced<B>(&self, incoming: &Context, request: &Request<B>) -> bool {
-        if !self.can_be_forced {
-            return false;
-        }
-        let settings = self.tracer.sdk().settings();
-        let header = |name: &str| request.headers().get(name)?.to_str().ok();
-        incoming.is_forced() || settings.traces.force.is_asked(request.uri().query(), header)
     }
 
     fn client_address<B>(&self, request: &Request<B>) -> Option<String> {
@@ -383,16 +329,6 @@ fn peer_of<B>(request: &Request<B>) -> Option<String> {
 #[cfg(not(feature = "axum"))]
 fn peer_of<B>(_: &Request<B>) -> Option<String> {
     None
-}
-
-/// `host:port`, of which the port may be missing and the host be an address in brackets.
-fn split_port(host: &str) -> (Option<&str>, Option<i64>) {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (Some(name), port.parse().ok())
-        }
-        _ => (Some(host), None),
-    }
 }
 
 /// What ends the span of a request.

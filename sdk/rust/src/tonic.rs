@@ -1,0 +1,129 @@
+//! Calls of gRPC through tonic: a layer for its servers and one for its clients. Names of spans, attributes and metrics are
+//! those of the semantic conventions for RPC since they are stable: `rpc.method` is `package.Service/Method` (in older ones
+//! that was `rpc.service` and `rpc.method`), `rpc.response.status_code` a word such as `NOT_FOUND` (it was the number
+//! `rpc.grpc.status_code`), and durations are in seconds.
+//!
+//! <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
+//!
+//! A call ends with its status, which comes behind the last message: a stream is one span, however long it is. What ends
+//! without one was cancelled, or was too late if it had a deadline. A client has failed unless the status is `OK`; a server
+//! if it is one that is not the client's fault.
+//!
+//! ```
+//! use cupola_sdk::tonic::{ClientLayer, ServerLayer};
+//! use tonic::transport::{Endpoint, Server};
+//! use tonic_health::pb::health_client::HealthClient;
+//!
+//! # fn both(sdk: &cupola_sdk::core::Sdk) -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().layer(ServerLayer::new(sdk).excluded(["grpc.health.v1.Health/"]));
+//!
+//! let endpoint = Endpoint::from_static("http://stock:50051");
+//! let layer = ClientLayer::new(sdk).server(endpoint.uri());
+//! let client = HealthClient::new(tower::Layer::layer(&layer, endpoint.connect_lazy()));
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod call;
+mod client;
+mod server;
+
+pub use body::CallBody;
+pub use client::{ClientFuture, ClientLayer, ClientService};
+pub use server::{ServerFuture, ServerLayer, ServerService};
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use tonic::Code;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What stands for methods that nobody offers, so that nobody makes as many series as there are words.
+const OTHER: &str = "_OTHER";
+
+/// The method of a path, `package.Service/Method`.
+fn method_of(path: &str) -> &str {
+    path.strip_prefix('/').unwrap_or(path)
+}
+
+fn is_call(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+}
+
+/// How long the client waits: digits and a unit.
+fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    // Eight digits at most, says the protocol.
+    let count: u64 = digits.parse::<u32>().ok()?.into();
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3_600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit() {
+        let timeout = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
+            timeout_of(&headers)
+        };
+        assert_eq!(timeout("50m"), Some(Duration::from_millis(50)));
+        assert_eq!(timeout("2H"), Some(Duration::from_secs(7_200)));
+        for none in ["", "m", "50", "-1S", "5x", "99999999999S"] {
+            assert_eq!(timeout(none), None, "{none}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn headers_of_strangers_are_read_without_panic(text in "[ -~]{0,20}", path in ".*") {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(&text).unwrap());
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(&text).unwrap());
+            timeout_of(&headers);
+            is_call(&headers);
+            prop_assert!(path.ends_with(method_of(&path)));
+        }
+    }
+}
