@@ -138,6 +138,11 @@ impl Gated {
         assert!(!waited.1.timed_out(), "it did not come to it");
     }
 
+    /// Has taken all that it was to take.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state.lock().unwrap().leaves == 0
+    }
+
     /// Takes so many batches more.
     pub(crate) fn take(&self, batches: usize) {
         self.state.lock().unwrap().leaves += batches;
