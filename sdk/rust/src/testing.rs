@@ -179,7 +179,7 @@ impl Capture {
     }
 
     /// What was measured, each metric as it was last collected, by scope and name. Every look at what was recorded collects: with
-    /// delta temporality a metric has what was measured between two looks.
+    /// delta temporality a metric has what was measured between two looks. Exemplars are those since the look before.
     ///
     /// ```
     /// # use cupola_sdk::core::metrics::Description;

@@ -97,6 +97,12 @@ fn instruments_of_the_api_with_bound_attributes_measure_as_others_do() {
     // Both ways it is one series.
     orders.add(1, &attributes);
     tracer.in_span("order", |_| bound.add(4));
+    let exemplar = &capture.metric("orders").points[0].exemplars[0];
+    assert_eq!(
+        (exemplar.value, exemplar.span_id.as_str()),
+        (4.0, "0000000000000002")
+    );
+    tracer.in_span("order", |_| bound.add(2));
     stock.add(2);
     stock.add(-5);
     heat.record(1.5);
@@ -105,13 +111,8 @@ fn instruments_of_the_api_with_bound_attributes_measure_as_others_do() {
     assert_eq!(
         capture.render_metrics(),
         "gauge \"heat\"\n  1.5 channel=\"web\"\n\
-         counter \"orders\"\n  5 channel=\"web\"\n    exemplar 4.0 in 00000000000000000000000000000001-0000000000000002\n\
+         counter \"orders\"\n  7 channel=\"web\"\n    exemplar 2.0 in 00000000000000000000000000000003-0000000000000004\n\
          up_down_counter \"stock\"\n  -3\n\
          histogram \"took\"\n  count=2 sum=3.5 min=0.5 max=3.0 <=1.0:1 more:1 channel=\"web\"\n"
-    );
-    let exemplar = &capture.metric("orders").points[0].exemplars[0];
-    assert_eq!(
-        (exemplar.value, exemplar.span_id.as_str()),
-        (4.0, "0000000000000002")
     );
 }
