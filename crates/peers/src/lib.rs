@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod collector;
 mod install;
 pub mod kafka;
+pub mod mariadb;
 pub mod opensearch;
 pub mod postgres;
 mod process;

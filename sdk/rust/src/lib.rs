@@ -10,6 +10,8 @@
 pub mod __macros;
 pub mod console;
 pub mod context;
+#[cfg(feature = "sqlx-without-macros")]
+mod database;
 #[cfg(feature = "http")]
 pub mod http;
 mod init;
@@ -17,6 +19,8 @@ pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 mod panics;
+#[cfg(feature = "sqlx-without-macros")]
+pub mod sqlx;
 mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;

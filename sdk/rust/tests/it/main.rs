@@ -19,4 +19,5 @@ mod opentelemetry_same;
 mod opentelemetry_traces;
 mod peers_collector;
 mod spans;
+mod sqlx;
 mod tonic;
