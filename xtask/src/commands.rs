@@ -85,9 +85,10 @@ fn in_fuzz(command: &mut std::process::Command, optimised: Optimised) {
     }
 }
 
-/// The tests against peers that `cargo xtask test` leaves out for the time they take to build.
+/// The tests against peers that `cargo xtask test` leaves out for the time they take to build, and for longer those that fail on
+/// purpose.
 pub(crate) fn peers() -> Result<bool> {
-    for chosen in [&["it", "against_collector"][..], &["oracle"]] {
+    for chosen in [&["it", "against_collector"][..], &["it", "faults::"], &["oracle"]] {
         let mut test = cargo(&["test", "--workspace", "--test"]);
         test.args(chosen).args(["--", "--nocapture"]);
         run(test.env("CUPOLA_SLOW_PEERS", "1"))?;

@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["cupola-query", "cupola-store", "cupola-telemetry"],
     ),
     ("cupola-generator", &["cupola-telemetry"]),
-    ("cupola-peers", &[]),
+    ("cupola-peers", &["cupola-telemetry"]),
     (
         "cupola-sdk-core",
         &["cupola-config", "cupola-export", "cupola-telemetry"],
@@ -44,6 +44,8 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("cupola-sdk-macros", &[]),
+    // For tests alone, as is what the server has it for.
+    ("cupola-sdk-peers", &["cupola-sdk", "cupola-telemetry"]),
     (
         "cupola",
         &[
@@ -82,7 +84,12 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Besides the edges above, what tests may use to make their input.
-const TEST_EDGES: &[&str] = &["cupola-generator", "cupola-peers", "cupola-telemetry"];
+const TEST_EDGES: &[&str] = &[
+    "cupola-generator",
+    "cupola-peers",
+    "cupola-sdk-peers",
+    "cupola-telemetry",
+];
 
 /// Dependencies from outside that only some of our crates may have, and why.
 const OWNERS: &[(&str, &[&str], &str)] = &[

@@ -10,6 +10,7 @@
 //!
 //! The tenant of a batch travels as the header `X-Scope-OrgID` of its messages. The client is librdkafka with OpenSSL.
 
+mod client;
 mod config;
 pub mod connection;
 mod lines;
@@ -27,9 +28,9 @@ use cupola_telemetry::Batch;
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::sync::oneshot;
 
+use client::{Answer, Client, Voice};
 pub use config::{
     Encoding, Hasher, KafkaConfig, KafkaConfigError, NoSettings, PartitionBy, RecordPartitioner,
     SettingError, SignalSettings, StickyKey,
@@ -65,6 +66,7 @@ pub struct KafkaStats {
 /// The exporter.
 pub struct KafkaSink {
     config: KafkaConfig,
+    voice: Voice,
     current: Mutex<Current>,
     stats: KafkaStats,
 }
@@ -72,7 +74,7 @@ pub struct KafkaSink {
 /// The producer in use, made anew after an error that it cannot recover from.
 #[derive(Clone)]
 struct Current {
-    producer: Arc<FutureProducer>,
+    producer: Arc<Client>,
     /// How many there were before: of all who meet the same error, one renews.
     generation: u64,
 }
@@ -88,10 +90,21 @@ struct Message {
 impl KafkaSink {
     /// Makes the producer, which looks for brokers in the background. Must be called on a tokio runtime.
     pub fn new(config: KafkaConfig) -> Result<KafkaSink, KafkaConfigError> {
+        KafkaSink::with_voice(config, Voice::Loud)
+    }
+
+    /// The same for whoever records what is said and sends it here: librdkafka says nothing, its troubles are in the answers, and
+    /// each thread that is started calls `on_thread` first.
+    pub fn quiet(config: KafkaConfig, on_thread: fn()) -> Result<KafkaSink, KafkaConfigError> {
+        KafkaSink::with_voice(config, Voice::Quiet(on_thread))
+    }
+
+    fn with_voice(config: KafkaConfig, voice: Voice) -> Result<KafkaSink, KafkaConfigError> {
         config.validate()?;
-        let producer = config.producer()?;
+        let producer = config.producer(voice)?;
         Ok(KafkaSink {
             config,
+            voice,
             current: Mutex::new(Current {
                 producer: Arc::new(producer),
                 generation: 0,
@@ -182,20 +195,22 @@ impl KafkaSink {
         topic: &str,
         headers: &[(&str, &str)],
         message: &Message,
-    ) -> Result<DeliveryFuture, KafkaError> {
-        let mut record = FutureRecord::<[u8], [u8]>::to(topic).payload(&message.value);
-        if let Some(key) = &message.key {
-            record = record.key(key);
-        }
-        if !headers.is_empty() {
+    ) -> Result<oneshot::Receiver<Answer>, KafkaError> {
+        current.producer.send(topic, |record| {
+            let mut record = record.payload(&message.value[..]);
+            if let Some(key) = &message.key {
+                record = record.key(&key[..]);
+            }
+            if headers.is_empty() {
+                return record;
+            }
             let mut owned = OwnedHeaders::new_with_capacity(headers.len());
             for (key, value) in headers {
                 let value = Some(value.as_bytes());
                 owned = owned.insert(Header { key, value });
             }
-            record = record.headers(owned);
-        }
-        current.producer.send_result(record).map_err(|(error, _)| error)
+            record.headers(owned)
+        })
     }
 
     /// A producer after a fatal error refuses everything. `failed` is the generation that met it.
@@ -207,7 +222,7 @@ impl KafkaSink {
         if current.generation != failed {
             return;
         }
-        match self.config.producer() {
+        match self.config.producer(self.voice) {
             Ok(producer) => {
                 let new = Current {
                     producer: Arc::new(producer),
@@ -231,11 +246,8 @@ fn too_large(room: usize) -> String {
 }
 
 /// Waits for the broker's answer. A producer that ended before is one that was replaced.
-async fn delivered(sent: Result<DeliveryFuture, KafkaError>) -> Result<(), KafkaError> {
-    match sent?.await {
-        Ok(answer) => answer.map(drop).map_err(|(error, _)| error),
-        Err(_) => Err(KafkaError::Canceled),
-    }
+async fn delivered(sent: Result<oneshot::Receiver<Answer>, KafkaError>) -> Result<(), KafkaError> {
+    sent?.await.unwrap_or(Err(KafkaError::Canceled))
 }
 
 /// Whether the same message would be refused again.

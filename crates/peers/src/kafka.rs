@@ -189,6 +189,16 @@ impl RunningKafka {
             .collect()
     }
 
+    /// Reads all messages that `topic` has.
+    pub fn consume_all(&self, topic: &str) -> Result<Vec<Message>, String> {
+        let count = self.python(COUNT, &[topic])?;
+        let count = count
+            .trim()
+            .parse()
+            .map_err(|_| format!("not a number: {count}"))?;
+        self.consume(topic, count)
+    }
+
     /// Writes messages to partitions of `topic` by a client from the Python package index.
     pub fn produce(&self, topic: &str, messages: &[Message]) -> Result<(), String> {
         let file = self.folder.path().join(format!("{topic}.messages"));
@@ -245,6 +255,15 @@ for message in messages:
     key = "-" if message.key is None else "k" + message.key.hex()
     headers = " ".join(name.encode().hex() + "=" + value.hex() for name, value in message.headers)
     print(message.partition, key, "v" + message.value.hex(), headers)
+"#;
+
+const COUNT: &str = r#"
+import sys
+from kafka import KafkaConsumer, TopicPartition
+broker, topic = sys.argv[1:3]
+consumer = KafkaConsumer(bootstrap_servers=broker, group_id=None)
+partitions = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
+print(sum(consumer.end_offsets(partitions).values()))
 "#;
 
 /// Writes the messages of a file to their partitions, and waits until the broker has them.

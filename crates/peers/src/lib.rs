@@ -6,6 +6,8 @@
 
 pub mod certificates;
 pub mod collector;
+pub mod expected;
+pub mod far_end;
 mod install;
 pub mod kafka;
 pub mod mariadb;
@@ -13,6 +15,8 @@ pub mod opensearch;
 pub mod postgres;
 mod process;
 pub mod prometheus;
+pub mod redis;
+pub mod small_disk;
 
 pub use install::{debian, found, once, slow};
 pub use process::{Process, free_port, wait_until};

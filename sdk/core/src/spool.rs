@@ -33,7 +33,7 @@ pub(crate) use segment::{Segment, SegmentRecords};
 
 use cupola_telemetry::Signal;
 
-use crate::fork::{self, PerProcess};
+use crate::fork::{self, PerProcess, ProcessCount};
 use crate::recorder::Scope;
 use crate::say;
 use crate::settings::SpoolSettings;
@@ -64,8 +64,12 @@ impl SpoolError {
 pub(crate) struct Spool {
     settings: SpoolSettings,
     current: PerProcess<ProcessDirectory>,
-    /// Generation, plus one, in which it has ended or could not be made, which is said once and not tried for each record.
-    unusable: AtomicU64,
+    /// Generation, plus one, in which it has ended.
+    over: AtomicU64,
+    /// Generation, plus one, in which it could not be made, which is said once and not tried for each record.
+    failed: AtomicU64,
+    /// Records for which there was no room, so that they are in memory alone.
+    unkept: ProcessCount,
 }
 
 impl Spool {
@@ -74,7 +78,9 @@ impl Spool {
         Spool {
             settings,
             current: PerProcess::default(),
-            unusable: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            unkept: ProcessCount::new(),
         }
     }
 
@@ -87,21 +93,49 @@ impl Spool {
         self.current.get()
     }
 
-    /// The directory of this process, made if it is not there; `None` if it cannot be.
+    /// The directory of this process, made if it is not there; `None` if it cannot be, and then not before [`Spool::try_again`].
     pub(crate) fn process(&self) -> Option<&ProcessDirectory> {
-        let generation = fork::generation();
-        if self.unusable.load(Ordering::Relaxed) == generation + 1 {
+        let now = fork::generation() + 1;
+        if [&self.over, &self.failed]
+            .map(|then| then.load(Ordering::Relaxed))
+            .contains(&now)
+        {
             return None;
         }
-        let make = || ProcessDirectory::make(&self.settings.directory);
-        match self.current.get_or_make(make) {
-            Ok(made) => Some(made),
-            Err(error) => {
-                self.unusable.store(generation + 1, Ordering::Relaxed);
-                say::warning(&error);
-                None
-            }
+        let made = self.make();
+        if let Err(error) = &made
+            && self.failed.swap(now, Ordering::Relaxed) != now
+        {
+            say::warning(error);
         }
+        made.ok()
+    }
+
+    /// Tries to make what could not be made: there may be room again. Whether it is there now, and was not before.
+    pub(crate) fn try_again(&self) -> bool {
+        let now = fork::generation() + 1;
+        let has_failed =
+            self.failed.load(Ordering::Relaxed) == now && self.over.load(Ordering::Relaxed) != now;
+        let is_made = has_failed && self.make().is_ok();
+        if is_made {
+            self.failed.store(0, Ordering::Relaxed);
+        }
+        is_made
+    }
+
+    fn make(&self) -> Result<&ProcessDirectory, SpoolError> {
+        self.current
+            .get_or_make(|| ProcessDirectory::make(&self.settings.directory))
+    }
+
+    /// Records that are, or were, in memory alone.
+    pub(crate) fn unkept(&self) -> u64 {
+        self.unkept.get()
+    }
+
+    /// Notes a record that has no place here.
+    pub(crate) fn note_unkept(&self) {
+        self.unkept.add(1);
     }
 
     /// A segment for the records of a thread, with room for one of `record_bytes`.
@@ -118,7 +152,7 @@ impl Spool {
 
     /// Ends: nothing more is kept. What has not been delivered stays for the next.
     pub(crate) fn end(&self, has_delivered: bool) {
-        self.unusable.store(fork::generation() + 1, Ordering::Relaxed);
+        self.over.store(fork::generation() + 1, Ordering::Relaxed);
         if let Some(process) = self.current() {
             process.end(has_delivered);
         }

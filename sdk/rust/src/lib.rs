@@ -10,7 +10,7 @@
 pub mod __macros;
 pub mod console;
 pub mod context;
-#[cfg(feature = "sqlx-without-macros")]
+#[cfg(any(feature = "redis", feature = "sqlx-without-macros"))]
 mod database;
 #[cfg(feature = "http")]
 pub mod http;
@@ -19,6 +19,8 @@ pub mod layer;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 mod panics;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlx-without-macros")]
 pub mod sqlx;
 mod targets;

@@ -123,6 +123,10 @@ fn native(flavour: Flavour) -> Value {
     }});
     json!({
         "date_detection": false,
+        // Otherwise they are of 32 bits, and documents with greater numbers are refused.
+        "dynamic_templates": [{"doubles": {
+            "match_mapping_type": "double", "path_match": "metrics.*", "mapping": {"type": "double"},
+        }}],
         "properties": {
             "@timestamp": time, "observed_timestamp": time, "start_timestamp": time,
             "trace_id": keyword, "span_id": keyword, "parent_span_id": keyword, "trace_state": keyword,

@@ -7,10 +7,10 @@ use cupola_config::units::TimeSpan;
 use cupola_config::{Secret, present};
 use cupola_telemetry::Signal;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::FutureProducer;
 use serde::Deserialize;
 
 use super::SIGNAL_HEADER;
+use super::client::{Client, Voice};
 use super::connection::{Auth, CLIENT_ID, CONN_IDLE_TIMEOUT, Connection, DIAL_TIMEOUT, Metadata, millis};
 use super::producer::ProducerSettings;
 use crate::otlp::TENANT_HEADER;
@@ -250,7 +250,7 @@ impl KafkaConfig {
         }
     }
 
-    pub(super) fn producer(&self) -> Result<FutureProducer, KafkaConfigError> {
+    pub(super) fn producer(&self, voice: Voice) -> Result<Client, KafkaConfigError> {
         let partitioner = match (
             self.record_partitioner.round_robin,
             self.record_partitioner.sticky_key,
@@ -269,7 +269,7 @@ impl KafkaConfig {
             .set("message.timeout.ms", millis(self.timeout))
             .set("partitioner", partitioner);
         self.producer.set(&mut client);
-        client.create().map_err(|source| KafkaConfigError::Producer {
+        Client::start(&client, voice).map_err(|source| KafkaConfigError::Producer {
             brokers: self.brokers.join(","),
             source,
         })

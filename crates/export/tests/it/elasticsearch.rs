@@ -1,8 +1,6 @@
 //! The Elasticsearch exporter against an OpenSearch node: what is found is what was sent, once; and against a server that
 //! misbehaves on purpose.
 
-mod documents;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +9,10 @@ use cupola_config::Secret;
 use cupola_config::units::{ByteSize, TimeSpan};
 use cupola_export::elasticsearch::{BulkCompression, ElasticsearchConfig, ElasticsearchSink, MappingMode};
 use cupola_export::{Accepted, Component, Sink};
+use cupola_peers::expected::documents::{
+    above, attributes, documents, log_documents, moment, some, span_documents,
+};
+use cupola_peers::expected::normal;
 use cupola_peers::{opensearch, peer_or_skip};
 use cupola_telemetry::encode::LogsEncoder;
 use cupola_telemetry::view::AnyValue;
@@ -22,9 +24,8 @@ use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use crate::support::{Reply, Server};
-use crate::telemetry::{TIME, generated, nasty, normal};
+use crate::telemetry::{TIME, generated, nasty};
 use crate::tls::start_tls;
-use documents::{above, attributes, log_documents, moment, some, span_documents};
 
 fn config(endpoint: String) -> ElasticsearchConfig {
     let mut config = ElasticsearchConfig {
@@ -53,24 +54,6 @@ fn logs(values: &[AnyValue<'_>]) -> Batch {
         }
     }
     logs.finish(TenantId::default_tenant())
-}
-
-/// All documents of an index, in one form.
-fn found(node: &opensearch::Running, index: &str) -> Vec<String> {
-    node.ask("POST", &format!("/{index}/_refresh"), "").unwrap();
-    let answer = node
-        .ask("GET", &format!("/{index}/_search?size=9999"), "")
-        .unwrap();
-    let mut answer: Value = serde_json::from_str(&answer).unwrap();
-    let Value::Array(hits) = answer["hits"]["hits"].take() else {
-        panic!()
-    };
-    let mut all: Vec<String> = hits
-        .into_iter()
-        .map(|mut hit| normal(hit["_source"].take()).to_string())
-        .collect();
-    all.sort();
-    all
 }
 
 fn count(node: &opensearch::Running, index: &str) -> u64 {
@@ -112,7 +95,7 @@ async fn every_log_is_found_as_it_was_sent() {
             .into_iter()
             .filter(|document| !gone.contains(document)),
     );
-    assert_same(&found(&node, "logs-generic.otel-default"), expected);
+    assert_same(&documents(&node, "logs-generic.otel-default"), expected);
 
     // Sent again, and by another that knows nothing: nothing is double.
     assert_eq!(sink.send(generated.clone()).await, Ok(Accepted::all()));
@@ -139,8 +122,8 @@ async fn every_span_event_and_point_is_found_as_it_was_sent() {
     assert_eq!(sink.send(batch.clone()).await, Ok(Accepted::all()));
     let (spans, events) = span_documents(&batch);
     assert!(!events.is_empty());
-    assert_same(&found(&node, "traces-generic.otel-default"), spans);
-    assert_same(&found(&node, "logs-generic.otel-default"), events);
+    assert_same(&documents(&node, "traces-generic.otel-default"), spans);
+    assert_same(&documents(&node, "logs-generic.otel-default"), events);
     let accepted = sink.send(nasty(Signal::Traces)).await.unwrap();
     // The event at the end of time takes its span with it to the dead letters.
     assert_eq!(
@@ -153,7 +136,7 @@ async fn every_span_event_and_point_is_found_as_it_was_sent() {
     let batch = generated(Signal::Metrics, 300);
     let accepted = sink.send(batch.clone()).await.unwrap();
     assert_eq!(accepted, Accepted::all());
-    let found = found(&node, "metrics-generic.otel-default");
+    let found = documents(&node, "metrics-generic.otel-default");
     assert_eq!(found.len(), batch.items());
     // Metrics that no index can hold are told from the others.
     let accepted = sink.send(self::nasty(Signal::Metrics)).await.unwrap();

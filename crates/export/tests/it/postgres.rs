@@ -1,7 +1,5 @@
 //! The PostgreSQL exporter against a server of its own: what is stored is what was sent, once, whatever happens between.
 
-mod rows;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,12 +8,12 @@ use cupola_config::units::TimeSpan;
 use cupola_export::postgres::{Partition, PostgresConfig, PostgresSink, SslMode};
 use cupola_export::tls::TlsSettings;
 use cupola_export::{Accepted, Component, Sample, SendError, Sink};
+use cupola_peers::expected::rows::{TABLES, expected, rows, stored};
 use cupola_peers::{peer_or_skip, postgres};
 use cupola_telemetry::encode::LogsEncoder;
 use cupola_telemetry::{Batch, Signal, TenantId};
 
 use crate::telemetry::{TIME, generated, nasty};
-use rows::{clean, expected, rows};
 
 fn config(server: &postgres::Running) -> PostgresConfig {
     PostgresConfig {
@@ -80,29 +78,6 @@ fn count(server: &postgres::Running, table: &str) -> usize {
         .parse()
         .unwrap()
 }
-
-/// The rows of a table as JSON without `id`, times as microseconds, members that are null left out.
-fn stored(server: &postgres::Running, table: &str, times: &[&str]) -> Vec<String> {
-    let micros = |time: &&str| format!("'{time}', (extract(epoch from \"{time}\") * 1000000)::bigint");
-    let micros: Vec<String> = times.iter().map(micros).collect();
-    let statement = format!(
-        "SELECT to_jsonb(t) - 'id' || jsonb_build_object({}) FROM {table} t",
-        micros.join(", ")
-    );
-    let rows = server.sql(&statement).unwrap();
-    let mut rows: Vec<String> = rows
-        .lines()
-        .map(|line| clean(serde_json::from_str(line).unwrap()))
-        .collect();
-    rows.sort();
-    rows
-}
-
-const TABLES: [(Signal, &str, &[&str]); 3] = [
-    (Signal::Logs, "otel_logs", &["timestamp"]),
-    (Signal::Traces, "otel_spans", &["timestamp", "end_timestamp"]),
-    (Signal::Metrics, "otel_points", &["timestamp", "start_timestamp"]),
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_item_is_stored_as_it_was_sent() {

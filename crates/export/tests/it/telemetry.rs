@@ -4,8 +4,6 @@ use cupola_generator::{Generator, GeneratorConfig};
 use cupola_telemetry::encode::{LogsEncoder, MetricsEncoder, TracesEncoder};
 use cupola_telemetry::view::AnyValue;
 use cupola_telemetry::{Batch, Signal, TenantId};
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
-use serde_json::{Value, json};
 
 /// 2026-01-01T00:00:00.123456789Z
 pub(crate) const TIME: u64 = 1_767_225_600_123_456_789;
@@ -237,61 +235,4 @@ fn nasty_metrics(tenant: TenantId) -> Batch {
         }
     }
     metrics.finish(tenant)
-}
-
-/// A value as plain JSON, by the documentation and not by the code under test. Of equal keys the last counts.
-pub(crate) fn plain(value: Option<&any_value::Value>) -> Value {
-    match value {
-        None => Value::Null,
-        Some(any_value::Value::StringValue(text)) => json!(text),
-        Some(any_value::Value::BoolValue(value)) => json!(value),
-        Some(any_value::Value::IntValue(value)) => json!(value),
-        Some(any_value::Value::DoubleValue(value)) => double(*value),
-        Some(any_value::Value::BytesValue(bytes)) => {
-            use base64::Engine as _;
-            json!(base64::engine::general_purpose::STANDARD.encode(bytes))
-        }
-        Some(any_value::Value::ArrayValue(array)) => array
-            .values
-            .iter()
-            .map(|value| plain(value.value.as_ref()))
-            .collect(),
-        Some(any_value::Value::KvlistValue(list)) => map(&list.values),
-        Some(other) => panic!("{other:?}"),
-    }
-}
-
-pub(crate) fn map(attributes: &[KeyValue]) -> Value {
-    let entry = |pair: &KeyValue| {
-        let value = pair.value.as_ref().and_then(|value| value.value.as_ref());
-        (pair.key.clone(), plain(value))
-    };
-    Value::Object(attributes.iter().map(entry).collect())
-}
-
-pub(crate) fn double(value: f64) -> Value {
-    match value {
-        _ if value.is_nan() => json!("NaN"),
-        f64::INFINITY => json!("Infinity"),
-        f64::NEG_INFINITY => json!("-Infinity"),
-        value => json!(value),
-    }
-}
-
-/// The same however numbers are written, without members that are null, empty, or zero where zero is the default.
-pub(crate) fn normal(value: Value) -> Value {
-    match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e15 => {
-                json!(double as i64)
-            }
-            _ => Value::Number(number),
-        },
-        Value::Array(values) => values.into_iter().map(normal).collect(),
-        Value::Object(members) => {
-            let members = members.into_iter().map(|(key, value)| (key, normal(value)));
-            Value::Object(members.collect())
-        }
-        other => other,
-    }
 }

@@ -48,7 +48,10 @@ impl Destination {
             }
             #[cfg(feature = "kafka")]
             Destination::Kafka(config) => {
-                let sink = cupola_export::kafka::KafkaSink::new((**config).clone());
+                let sink = cupola_export::kafka::KafkaSink::quiet(
+                    (**config).clone(),
+                    crate::suppress::suppress_thread,
+                );
                 Arc::new(sink.map_err(BackendError::of)?)
             }
             Destination::Console(config) => Arc::new(ConsoleSink::start(name, config.clone())?),

@@ -1,6 +1,7 @@
 //! The backends of a process: started, given batches, replaced when settings change, ended.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::{Counts, Exporting};
 use crate::backend::{Backend, BackendHealth, QueueOnDisk, Running};
 use crate::say;
 use crate::scrub::Scrubber;
+use crate::spool::is_queue_of;
 
 /// Bytes of batches that are held for backends whose queues take none now, together. What is longest held goes first.
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -51,6 +53,13 @@ pub(super) struct Mark {
     replaced: u64,
     /// Of each that runs; `None` while something of it is held.
     queues: Option<Vec<u64>>,
+}
+
+impl Mark {
+    /// What has come into the queues since then was there already, elsewhere: it counts too.
+    pub(super) fn renew(&mut self) {
+        self.queues = None;
+    }
 }
 
 impl Default for Backends {
@@ -111,6 +120,13 @@ impl Backends {
 
     pub(super) fn named(&self, name: &str) -> Option<&Arc<Running>> {
         self.running.iter().find(|running| running.name() == name)
+    }
+
+    /// Whether a directory in the spool is the queue of one of them, be it that it did not start.
+    pub(super) fn has_queue(&self, path: &Path) -> bool {
+        let running = self.running.iter().map(|running| running.name());
+        let failed = self.failed.iter().map(|(backend, _)| backend.name.as_str());
+        running.chain(failed).any(|name| is_queue_of(path, name))
     }
 
     pub(super) fn running(&self) -> &[Arc<Running>] {
@@ -263,6 +279,16 @@ impl Backends {
     /// Whether something waits here for a queue that takes none now.
     pub(super) fn is_holding(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// Whether some of it waits for a backend that runs, and not for one to start.
+    pub(super) fn is_waiting_for_room(&self) -> bool {
+        self.held.iter().any(|held| self.named(&held.backend).is_some())
+    }
+
+    /// Batches that wait here.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Gives up what waits here; so many items.

@@ -69,6 +69,7 @@ struct OfRecords {
     held: Observable<u64>,
     lost: Observable<u64>,
     taken_over: Observable<u64>,
+    unkept: Observable<u64>,
 }
 
 impl OfRecords {
@@ -93,6 +94,10 @@ impl OfRecords {
                 "cupola.sdk.taken_over",
                 "Records that ended processes had left, exported by this one.",
             )),
+            unkept: meter.observable_counter(&item(
+                "cupola.sdk.spool.unkept",
+                "Records that the spool had no room for: a crash before they were queued would have lost them.",
+            )),
         }
     }
 
@@ -106,6 +111,9 @@ impl OfRecords {
         }
         observer.observe(&self.lost, exporting.counts.dropped.get(), &[]);
         observer.observe(&self.taken_over, exporting.counts.taken_over.get(), &[]);
+        if let Some(spool) = &exporting.spool {
+            observer.observe(&self.unkept, spool.unkept(), &[]);
+        }
     }
 }
 

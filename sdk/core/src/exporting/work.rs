@@ -25,6 +25,8 @@ const DELIVERED_TICK: Duration = Duration::from_millis(5);
 /// How often what could not be done is tried again: backends that did not start, batches that no queue took, what ended
 /// processes have left; and how often files of configuration are looked at.
 const AGAIN_TICK: Duration = Duration::from_secs(5);
+/// After what time queues that were full are tried again, at least: each attempt may be one to write to a full disk.
+const HELD_TICK: Duration = Duration::from_millis(100);
 
 /// Exports whose segments are kept back at most.
 const KEPT_BACK_MAX: usize = 256;
@@ -55,6 +57,9 @@ pub(super) struct Work {
     /// When spans that run are looked at.
     pending: Instant,
     again: Instant,
+    /// When queues that were full are tried again.
+    held: Instant,
+    held_pause: Duration,
     /// Those who wait until what there was has been delivered.
     waiting: Vec<(Mark, Waiting)>,
     /// Of those who want this thread to end.
@@ -87,6 +92,8 @@ impl Work {
             leavings: Leavings::default(),
             due: [None; 2],
             again: Instant::now() + AGAIN_TICK,
+            held: Instant::now(),
+            held_pause: HELD_TICK,
             waiting: Vec::new(),
             ending: Vec::new(),
             settings,
@@ -100,7 +107,7 @@ impl Work {
         self.backends
             .start(&self.settings.backends, &self.exporting)
             .await;
-        self.take_over().await;
+        self.take_over(true).await;
         if self.settings.self_metrics {
             self.own.register(&self.exporting);
         }
@@ -154,7 +161,8 @@ impl Work {
         let pending = self.settings.traces.pending.is_some().then_some(self.pending);
         let is_waited_for = !self.waiting.is_empty() || !self.ending.is_empty();
         let tick = is_waited_for.then(|| Instant::now() + DELIVERED_TICK);
-        [due, tick, decided, pending]
+        let held = self.is_waiting_for_room().then_some(self.held);
+        [due, tick, decided, pending, held]
             .into_iter()
             .flatten()
             .fold(self.again, Instant::min)
@@ -215,6 +223,23 @@ impl Work {
         }
     }
 
+    /// Uses a spool that could not be made before: backends have their queues there from now on.
+    async fn try_spool_again(&mut self) {
+        let is_new = self
+            .exporting
+            .spool
+            .as_ref()
+            .is_some_and(|spool| spool.try_again());
+        if !is_new {
+            return;
+        }
+        self.keep_resource();
+        let settings = self.settings.clone();
+        for problem in self.apply(settings).await {
+            crate::say::text(&problem);
+        }
+    }
+
     /// Looks at the flags that threads have set.
     fn note_flags(&mut self) {
         let flags = self.exporting.handle().flags.swap(0, Ordering::AcqRel);
@@ -237,6 +262,9 @@ impl Work {
 
     async fn do_what_is_due(&mut self) {
         self.backends.reap();
+        if self.is_waiting_for_room() && self.held <= Instant::now() {
+            self.offer_held().await;
+        }
         if !self.ending.is_empty() {
             // What is recorded now would keep the end from coming.
             return;
@@ -261,10 +289,16 @@ impl Work {
         if self.again <= now {
             self.again = now + AGAIN_TICK;
             self.look_at_files().await;
+            self.try_spool_again().await;
             self.backends.start_failed(&self.exporting).await;
-            self.backends.offer_held(&self.exporting.counts).await;
-            self.take_over().await;
+            self.offer_held().await;
+            self.take_over(true).await;
         }
+    }
+
+    /// Whether something is only held or left behind because queues were full, which may have room at any moment.
+    fn is_waiting_for_room(&self) -> bool {
+        self.backends.is_waiting_for_room() || self.leavings.has_more() && !self.backends.is_holding()
     }
 
     async fn export_all(&mut self) {
@@ -276,7 +310,7 @@ impl Work {
         if self.collected.is_some() {
             self.collect().await;
         }
-        self.backends.offer_held(&self.exporting.counts).await;
+        self.offer_held().await;
     }
 
     /// Takes what has been recorded of a signal and hands it to the backends.
@@ -420,8 +454,8 @@ impl Work {
         (batches, taken)
     }
 
-    /// Sees after what processes have left that have ended.
-    async fn take_over(&mut self) {
+    /// Sees after what processes have left that have ended: looks for it, or goes on with what has been found.
+    async fn take_over(&mut self, is_to_look: bool) {
         if let Some(spool) = self.exporting.spool.clone() {
             let means = Means {
                 spool: &spool,
@@ -429,8 +463,26 @@ impl Work {
                 scrubber: &self.scrubber,
                 tenant: &self.tenant,
             };
-            self.leavings.see_to(&means, &mut self.backends).await;
+            match is_to_look {
+                true => self.leavings.see_to(&means, &mut self.backends).await,
+                false => self.leavings.go_on(&means, &mut self.backends).await,
+            }
         }
+    }
+
+    /// Offers again what no queue had room for, and with it what waits for that. Seldom, where it is in vain and nobody waits.
+    async fn offer_held(&mut self) {
+        let before = self.backends.held();
+        self.backends.offer_held(&self.exporting.counts).await;
+        if self.leavings.has_more() && !self.backends.is_holding() {
+            self.take_over(false).await;
+        }
+        let is_in_vain = before > 0 && self.backends.held() >= before;
+        self.held_pause = match is_in_vain && self.ending.is_empty() && self.waiting.is_empty() {
+            true => (self.held_pause * 2).min(AGAIN_TICK),
+            false => HELD_TICK,
+        };
+        self.held = Instant::now() + self.held_pause;
     }
 
     /// Nothing waits any more.
@@ -448,6 +500,9 @@ impl Work {
             return;
         }
         let are_left_delivered = self.leavings.is_idle();
+        if self.leavings.has_more() {
+            self.waiting.iter_mut().for_each(|(mark, _)| mark.renew());
+        }
         let now = Instant::now();
         let backends = &self.backends;
         self.waiting.retain_mut(|(mark, waiting)| {
@@ -471,8 +526,7 @@ impl Work {
             .unwrap_or_else(Instant::now)
             .max(Instant::now() + CLOSE_TIME);
         self.backends.shutdown(deadline).await;
-        let is_holding = self.backends.is_holding();
-        self.leavings.shutdown(deadline, is_holding).await;
+        self.leavings.shutdown(deadline, &self.backends).await;
         match &self.exporting.spool {
             // What is held is in segments, which are not given back.
             Some(spool) => spool.end(self.backends.has_delivered() && self.kept_back.is_empty()),

@@ -100,10 +100,12 @@ fn keep(segments: &mut Vec<Segment>, scope: Scope, record: &[u8], spool: &Spool,
     if last.is_some_and(|segment| segment.add(scope, record)) {
         return;
     }
-    if let Some(mut segment) = spool.segment(signal, record.len()) {
-        segment.add(scope, record);
-        segments.push(segment);
+    let mut segment = spool.segment(signal, record.len());
+    let is_kept = segment.as_mut().is_some_and(|segment| segment.add(scope, record));
+    if !is_kept {
+        spool.note_unkept();
     }
+    segments.extend(segment);
 }
 
 /// Bytes that records of this process take.

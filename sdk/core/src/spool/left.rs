@@ -1,5 +1,6 @@
 //! What processes have left that have ended: found, held, read and taken away.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,12 @@ pub(crate) struct Left {
     _lock: Held,
 }
 
-/// Finds what has been left in a spool and takes hold of it: of so many processes at most.
-pub(crate) fn left_behind(spool: &Path, most: usize) -> io::Result<Vec<Left>> {
+/// Finds what has been left in a spool and takes hold of it: of so many processes at most, and not of those to be passed over.
+pub(crate) fn left_behind(
+    spool: &Path,
+    most: usize,
+    passed_over: &HashSet<PathBuf>,
+) -> io::Result<Vec<Left>> {
     let mut left = Vec::new();
     for entry in std::fs::read_dir(spool)? {
         let path = entry?.path();
@@ -22,7 +27,7 @@ pub(crate) fn left_behind(spool: &Path, most: usize) -> io::Result<Vec<Left>> {
             .file_name()
             .is_some_and(|name| !name.to_string_lossy().starts_with(UNFINISHED));
         // Not one that somebody else has just taken away, of which an empty lock would stay.
-        if !is_finished || !path.join(LOCK).is_file() {
+        if !is_finished || !path.join(LOCK).is_file() || passed_over.contains(&path) {
             continue;
         }
         if left.len() >= most {
@@ -38,6 +43,10 @@ pub(crate) fn left_behind(spool: &Path, most: usize) -> io::Result<Vec<Left>> {
 }
 
 impl Left {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What its records have in common; `None` if the process did not get so far as to keep it.
     pub(crate) fn resource(&self) -> Option<Resource> {
         let bytes = std::fs::read(self.path.join(RESOURCE)).ok()?;

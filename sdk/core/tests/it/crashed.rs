@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cupola_config::units::ByteSize;
+use cupola_export::queue::{Sizer, WhenFull};
 use cupola_sdk_core::backend::Signals;
 use cupola_sdk_core::settings::SpoolSettings;
 use cupola_sdk_core::{Sdk, Settings};
-use cupola_telemetry::Signal;
+use cupola_telemetry::{Batch, Signal};
 
 use crate::kept::{Kept, LONG, say, sdk};
 
@@ -38,14 +40,12 @@ fn left(directory: &Path) -> Vec<PathBuf> {
 
 /// Runs [`an_application`] in a process of its own.
 fn start(directory: &Path, mode: &str) -> Child {
+    run(directory, "crashed::an_application", mode)
+}
+
+fn run(directory: &Path, name: &str, mode: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "crashed::an_application",
-            "--ignored",
-            "--nocapture",
-            "--quiet",
-        ])
+        .args(["--exact", name, "--ignored", "--nocapture", "--quiet"])
         .env(SPOOL, directory)
         .env(MODE, mode)
         .stdout(Stdio::piped())
@@ -281,4 +281,136 @@ fn what_is_taken_over_is_without_secrets_and_a_backend_that_was_removed_keeps_it
     );
     assert!(next.shutdown(LONG));
     assert_eq!(left(directory.path()), Vec::<PathBuf>::new());
+}
+
+/// More than is held in memory for queues that take nothing.
+const LARGE_RECORDS: usize = 36;
+const LARGE_BYTES: usize = 1 << 20;
+
+#[test]
+#[ignore = "is run as a process by the test below, which kills it"]
+fn an_application_that_says_much() {
+    let directory = std::env::var(SPOOL).unwrap();
+    let kept = Arc::new(Kept::default());
+    let mut settings = spooled(&kept, Path::new(&directory));
+    settings.logs.queue.delay = LONG;
+    settings.logs.queue.limits.bytes_max = 2 * LARGE_RECORDS * LARGE_BYTES;
+    // Nothing is taken while it lives.
+    settings.backends.clear();
+    let sdk = sdk(settings);
+    for n in 0..LARGE_RECORDS {
+        assert!(say(&sdk, &format!("{n} {}", "x".repeat(LARGE_BYTES))));
+    }
+    println!("\ndone");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn what_was_left_stays_where_it_is_until_queues_have_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = run(directory.path(), "crashed::an_application_that_says_much", "");
+    read_to(&mut child, "done");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let mut settings = spooled(&kept, directory.path());
+    let queue = &mut settings.backends[0].delivery.sending_queue;
+    (queue.sizer, queue.queue_size, queue.when_full) = (Sizer::Requests, ByteSize(2), WhenFull::Refuse);
+    settings.self_metrics = false;
+    let next = sdk(settings);
+    assert!(say(&next, "next"));
+    kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 2);
+    kept.refuses.store(false, Ordering::SeqCst);
+    // To look for secrets in so much takes its time.
+    assert!(next.flush(4 * LONG));
+    let logs = kept.logs();
+    let arrived: BTreeSet<&str> = logs.iter().filter_map(|log| log.split(' ').next()).collect();
+    assert_eq!(arrived.len(), LARGE_RECORDS + 1, "{arrived:?}");
+    assert!(next.shutdown(LONG));
+    drop(next);
+    assert_eq!(left(directory.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_of_no_backend_keeps_nobody_from_taking_over_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    // More than are taken over at the same time.
+    for _ in 0..10 {
+        let dead = Arc::new(Kept::default());
+        dead.refuses.store(true, Ordering::SeqCst);
+        let mut settings = spooled(&dead, directory.path());
+        settings.backends = vec![dead.backend("renamed")];
+        let sdk = sdk(settings);
+        assert!(say(&sdk, "for a backend that is there no more"));
+        sdk.shutdown(Duration::ZERO);
+    }
+    let mut child = start(directory.path(), "recorded");
+    read_to(&mut child, "done");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let kept = Arc::new(Kept::default());
+    let next = sdk(spooled(&kept, directory.path()));
+    assert!(say(&next, "next"));
+    let is_log = |batch: &&Batch| batch.signal() == Signal::Logs;
+    kept.wait(|_, batches| batches.iter().filter(is_log).map(Batch::items).sum::<usize>() >= 4_001);
+    assert!(next.shutdown(LONG));
+    drop(next);
+    assert_eq!(left(directory.path()).len(), 10);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = start(directory.path(), "recorded");
+    read_to(&mut child, "done");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Reading what is a directory fails, whoever reads.
+    let records = left(directory.path())[0].join("records");
+    let unreadable = records.join("00000000");
+    std::fs::rename(&unreadable, records.join("kept")).unwrap();
+    std::fs::create_dir(&unreadable).unwrap();
+    let kept = Arc::new(Kept::default());
+    let next = sdk(spooled(&kept, directory.path()));
+    assert!(say(&next, "next"));
+    assert!(next.flush(LONG), "nobody waits for it");
+    assert_eq!(kept.logs().len(), 4_001, "the others are there");
+    next.shutdown(LONG);
+    drop(next);
+    assert!(unreadable.is_dir());
+}
+
+#[test]
+fn a_spool_that_cannot_be_made_is_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    // In the way of the directory.
+    let spool = directory.path().join("spool");
+    std::fs::write(&spool, "").unwrap();
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let first = sdk(spooled(&kept, &spool));
+    assert!(say(&first, "in memory alone"));
+    assert!(!first.flush(Duration::from_millis(50)));
+    std::fs::remove_file(&spool).unwrap();
+    // What it had in memory goes to the disk with the rest.
+    kept.wait(|kept, _| {
+        kept.refused.load(Ordering::SeqCst) > 0
+            && std::fs::read_dir(&spool).is_ok_and(|mut spool| spool.next().is_some())
+    });
+    assert!(say(&first, "on the disk"));
+    assert!(!first.shutdown(Duration::from_millis(300)));
+    drop(first);
+
+    kept.refuses.store(false, Ordering::SeqCst);
+    let next = sdk(spooled(&kept, &spool));
+    assert!(say(&next, "next"));
+    assert!(next.flush(LONG));
+    let mut logs = kept.logs();
+    logs.sort();
+    assert_eq!(logs, ["in memory alone", "next", "on the disk"]);
+    assert!(next.shutdown(LONG));
 }

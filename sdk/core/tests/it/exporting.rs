@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cupola_config::units::ByteSize;
+use cupola_export::queue::{Sizer, WhenFull};
 use cupola_sdk_core::context::TraceFlags;
 use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::pending::PendingSettings;
@@ -314,4 +316,25 @@ fn a_flush_waits_for_what_was_before_it_and_for_nothing_that_comes_later() {
         gated.take(usize::MAX / 2);
         assert!(sdk.shutdown(LONG));
     }
+}
+
+#[test]
+fn an_end_delivers_what_a_full_queue_had_no_room_for() {
+    let kept = Arc::new(Kept::default());
+    kept.refuses.store(true, Ordering::SeqCst);
+    let mut settings = kept.settings();
+    let queue = &mut settings.backends[0].delivery.sending_queue;
+    (queue.sizer, queue.queue_size, queue.when_full) = (Sizer::Requests, ByteSize(1), WhenFull::Refuse);
+    settings.self_metrics = false;
+    let sdk = sdk(settings);
+    for n in 0..20 {
+        assert!(say(&sdk, &n.to_string()));
+        // Each is a batch of its own, of which the queue takes one.
+        sdk.flush(Duration::ZERO);
+    }
+    kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 2);
+    kept.refuses.store(false, Ordering::SeqCst);
+    assert!(sdk.shutdown(LONG), "{:?}", kept.logs());
+    let arrived: BTreeSet<String> = kept.logs().into_iter().collect();
+    assert_eq!((kept.logs().len(), arrived.len()), (20, 20), "each once");
 }

@@ -18,6 +18,7 @@ mod opentelemetry_peer;
 mod opentelemetry_same;
 mod opentelemetry_traces;
 mod peers_collector;
+mod redis;
 mod spans;
 mod sqlx;
 mod tonic;

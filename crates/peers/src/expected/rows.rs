@@ -1,5 +1,7 @@
 //! What rows are to be, made of batches by the documentation and not by the code under test.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+
 use cupola_telemetry::{Batch, Signal};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -10,10 +12,12 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
-use crate::telemetry::{double, map, normal, plain};
+use crate::postgres;
+
+use super::{double, map, normal, plain};
 
 /// NUL as it is stored, numbers in one form, nothing that is null.
-pub(crate) fn clean(row: Value) -> String {
+pub fn clean(row: Value) -> String {
     let Value::Object(mut members) = row else { panic!() };
     if members
         .get("details")
@@ -23,7 +27,8 @@ pub(crate) fn clean(row: Value) -> String {
         members.insert("body".into(), body);
     }
     if let Some(value) = members.get_mut("value").filter(|value| value.is_number()) {
-        *value = json!(format!("{:e}", value.as_f64().unwrap()));
+        // JSON of the database has no sign of zero.
+        *value = json!(format!("{:e}", value.as_f64().unwrap() + 0.0));
     }
     let Value::Object(members) = normal(Value::Object(members)) else {
         panic!()
@@ -36,14 +41,47 @@ pub(crate) fn clean(row: Value) -> String {
         .replace("\\\u{2400}", "\\\\u0000")
 }
 
+/// The rows of a table as JSON without `id`, times as microseconds, members that are null left out.
+pub fn stored(server: &postgres::Running, table: &str, times: &[&str]) -> Vec<String> {
+    let micros = |time: &&str| format!("'{time}', (extract(epoch from \"{time}\") * 1000000)::bigint");
+    let micros: Vec<String> = times.iter().map(micros).collect();
+    let row = format!(
+        "(to_jsonb(t) - 'id' || jsonb_build_object({}))",
+        micros.join(", ")
+    );
+    // In hex, since `psql` leaves out characters that Unicode keeps for nobody.
+    let statement = format!("SELECT encode(convert_to({row}::text, 'UTF8'), 'hex') FROM {table} t");
+    let rows = server.sql(&statement).unwrap();
+    let mut rows: Vec<String> = rows
+        .lines()
+        .map(|line| clean(serde_json::from_slice(&bytes(line)).unwrap()))
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let pairs = (0..hex.len()).step_by(2);
+    pairs
+        .map(|place| u8::from_str_radix(&hex[place..place + 2], 16).unwrap())
+        .collect()
+}
+
+/// Where each signal is, and its columns that are times.
+pub const TABLES: [(Signal, &str, &[&str]); 3] = [
+    (Signal::Logs, "otel_logs", &["timestamp"]),
+    (Signal::Traces, "otel_spans", &["timestamp", "end_timestamp"]),
+    (Signal::Metrics, "otel_points", &["timestamp", "start_timestamp"]),
+];
+
 /// The rows of batches, in one form and order.
-pub(crate) fn expected(batches: &[Batch]) -> Vec<String> {
+pub fn expected(batches: &[Batch]) -> Vec<String> {
     let mut rows: Vec<String> = batches.iter().flat_map(rows).map(clean).collect();
     rows.sort();
     rows
 }
 
-pub(crate) fn rows(batch: &Batch) -> Vec<Value> {
+pub fn rows(batch: &Batch) -> Vec<Value> {
     let tenant = batch.tenant().as_str();
     let payload = batch.payload().clone();
     let mut rows = Vec::new();
@@ -188,6 +226,9 @@ fn log(row: &mut Map<String, Value>, record: &opentelemetry_proto::tonic::logs::
         Some(other) => {
             let kind = match other {
                 None => "empty",
+                Some(V::BoolValue(_)) => "bool",
+                Some(V::DoubleValue(_)) => "double",
+                Some(V::ArrayValue(_)) => "array",
                 Some(V::IntValue(_)) => "int",
                 Some(V::BytesValue(_)) => "bytes",
                 Some(V::KvlistValue(_)) => "map",

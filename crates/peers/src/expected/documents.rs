@@ -1,5 +1,7 @@
 //! What documents are to be in `otel` mode, made of batches by the documentation and not by the code under test.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+
 use cupola_telemetry::Batch;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -8,9 +10,28 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
-use crate::telemetry::{map, plain};
+use super::{finite, finite_map, normal, plain};
+use crate::opensearch;
 
-pub(crate) fn moment(nanos: u64) -> Value {
+/// All documents of an index, in one form and order.
+pub fn documents(node: &opensearch::Running, index: &str) -> Vec<String> {
+    node.ask("POST", &format!("/{index}/_refresh"), "").unwrap();
+    let answer = node
+        .ask("GET", &format!("/{index}/_search?size=9999"), "")
+        .unwrap();
+    let mut answer: Value = serde_json::from_str(&answer).unwrap();
+    let Value::Array(hits) = answer["hits"]["hits"].take() else {
+        panic!()
+    };
+    let mut all: Vec<String> = hits
+        .into_iter()
+        .map(|mut hit| normal(hit["_source"].take()).to_string())
+        .collect();
+    all.sort();
+    all
+}
+
+pub fn moment(nanos: u64) -> Value {
     json!(format!("{}.{:06}", nanos / 1_000_000, nanos % 1_000_000))
 }
 
@@ -18,14 +39,14 @@ fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn finite(value: Value) -> Value {
+/// With a name for a key that has none.
+fn named(value: Value) -> Value {
     match value {
-        Value::String(text) if ["NaN", "Infinity", "-Infinity"].contains(&text.as_str()) => Value::Null,
-        Value::Array(values) => values.into_iter().map(finite).collect(),
+        Value::Array(values) => values.into_iter().map(named).collect(),
         Value::Object(members) => {
             let members = members.into_iter().map(|(key, value)| match key.as_str() {
-                "" => ("(empty)".to_owned(), finite(value)),
-                _ => (key, finite(value)),
+                "" => ("(empty)".to_owned(), named(value)),
+                _ => (key, named(value)),
             });
             Value::Object(members.collect())
         }
@@ -34,12 +55,12 @@ fn finite(value: Value) -> Value {
 }
 
 /// Attributes as documents have them: no empty key, no number that JSON does not have.
-pub(crate) fn attributes(list: &[KeyValue]) -> Value {
-    finite(map(list))
+pub fn attributes(list: &[KeyValue]) -> Value {
+    named(finite_map(list))
 }
 
 /// Without members that say nothing.
-pub(crate) fn some(value: Value) -> Value {
+pub fn some(value: Value) -> Value {
     let Value::Object(members) = value else { panic!() };
     let kept = members.into_iter().filter(|(_, value)| {
         !(value.is_null() || *value == json!("") || *value == json!(0) || *value == json!([]))
@@ -47,7 +68,7 @@ pub(crate) fn some(value: Value) -> Value {
     Value::Object(kept.collect())
 }
 
-pub(crate) fn above(
+pub fn above(
     signal: &str,
     resource: &Option<Resource>,
     resource_url: &str,
@@ -73,8 +94,22 @@ pub(crate) fn above(
     document
 }
 
+/// Texts and whatever people read like one; what can be looked into.
+fn body(value: Option<&V>) -> Value {
+    match value {
+        None => json!({}),
+        Some(V::KvlistValue(_)) => json!({"structured": named(finite(value))}),
+        Some(V::ArrayValue(_)) => json!({"structured": {"value": named(finite(value))}}),
+        Some(_) => match plain(value) {
+            Value::String(text) => json!({"text": text}),
+            // Exponents without a plus.
+            other => json!({"text": other.to_string().replace("e+", "e")}),
+        },
+    }
+}
+
 /// What documents of logs are to be, those of `keep` only.
-pub(crate) fn log_documents(batch: &Batch) -> Vec<Value> {
+pub fn log_documents(batch: &Batch) -> Vec<Value> {
     let mut all = Vec::new();
     for resource in ExportLogsServiceRequest::decode(batch.payload().clone())
         .unwrap()
@@ -97,13 +132,7 @@ pub(crate) fn log_documents(batch: &Batch) -> Vec<Value> {
                     0 => Value::Null,
                     time => moment(time),
                 };
-                let body = record.body.as_ref().map(|body| match body.value.as_ref() {
-                    Some(V::StringValue(text)) => json!({"text": text}),
-                    Some(map @ V::KvlistValue(_)) => json!({"structured": finite(plain(Some(map)))}),
-                    Some(V::IntValue(value)) => json!({"text": value.to_string()}),
-                    Some(V::BytesValue(_)) => json!({"text": plain(body.value.as_ref())}),
-                    other => panic!("{other:?}"),
-                });
+                let body = record.body.as_ref().map(|body| self::body(body.value.as_ref()));
                 let mut document = some(json!({
                     "@timestamp": moment(time), "observed_timestamp": observed,
                     "severity_text": record.severity_text, "severity_number": record.severity_number,
@@ -121,7 +150,7 @@ pub(crate) fn log_documents(batch: &Batch) -> Vec<Value> {
 }
 
 /// Documents of spans, and those of their events.
-pub(crate) fn span_documents(batch: &Batch) -> (Vec<Value>, Vec<Value>) {
+pub fn span_documents(batch: &Batch) -> (Vec<Value>, Vec<Value>) {
     let (mut spans, mut events) = (Vec::new(), Vec::new());
     let kinds = [
         "Unspecified",
