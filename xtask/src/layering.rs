@@ -46,11 +46,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cupola-sdk-macros", &[]),
     // For tests alone, as is what the server has it for.
     ("cupola-sdk-peers", &["cupola-sdk", "cupola-telemetry"]),
+    ("cupola-example-services", &["cupola-sdk"]),
     (
         "cupola",
         &[
             "cupola-api",
             "cupola-config",
+            // The demo runs them.
+            "cupola-example-services",
             "cupola-export",
             "cupola-generator",
             "cupola-pipeline",
@@ -106,7 +109,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "clap",
-        &["cupola", "cupola-bench", "cupola-bench-sdk"],
+        &[
+            "cupola",
+            "cupola-bench",
+            "cupola-bench-sdk",
+            "cupola-example-services",
+        ],
         "the binary alone reads the command line",
     ),
     (

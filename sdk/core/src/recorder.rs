@@ -140,7 +140,7 @@ impl Recorder {
 
     /// Takes all that waits, as batches of this resource. Of a thread the order is kept.
     pub fn take(&self, resource: &Resource, tenant: &TenantId) -> Vec<Batch> {
-        let mut batcher = Batcher::new(self.signal, self.limits);
+        let mut batcher = Batcher::new(self.signal, self.limits, self.bytes());
         let mut batches = Vec::new();
         let taken = self.take_each(|scope, record| {
             if batcher.add(scope, record) {

@@ -28,7 +28,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::console::ConsoleHandle;
 use crate::context::node::Node;
-use crate::context::stack;
+use alone::Place;
 pub use filter::{Directives, FilterError, FilterHandle, Filters};
 
 /// What the layer adds, and what becomes of errors.
@@ -84,6 +84,16 @@ where
     S: Subscriber + for<'l> LookupSpan<'l>,
 {
     CoreLayer::new(sdk, options, console.into(), filter.clone()).with_filter(filter)
+}
+
+/// A subscriber that does what the layer does, in half the time; no other layer can look up its spans.
+pub fn subscriber(
+    sdk: Sdk,
+    options: LayerOptions,
+    console: impl Into<ConsoleHandle>,
+    filter: FilterHandle,
+) -> impl Subscriber + Send + Sync + 'static {
+    alone::subscriber(sdk, options, console.into(), filter)
 }
 
 /// What writes into the core.
@@ -149,28 +159,21 @@ where
         };
         let parent = attributes.parent().and_then(|parent| context.span(parent));
         let parent = parent.and_then(|parent| node_of(&parent));
-        let node = self.start(attributes, parent.as_ref());
+        let node = self.start(attributes, parent.as_ref(), |_| Place::default());
         span.extensions_mut().insert(node);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: layer::Context<'_, S>) {
-        let span = context.span(id);
-        if let Some(node) = span.as_ref().and_then(node_of) {
-            let callsite = span.map(|span| callsites::of(span.metadata()));
-            if let Some(callsite) = callsite {
-                self.add_fields(&node, callsite, values);
-            }
+        if let Some(node) = context.span(id).and_then(|span| node_of(&span)) {
+            self.add_fields(&node, node.callsite, values);
         }
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, context: layer::Context<'_, S>) {
         let node = context.span(id).and_then(|span| node_of(&span));
         let followed = context.span(follows).and_then(|span| node_of(&span));
-        if let (Some(node), Some(followed)) = (node, followed)
-            && let Some(mut state) = node.state()
-            && let Some(recording) = &mut state.recording
-        {
-            recording.add_link(followed.context.span(), &[]);
+        if let (Some(node), Some(followed)) = (node, followed) {
+            CoreLayer::link(&node, &followed);
         }
     }
 
@@ -178,27 +181,21 @@ where
         if is_suppressed(event.metadata()) {
             return;
         }
-        self.record_event(event, &context);
+        self.record_event(event, &context, |id| {
+            context.span(id).and_then(|span| node_of(&span))
+        });
     }
 
     #[inline]
     fn on_enter(&self, id: &Id, context: layer::Context<'_, S>) {
         if let Some(node) = context.span(id).and_then(|span| node_of(&span)) {
-            if self.options.timings {
-                node.entered();
-            }
-            stack::enter(&node, id.into_u64());
+            self.enter(&node, id);
         }
     }
 
     #[inline]
     fn on_exit(&self, id: &Id, context: layer::Context<'_, S>) {
-        stack::exit(id.into_u64());
-        if self.options.timings
-            && let Some(node) = context.span(id).and_then(|span| node_of(&span))
-        {
-            node.exited();
-        }
+        self.exit(id, || context.span(id).and_then(|span| node_of(&span)));
     }
 
     fn on_close(&self, id: Id, context: layer::Context<'_, S>) {

@@ -8,6 +8,8 @@
 #[doc(hidden)]
 #[path = "macros.rs"]
 pub mod __macros;
+#[cfg(feature = "apalis")]
+pub mod apalis;
 pub mod console;
 pub mod context;
 #[cfg(any(feature = "redis", feature = "sqlx-without-macros"))]

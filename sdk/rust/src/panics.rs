@@ -80,7 +80,7 @@ fn record(sdk: &Sdk, info: &PanicHookInfo<'_>) {
     });
 }
 
-fn message(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (None, Some(text)) => text,

@@ -17,7 +17,6 @@ use cupola_sdk_core::{Sdk, Settings, Surroundings};
 use cupola_telemetry::Batch;
 use tracing::Subscriber;
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 pub use decoded::{
@@ -127,10 +126,15 @@ impl Capture {
         )
     }
 
+    /// The subscriber that an application has whose layer is the only one.
+    pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
+        layer::subscriber(self.sdk.clone(), self.options, None, self.filter.clone())
+    }
+
     /// Records what this thread says, until the guard is dropped.
     #[must_use = "it ends with its guard"]
     pub fn set_default(&self) -> DefaultGuard {
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.layer()))
+        tracing::subscriber::set_default(self.subscriber())
     }
 
     /// Moves the clock on.

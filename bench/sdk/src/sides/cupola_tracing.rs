@@ -1,9 +1,8 @@
-//! Cupola's SDK as an application with `tracing` has it: its layer, with everything that it adds by default.
+//! Cupola's SDK as an application with `tracing` has it: what `init()` installs, with everything that it adds by default.
 
 use anyhow::Result;
-use cupola_sdk::layer::{FilterHandle, Filters, LayerOptions, layer};
+use cupola_sdk::layer::{FilterHandle, Filters, LayerOptions, subscriber};
 use cupola_sdk_core::{Sdk, Surroundings};
-use tracing_subscriber::prelude::*;
 
 use super::cupola_core::{FLUSH_TIMEOUT, end, settings};
 use super::tracing_calls;
@@ -24,9 +23,8 @@ impl Tracing {
     /// What an application wants to see is what it is for the peers.
     pub(crate) fn install(sdk: &Sdk) -> Result<()> {
         let filter = FilterHandle::new(Filters::parse("info,loud=debug")?);
-        let layer = layer(sdk.clone(), LayerOptions::default(), None, filter);
-        tracing_subscriber::registry().with(layer).try_init()?;
-        Ok(())
+        let subscriber = subscriber(sdk.clone(), LayerOptions::default(), None, filter);
+        Ok(tracing::subscriber::set_global_default(subscriber)?)
     }
 }
 

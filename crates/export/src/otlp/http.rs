@@ -9,7 +9,7 @@ use cupola_config::mask;
 use cupola_telemetry::{Batch, Signal};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 
 use super::compression::{INLINE_BYTES_MAX, compress, compressed};
 use super::{
@@ -32,7 +32,7 @@ pub(in crate::otlp) struct HttpTransport {
     headers: HeaderMap,
     credentials: Credentials,
     /// By signal, in the order of [`url_of`](HttpTransport::url_of).
-    urls: [String; 3],
+    urls: [Url; 3],
     json: bool,
     compression: Compression,
     timeout: Duration,
@@ -45,6 +45,9 @@ impl HttpTransport {
         tls: &ClientTls,
         credentials: Credentials,
     ) -> Result<HttpTransport, OtlpConfigError> {
+        let refused = |endpoint: &String| OtlpConfigError::Endpoint {
+            endpoint: mask::urls(endpoint).unwrap_or_else(|| endpoint.clone()),
+        };
         let own = config.signal_endpoints.iter().flatten();
         for endpoint in std::iter::once(&config.endpoint).chain(own) {
             let uri: Option<Uri> = endpoint.parse().ok();
@@ -52,20 +55,22 @@ impl HttpTransport {
             // A base is added to, which a query would come in the way of.
             let query = uri.as_ref().is_some_and(|uri| uri.query().is_some());
             if !matches!(scheme, Some("http" | "https")) || (query && *endpoint == config.endpoint) {
-                let endpoint = mask::urls(endpoint).unwrap_or_else(|| endpoint.clone());
-                return Err(OtlpConfigError::Endpoint { endpoint });
+                return Err(refused(endpoint));
             }
         }
         let base = config.endpoint.trim_end_matches('/');
+        // Read once here: requests would do it each.
         let url = |signal: Signal| match &config.signal_endpoints[signal as usize] {
-            Some(whole) => whole.clone(),
-            None => format!("{base}{}", http_path(signal)),
+            Some(whole) => Url::parse(whole).map_err(|_| refused(whole)),
+            None => {
+                Url::parse(&format!("{base}{}", http_path(signal))).map_err(|_| refused(&config.endpoint))
+            }
         };
         Ok(HttpTransport {
             client: client(config, tls)?,
             headers: headers(config)?,
             credentials,
-            urls: [url(Signal::Logs), url(Signal::Metrics), url(Signal::Traces)],
+            urls: [url(Signal::Logs)?, url(Signal::Metrics)?, url(Signal::Traces)?],
             json: config.protocol == Protocol::HttpJson,
             compression: config.compression,
             timeout: config.timeout,
@@ -73,7 +78,7 @@ impl HttpTransport {
         })
     }
 
-    fn url_of(&self, signal: Signal) -> &str {
+    fn url_of(&self, signal: Signal) -> &Url {
         let [logs, metrics, traces] = &self.urls;
         match signal {
             Signal::Logs => logs,
@@ -104,7 +109,7 @@ impl HttpTransport {
     async fn answer(&self, batch: &Batch) -> Result<Response, SendError> {
         let (headers, body) = (self.headers_of(batch)?, self.body(batch).await?);
         let send = |headers| async {
-            let request = self.client.post(self.url_of(batch.signal()));
+            let request = self.client.post(self.url_of(batch.signal()).clone());
             let sent = request.headers(headers).body(body.clone()).send().await;
             sent.map_err(|error| SendError::retryable(chain(&error.without_url())))
         };

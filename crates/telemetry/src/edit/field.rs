@@ -42,6 +42,21 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether `is_so` says so of every length-delimited field that is left, with its number and contents: quicker than to go
+    /// through all fields.
+    #[inline(always)]
+    pub fn all_contents(self, mut is_so: impl FnMut(u32, &'a [u8]) -> bool) -> bool {
+        let mut reader = self.reader;
+        while let Some(key) = reader.key() {
+            if key & 7 != LENGTH {
+                reader.skip(key);
+            } else if !is_so(key >> 3, reader.bytes()) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The contents of the next length-delimited field `number`; passes over everything before it.
     #[inline]
     pub fn next_contents(&mut self, number: u32) -> Option<&'a [u8]> {

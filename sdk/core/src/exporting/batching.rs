@@ -17,7 +17,7 @@ impl<'b> Batching<'b> {
     /// Of the signal of a recorder, as large as it says.
     pub(super) fn new(recorder: &Recorder, resource: &'b Resource, tenant: &'b TenantId) -> Batching<'b> {
         Batching {
-            batcher: Batcher::new(recorder.signal(), recorder.limits()),
+            batcher: Batcher::new(recorder.signal(), recorder.limits(), recorder.bytes()),
             batches: Vec::new(),
             resource,
             tenant,

@@ -258,7 +258,7 @@ async fn export(
 
 /// Records of a segment as batches, without secrets, and how many were damaged.
 fn batches_of(records: &SegmentRecords, resource: &Resource, means: &Means<'_>) -> (Vec<Batch>, u64) {
-    let mut batcher = Batcher::new(records.signal(), RecorderLimits::default());
+    let mut batcher = Batcher::new(records.signal(), RecorderLimits::default(), 0);
     let (mut unread, mut buffer) = (Vec::new(), Vec::new());
     records.each(&mut |scope, record| {
         let record = means.scrubber.scrub(records.signal(), record, &mut buffer);

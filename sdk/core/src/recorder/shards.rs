@@ -13,8 +13,10 @@ use crate::spool::{Segment, Spool};
 
 /// Memory is asked for in steps of this size, so that threads seldom meet at the counter.
 const STEP_BYTES: usize = 16 * 1024;
-/// A thread that has recorded so much asks for an export.
-const MUCH_BYTES: usize = 64 * 1024;
+/// A thread that has recorded so much asks for an export: several thousand records, as each export costs as much as hundreds.
+const MUCH_BYTES: usize = 256 * 1024;
+/// Room for the records of a thread, when it has the first; made as it is written to.
+const FIRST_BYTES: usize = 64 * 1024;
 /// Larger buffers are not kept for the next records.
 const SPARE_BYTES_MAX: usize = 4 * MUCH_BYTES;
 /// What a record takes beside its bytes.
@@ -35,7 +37,7 @@ pub(super) struct Records {
 pub(super) struct Added {
     /// It is the first of its thread since the records were taken.
     pub(super) is_first: bool,
-    /// With it, the thread has recorded as much as is worth an export.
+    /// With it, the thread has recorded as much as is worth an export, or there is little room left for all of them.
     pub(super) is_much: bool,
 }
 
@@ -51,10 +53,11 @@ impl Records {
     ) -> Option<Added> {
         let start = self.bytes.len();
         let needed = start + bytes_max + (self.ends.len() + 1) * RECORD_BYTES;
+        let mut is_much = false;
         if needed > self.reserved {
-            self.reserve(needed - self.reserved, held)?;
+            is_much = self.reserve(needed - self.reserved, held)?;
             if self.bytes.capacity() == 0 {
-                self.bytes.reserve(bytes_max.max(MUCH_BYTES));
+                self.bytes.reserve(bytes_max.max(FIRST_BYTES));
             }
         }
         write(&mut self.bytes);
@@ -64,19 +67,20 @@ impl Records {
         self.ends.push((scope, self.bytes.len()));
         Some(Added {
             is_first: self.ends.len() == 1,
-            is_much: start < MUCH_BYTES && self.bytes.len() >= MUCH_BYTES,
+            is_much: is_much || start < MUCH_BYTES && self.bytes.len() >= MUCH_BYTES,
         })
     }
 
-    /// Has so much more memory counted as held, and a little beyond; `None` if there is not so much.
+    /// Has so much more memory counted as held, and a little beyond; `None` if there is not so much. Whether all threads
+    /// together hold much now.
     #[cold]
-    fn reserve(&mut self, bytes: usize, held: &Held) -> Option<()> {
+    fn reserve(&mut self, bytes: usize, held: &Held) -> Option<bool> {
         let step = bytes.next_multiple_of(STEP_BYTES);
         if !held.count.try_add(step as u64, held.max) {
             return None;
         }
         self.reserved += step;
-        Some(())
+        Some(held.count.get() >= held.max / 2)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Scope, &[u8])> {
@@ -179,7 +183,7 @@ impl Shards {
             scratch.clear();
             write.take()?(&mut scratch);
             let added = self.keep(scope, &scratch);
-            if scratch.capacity() > MUCH_BYTES {
+            if scratch.capacity() > FIRST_BYTES {
                 *scratch = Vec::new();
             }
             added

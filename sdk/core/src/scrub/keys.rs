@@ -34,12 +34,14 @@ impl Keys {
     }
 
     #[inline]
-    pub(super) fn is_secret(&self, key: &str) -> bool {
-        let asked = self.remembered.ask(0, key.as_bytes());
+    pub(super) fn is_secret(&self, key: impl AsRef<[u8]>) -> bool {
+        let key = key.as_ref();
+        let asked = self.remembered.ask(0, key);
         if let Some(answer) = self.remembered.answer(asked) {
             return answer;
         }
-        let answer = self.decide(key);
+        // A key that is no text is not one that anybody chose for a secret, nor one that anybody can read.
+        let answer = std::str::from_utf8(key).is_ok_and(|key| self.decide(key));
         self.remembered.remember(asked, answer);
         answer
     }

@@ -4,7 +4,7 @@
 //! Records are canonical. Of bytes that are not, whatever can be read is scrubbed, and nothing panics.
 
 use cupola_telemetry::edit::Fields;
-use cupola_telemetry::wire::{self, LENGTH};
+use cupola_telemetry::wire::{self, FIXED64, LENGTH, VARINT};
 use cupola_telemetry::{NESTING_MAX, Signal};
 
 use super::{REDACTED, Scrubber};
@@ -21,32 +21,45 @@ enum Part {
 }
 
 /// The fields of a message that are looked at, by number.
-struct Shape(&'static [(u32, Part)]);
+struct Shape {
+    parts: &'static [(u32, Part)],
+    /// A bit for each of the numbers, which are below 32.
+    numbers: u32,
+}
+
+const fn shape(parts: &'static [(u32, Part)]) -> Shape {
+    let (mut numbers, mut at) = (0, 0);
+    while at < parts.len() {
+        numbers |= 1 << parts[at].0;
+        at += 1;
+    }
+    Shape { parts, numbers }
+}
 
 use Part::{Attribute, Message, Text, Value};
 
-static SPAN: Shape = Shape(&[
+static SPAN: Shape = shape(&[
     (5, Text),
     (9, Attribute),
-    (11, Message(&Shape(&[(2, Text), (3, Attribute)]))),
-    (13, Message(&Shape(&[(4, Attribute)]))),
-    (15, Message(&Shape(&[(2, Text)]))),
+    (11, Message(&shape(&[(2, Text), (3, Attribute)]))),
+    (13, Message(&shape(&[(4, Attribute)]))),
+    (15, Message(&shape(&[(2, Text)]))),
 ]);
 
-static LOG_RECORD: Shape = Shape(&[(5, Value), (6, Attribute)]);
+static LOG_RECORD: Shape = shape(&[(5, Value), (6, Attribute)]);
 
-static METRIC: Shape = Shape(&[
-    (5, Message(&Shape(&[(1, Message(&NUMBER_POINT))]))),
-    (7, Message(&Shape(&[(1, Message(&NUMBER_POINT))]))),
-    (9, Message(&Shape(&[(1, Message(&HISTOGRAM_POINT))]))),
-    (10, Message(&Shape(&[(1, Message(&EXPONENTIAL_POINT))]))),
-    (11, Message(&Shape(&[(1, Message(&Shape(&[(7, Attribute)])))]))),
+static METRIC: Shape = shape(&[
+    (5, Message(&shape(&[(1, Message(&NUMBER_POINT))]))),
+    (7, Message(&shape(&[(1, Message(&NUMBER_POINT))]))),
+    (9, Message(&shape(&[(1, Message(&HISTOGRAM_POINT))]))),
+    (10, Message(&shape(&[(1, Message(&EXPONENTIAL_POINT))]))),
+    (11, Message(&shape(&[(1, Message(&shape(&[(7, Attribute)])))]))),
     (12, Attribute),
 ]);
-static NUMBER_POINT: Shape = Shape(&[(5, Message(&EXEMPLAR)), (7, Attribute)]);
-static HISTOGRAM_POINT: Shape = Shape(&[(8, Message(&EXEMPLAR)), (9, Attribute)]);
-static EXPONENTIAL_POINT: Shape = Shape(&[(1, Attribute), (11, Message(&EXEMPLAR))]);
-static EXEMPLAR: Shape = Shape(&[(7, Attribute)]);
+static NUMBER_POINT: Shape = shape(&[(5, Message(&EXEMPLAR)), (7, Attribute)]);
+static HISTOGRAM_POINT: Shape = shape(&[(8, Message(&EXEMPLAR)), (9, Attribute)]);
+static EXPONENTIAL_POINT: Shape = shape(&[(1, Attribute), (11, Message(&EXEMPLAR))]);
+static EXEMPLAR: Shape = shape(&[(7, Attribute)]);
 
 /// As what bytes are asked about: the same may be clean as one and not as another.
 mod ask {
@@ -61,16 +74,28 @@ mod field {
     pub(super) const VALUE: u32 = 2;
     pub(super) const STRING: u32 = 1;
     pub(super) const BOOL: u32 = 2;
+    pub(super) const INT: u32 = 3;
+    pub(super) const DOUBLE: u32 = 4;
     pub(super) const ARRAY: u32 = 5;
     pub(super) const MAP: u32 = 6;
     pub(super) const BYTES: u32 = 7;
     pub(super) const MEMBER: u32 = 1;
 }
 
+/// How a `KeyValue` and an `AnyValue` begin what they have.
+const KEY_TAG: u8 = (field::KEY << 3 | LENGTH) as u8;
+const VALUE_TAG: u8 = (field::VALUE << 3 | LENGTH) as u8;
+const BOOL_TAG: u8 = (field::BOOL << 3 | VARINT) as u8;
+const INT_TAG: u8 = (field::INT << 3 | VARINT) as u8;
+const DOUBLE_TAG: u8 = (field::DOUBLE << 3 | FIXED64) as u8;
+
 impl Shape {
     #[inline]
     fn part(&self, number: u32) -> Option<&Part> {
-        let part = self.0.iter().find(|(known, _)| *known == number);
+        if number > 31 || self.numbers >> number & 1 == 0 {
+            return None;
+        }
+        let part = self.parts.iter().find(|(known, _)| *known == number);
         part.map(|(_, part)| part)
     }
 
@@ -96,8 +121,7 @@ impl Scrubber {
     }
 
     fn message_is_clean(&self, shape: &Shape, message: &[u8]) -> bool {
-        let mut fields = Fields::new(message).filter(|field| field.wire_type == LENGTH);
-        fields.all(|field| self.part_is_clean(shape, field.number, field.value))
+        Fields::new(message).all_contents(|number, contents| self.part_is_clean(shape, number, contents))
     }
 
     #[inline]
@@ -131,6 +155,10 @@ impl Scrubber {
 
     #[inline]
     fn attribute_is_clean(&self, pair: &[u8], depth: usize) -> bool {
+        if let Some((key, value)) = number_of(pair) {
+            // Numbers are nearly always others, so that it is not worth remembering them.
+            return !self.has_secret_key(key) || says_nothing(value);
+        }
         self.is_known_clean(ask::ATTRIBUTE, pair, |pair| {
             let (key, value) = split(pair);
             match self.has_secret_key(key) {
@@ -140,19 +168,18 @@ impl Scrubber {
         })
     }
 
-    /// A key that is no text is not one that anybody chose for a secret, nor one that anybody can read.
+    #[inline]
     fn has_secret_key(&self, key: &[u8]) -> bool {
-        std::str::from_utf8(key).is_ok_and(|key| self.keys.is_secret(key))
+        self.keys.is_secret(key)
     }
 
     fn value_is_clean(&self, value: &[u8], depth: usize) -> bool {
-        let mut fields = Fields::new(value).filter(|field| field.wire_type == LENGTH);
-        fields.all(|field| match field.number {
-            field::STRING => self.text_is_clean(field.value),
-            field::BYTES => std::str::from_utf8(field.value).is_err() || self.text_is_clean(field.value),
-            field::ARRAY | field::MAP if depth == 0 => field.value.is_empty(),
-            field::ARRAY => members(field.value).all(|member| self.value_is_clean(member, depth - 1)),
-            field::MAP => members(field.value).all(|pair| self.attribute_is_clean(pair, depth - 1)),
+        Fields::new(value).all_contents(|number, contents| match number {
+            field::STRING => self.text_is_clean(contents),
+            field::BYTES => std::str::from_utf8(contents).is_err() || self.text_is_clean(contents),
+            field::ARRAY | field::MAP if depth == 0 => contents.is_empty(),
+            field::ARRAY => members(contents).all(|member| self.value_is_clean(member, depth - 1)),
+            field::MAP => members(contents).all(|pair| self.attribute_is_clean(pair, depth - 1)),
             _ => true,
         })
     }
@@ -277,6 +304,24 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
         }
     }
     (key, value)
+}
+
+/// Key and value of a pair as it is usually written, if the value is a number or a `bool` and nothing else.
+#[inline]
+fn number_of(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [KEY_TAG, key_length @ ..0x80, rest @ ..] = pair else {
+        return None;
+    };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_length))?;
+    let [VALUE_TAG, value_length @ ..0x80, value @ ..] = rest else {
+        return None;
+    };
+    let is_number = match value {
+        [BOOL_TAG | INT_TAG, number @ .., last] => *last < 0x80 && number.iter().all(|byte| *byte >= 0x80),
+        [DOUBLE_TAG, number @ ..] => number.len() == 8,
+        _ => false,
+    };
+    (is_number && value.len() == usize::from(*value_length)).then_some((key, value))
 }
 
 /// Members of an array or a map.

@@ -124,7 +124,7 @@ pub(super) fn pattern(out: &mut String, line: &Line<'_>) {
         "|{}|{}:{}:{} - ",
         record.severity.name(),
         line.module.unwrap_or(line.target),
-        line.node.map_or("", |node| node.name),
+        line.node.map_or("", |node| node.name()),
         line.line.unwrap_or(0)
     );
     escape(out, line.body);

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use cupola_sdk_core::attributes::Attributes;
 use cupola_sdk_core::fork;
-use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::tracer::Recording;
 
 use super::Context;
+use crate::layer::alone::Place;
+use crate::layer::callsites::Callsite;
 
 /// A span of `tracing` that has not been closed.
 #[derive(Debug)]
@@ -18,8 +19,10 @@ pub(crate) struct Node {
     pub(crate) context: Context,
     /// The one that it was made in.
     pub(crate) parent: Option<Arc<Node>>,
-    pub(crate) name: &'static str,
-    pub(crate) scope: Scope,
+    /// Where it was made.
+    pub(crate) callsite: &'static Callsite,
+    /// Among the spans of a subscriber of ours.
+    pub(crate) place: Place,
     /// How many are around it.
     pub(crate) depth: usize,
     /// Log records inside have its fields.
@@ -62,8 +65,8 @@ impl Node {
     pub(crate) fn new(
         context: Context,
         parent: Option<Arc<Node>>,
-        name: &'static str,
-        scope: Scope,
+        callsite: &'static Callsite,
+        place: Place,
         gives_fields: bool,
         state: State,
     ) -> Node {
@@ -71,13 +74,17 @@ impl Node {
         Node {
             context,
             parent,
-            name,
-            scope,
+            callsite,
+            place,
             depth,
             gives_fields,
             generation: fork::generation(),
             state: Mutex::new(state),
         }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.callsite.metadata().name()
     }
 
     /// `None` in the child of a fork: a thread of its parent may have held the lock, and the parent ends the span.

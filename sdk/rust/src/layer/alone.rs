@@ -1,43 +1,214 @@
-//! The layer where it is the only one: its filter is that of the whole subscriber then, and is asked once for each place in the
-//! code, where a filter of one layer among several is looked up at every turn of a span.
+//! The layer where it is the only one: a subscriber that keeps spans itself, as there is nobody else who would look them up.
+//! What many layers need of a registry, a map of what each of them knows of a span, takes longer than the span.
+//!
+//! ```text
+//! Layered                 the subscriber that is installed
+//!   Events                filters, of which some look at spans; log records
+//!   Arc<Spans>            spans by their ids
+//! ```
+//!
+//! As with a registry, a span stays open while there is a handle of it, or a span below it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use cupola_sdk_core::Sdk;
+use sharded_slab::Slab;
 use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
+use tracing_core::span::Current;
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, Filter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Context, Filter, Layered, SubscriberExt as _};
 
-use super::{CoreLayer, FilterHandle, LayerOptions};
+use super::{CoreLayer, FilterHandle, LayerOptions, is_suppressed};
 use crate::console::ConsoleHandle;
+use crate::context::node::Node;
+use crate::context::stack;
 
-/// A layer that filters for all.
-#[derive(Debug)]
-pub(crate) struct Alone {
-    core: CoreLayer,
+/// What is installed.
+pub(crate) type Alone = Layered<Events, Arc<Spans>>;
+
+pub(crate) fn subscriber(
+    sdk: Sdk,
+    options: LayerOptions,
+    console: ConsoleHandle,
     filter: FilterHandle,
+) -> Alone {
+    static NUMBERS: AtomicUsize = AtomicUsize::new(1);
+    let spans = Arc::new(Spans {
+        core: CoreLayer::new(sdk, options, console, filter.clone()),
+        open: Slab::new(),
+        number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+    });
+    let events = Events {
+        spans: spans.clone(),
+        filter,
+    };
+    spans.with(events)
 }
 
-impl Alone {
-    pub(crate) fn new(
-        sdk: Sdk,
-        options: LayerOptions,
-        console: ConsoleHandle,
-        filter: FilterHandle,
-    ) -> Alone {
-        Alone {
-            core: CoreLayer::new(sdk, options, console, filter.clone()),
-            filter,
-        }
+/// How a subscriber knows a span of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Of the subscriber; zero for none.
+    subscriber: usize,
+    id: AtomicU64,
+    /// Those who keep it open.
+    handles: AtomicUsize,
+    /// It keeps its parent open.
+    holds_parent: bool,
+}
+
+impl Place {
+    /// Keeps it open for one more; `false` if it has ended.
+    fn hold(&self) -> bool {
+        let more = |handles: usize| (handles > 0).then(|| handles + 1);
+        self.handles
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// One less keeps it open. Whether nobody does now.
+    fn let_go(&self) -> bool {
+        let less = |handles: usize| handles.checked_sub(1);
+        let before = self
+            .handles
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, less);
+        before == Ok(1)
     }
 }
 
-impl<S> Layer<S> for Alone
-where
-    S: Subscriber + for<'l> LookupSpan<'l>,
-{
+/// The id of spans that are not kept: made while nothing was to be recorded, or more at once than there can be.
+const NOBODY: u64 = u64::MAX;
+
+/// Spans that are open.
+#[derive(Debug)]
+pub(crate) struct Spans {
+    core: CoreLayer,
+    open: Slab<Arc<Node>>,
+    number: usize,
+}
+
+impl Spans {
+    /// That of an id. Somebody else's, or one that has ended, is none.
+    #[inline]
+    fn get(&self, id: &Id) -> Option<Arc<Node>> {
+        let id = id.into_u64();
+        let key = usize::try_from(id - 1).ok().filter(|_| id != NOBODY)?;
+        self.open.get(key).map(|node| Arc::clone(&node))
+    }
+
+    fn is_own(&self, node: &Node) -> bool {
+        node.place.subscriber == self.number
+    }
+
+    /// Has it found by an id from now on.
+    fn keep(&self, node: Arc<Node>) -> Id {
+        let id = self.open.vacant_entry().map_or(NOBODY, |entry| {
+            let id = entry.key() as u64 + 1;
+            node.place.id.store(id, Ordering::Relaxed);
+            entry.insert(node);
+            id
+        });
+        Id::from_u64(id)
+    }
+
+    /// One handle less, and of those around it too that nobody else keeps open.
+    fn close(&self, mut node: Arc<Node>) -> bool {
+        let mut is_closed = false;
+        while node.place.let_go() {
+            is_closed = true;
+            let id = node.place.id.load(Ordering::Relaxed);
+            if let Some(key) = id.checked_sub(1) {
+                // Not waited for: a thread that looks it up now may not be there in the child of a fork.
+                self.open.remove(key as usize);
+            }
+            self.core.end(&node);
+            let held = node.parent.clone().filter(|_| node.place.holds_parent);
+            let Some(parent) = held else { break };
+            node = parent;
+        }
+        is_closed
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        if is_suppressed(attributes.metadata()) {
+            return Id::from_u64(NOBODY);
+        }
+        let parent = attributes.parent().and_then(|parent| self.get(parent));
+        let node = self.core.start(attributes, parent.as_ref(), |parent| Place {
+            subscriber: self.number,
+            id: AtomicU64::new(0),
+            handles: AtomicUsize::new(1),
+            holds_parent: parent.is_some_and(|parent| self.is_own(parent) && parent.place.hold()),
+        });
+        self.keep(node)
+    }
+
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        if let Some(node) = self.get(id) {
+            self.core.add_fields(&node, node.callsite, values);
+        }
+    }
+
+    fn record_follows_from(&self, id: &Id, follows: &Id) {
+        if let (Some(node), Some(followed)) = (self.get(id), self.get(follows)) {
+            CoreLayer::link(&node, &followed);
+        }
+    }
+
+    fn event(&self, _event: &Event<'_>) {}
+
+    #[inline]
+    fn enter(&self, id: &Id) {
+        if let Some(node) = self.get(id) {
+            self.core.enter(&node, id);
+        }
+    }
+
+    #[inline]
+    fn exit(&self, id: &Id) {
+        self.core.exit(id, || self.get(id));
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        if let Some(node) = self.get(id) {
+            node.place.hold();
+        }
+        id.clone()
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        self.get(&id).is_some_and(|node| self.close(node))
+    }
+
+    fn current_span(&self) -> Current {
+        let current = stack::with_current(|_, node| {
+            let node = node.filter(|node| self.is_own(node))?;
+            let id = node.place.id.load(Ordering::Relaxed);
+            let is_kept = id != 0 && id != NOBODY;
+            is_kept.then(|| Current::new(Id::from_u64(id), node.callsite.metadata()))
+        });
+        current.unwrap_or_else(Current::none)
+    }
+}
+
+/// What filters, and records events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    spans: Arc<Spans>,
+    filter: FilterHandle,
+}
+
+impl<S: Subscriber> Layer<S> for Events {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         Filter::<S>::callsite_enabled(&self.filter, metadata)
     }
@@ -51,37 +222,32 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        Filter::<S>::on_new_span(&self.filter, attributes, id, context.clone());
-        self.core.on_new_span(attributes, id, context);
+        Filter::<S>::on_new_span(&self.filter, attributes, id, context);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        Filter::<S>::on_record(&self.filter, id, values, context.clone());
-        self.core.on_record(id, values, context);
-    }
-
-    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
-        self.core.on_follows_from(id, follows, context);
+        Filter::<S>::on_record(&self.filter, id, values, context);
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        self.core.on_event(event, context);
+        if is_suppressed(event.metadata()) {
+            return;
+        }
+        let find = |id: &Id| self.spans.get(id);
+        self.spans.core.record_event(event, &context, find);
     }
 
     #[inline]
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        Filter::<S>::on_enter(&self.filter, id, context.clone());
-        self.core.on_enter(id, context);
+        Filter::<S>::on_enter(&self.filter, id, context);
     }
 
     #[inline]
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        Filter::<S>::on_exit(&self.filter, id, context.clone());
-        self.core.on_exit(id, context);
+        Filter::<S>::on_exit(&self.filter, id, context);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        Filter::<S>::on_close(&self.filter, id.clone(), context.clone());
-        self.core.on_close(id, context);
+        Filter::<S>::on_close(&self.filter, id, context);
     }
 }

@@ -8,14 +8,14 @@ use cupola_sdk_core::log::{self, LogRecord, Severity};
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::span::Status;
 use cupola_sdk_core::value::Value;
+use tracing::span::Id;
 use tracing::{Event, Subscriber};
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::layer::Context as LayerContext;
-use tracing_subscriber::registry::LookupSpan;
 
 use super::callsites::{self, Callsite};
 use super::visit::{Fields, Found, LogPlace};
-use super::{CoreLayer, node_of, threads};
+use super::{CoreLayer, threads};
 use crate::console::{Console, Line};
 use crate::context::node::Node;
 use crate::context::{Context, stack};
@@ -100,11 +100,13 @@ impl<'p> Place<'p> {
 }
 
 impl CoreLayer {
-    /// Records an event, as far as somebody wants it.
-    pub(super) fn record_event<S>(&self, event: &Event<'_>, context: &LayerContext<'_, S>)
-    where
-        S: Subscriber + for<'l> LookupSpan<'l>,
-    {
+    /// Records an event, as far as somebody wants it; `find` knows spans by their ids.
+    pub(super) fn record_event<S: Subscriber>(
+        &self,
+        event: &Event<'_>,
+        context: &LayerContext<'_, S>,
+        find: impl FnOnce(&Id) -> Option<Arc<Node>>,
+    ) {
         let callsite = callsites::of(event.metadata());
         let (mut to_logs, to_console) = match callsite.is_log {
             false => self.filter.wanted(event.metadata(), context),
@@ -141,8 +143,8 @@ impl CoreLayer {
                 (to_logs, console.as_deref()),
             );
         };
-        match event.parent().and_then(|id| context.span(id)) {
-            Some(span) => match node_of(&span) {
+        match event.parent() {
+            Some(id) => match find(id) {
                 Some(node) => write(&node.context, Some(&node)),
                 None => write(&Context::root(), None),
             },

@@ -8,8 +8,9 @@ use cupola_sdk_core::attributes::Attributes as Written;
 use cupola_sdk_core::span::{self, Exception, Span, SpanKind, Status};
 use cupola_sdk_core::tracer::Start;
 use tracing::field::Visit;
-use tracing::span::{Attributes, Record};
+use tracing::span::{Attributes, Id, Record};
 
+use super::alone::Place;
 use super::callsites::{self, Callsite};
 use super::visit::{Failure, Fields, Found};
 use super::{CoreLayer, threads};
@@ -17,8 +18,13 @@ use crate::context::node::{Node, State, Timings};
 use crate::context::{Context, stack};
 
 impl CoreLayer {
-    /// Starts a span below `parent`, or where it is made.
-    pub(super) fn start(&self, attributes: &Attributes<'_>, parent: Option<&Arc<Node>>) -> Arc<Node> {
+    /// Starts a span below `parent`, or where it is made. `place` is asked for its own below the one that it is in.
+    pub(super) fn start(
+        &self,
+        attributes: &Attributes<'_>,
+        parent: Option<&Arc<Node>>,
+        place: impl FnOnce(Option<&Arc<Node>>) -> Place,
+    ) -> Arc<Node> {
         let callsite = callsites::of(attributes.metadata());
         let mut written = span::empty_attributes(self.sdk().span_limits());
         if self.options.span_location {
@@ -28,16 +34,14 @@ impl CoreLayer {
             threads::add_to_span(&mut written);
         }
         let found = visit(callsite, &mut written, |fields| attributes.record(fields));
+        let start = |around: &Context, parent: Option<&Arc<Node>>| {
+            self.start_in(around, parent, place(parent), callsite, written, found)
+        };
         let node = match parent {
-            Some(parent) => self.start_in(&parent.context, Some(parent), callsite, written, found),
-            None if attributes.is_contextual() => {
-                stack::with_current(|around, node| self.start_in(around, node, callsite, written, found))
-            }
+            Some(parent) => start(&parent.context, Some(parent)),
+            None if attributes.is_contextual() => stack::with_current(start),
             // What the request is about holds in it all the same.
-            None => stack::with_current(|around, _| {
-                let around = around.inside(SpanContext::none());
-                self.start_in(&around, None, callsite, written, found)
-            }),
+            None => stack::with_current(|around, _| start(&around.inside(SpanContext::none()), None)),
         };
         if let Some(console) = self.console.get() {
             console.span_started(&node);
@@ -50,6 +54,7 @@ impl CoreLayer {
         &self,
         around: &Context,
         parent: Option<&Arc<Node>>,
+        place: Place,
         callsite: &'static Callsite,
         mut written: Written,
         mut found: Found,
@@ -91,14 +96,7 @@ impl CoreLayer {
         let inside = around.inside(started.context);
         let gives_fields = self.options.inherit_fields;
         let parent = parent.cloned();
-        Arc::new(Node::new(
-            inside,
-            parent,
-            name,
-            callsite.scope,
-            gives_fields,
-            state,
-        ))
+        Arc::new(Node::new(inside, parent, callsite, place, gives_fields, state))
     }
 
     /// Adds fields that a span gets after it was made.
@@ -114,6 +112,33 @@ impl CoreLayer {
             apply(recording, found, || self.sdk().clock().now());
         } else if let Some(fields) = &mut state.fields {
             fields.replace(&written);
+        }
+    }
+
+    #[inline]
+    pub(super) fn enter(&self, node: &Arc<Node>, id: &Id) {
+        if self.options.timings {
+            node.entered();
+        }
+        stack::enter(node, id.into_u64());
+    }
+
+    #[inline]
+    pub(super) fn exit(&self, id: &Id, node: impl FnOnce() -> Option<Arc<Node>>) {
+        stack::exit(id.into_u64());
+        if self.options.timings
+            && let Some(node) = node()
+        {
+            node.exited();
+        }
+    }
+
+    /// Links a span to one that it follows from.
+    pub(super) fn link(node: &Node, followed: &Node) {
+        if let Some(mut state) = node.state()
+            && let Some(recording) = &mut state.recording
+        {
+            recording.add_link(followed.context.span(), &[]);
         }
     }
 
@@ -143,7 +168,7 @@ impl CoreLayer {
         if let Some(console) = self.console.get() {
             console.span_ended(node, &recording, self.sdk().clock().now());
         }
-        self.tracer.end_in(node.scope, recording);
+        self.tracer.end_in(node.callsite.scope, recording);
     }
 }
 
@@ -201,7 +226,7 @@ fn nanos(since: Instant) -> u64 {
 }
 
 impl Node {
-    pub(super) fn entered(&self) {
+    fn entered(&self) {
         if let Some(mut state) = self.state()
             && let Some(timings) = &mut state.timings
         {
@@ -210,7 +235,7 @@ impl Node {
         }
     }
 
-    pub(super) fn exited(&self) {
+    fn exited(&self) {
         if let Some(mut state) = self.state()
             && let Some(timings) = &mut state.timings
         {

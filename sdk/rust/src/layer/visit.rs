@@ -217,7 +217,7 @@ fn span_kind(name: &str) -> Option<SpanKind> {
 const CAUSES_MAX: usize = 32;
 
 impl Failure {
-    fn of(error: &(dyn Error + 'static)) -> Failure {
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Failure {
         let kind = match error.is::<std::io::Error>() {
             true => "std::io::Error".to_owned(),
             false => type_name(error),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod alone;
 mod captured_metrics;
 mod console;
 mod context;
@@ -9,6 +10,7 @@ mod events;
 mod filters;
 mod http;
 mod init;
+mod jobs;
 mod macros;
 mod measured;
 mod opentelemetry_context;

@@ -1,9 +1,13 @@
 //! A server and a client of tonic, over a socket: a generated service whose methods do what they are asked for.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cupola_sdk::core::Settings;
+use cupola_sdk::core::sampling::{AlwaysOff, ForceSettings};
 use cupola_sdk::http::Claims;
+use cupola_sdk::layer::LayerOptions;
 use cupola_sdk::testing::{Capture, CapturedSpan};
 use cupola_sdk::tonic::{ClientLayer, ClientService, ServerLayer};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -43,6 +47,7 @@ impl Health for Asked {
             "broken" => Err(Status::internal("out of order")),
             "unfinished" => Err(Status::unimplemented("not yet")),
             "slow" => std::future::pending().await,
+            "panics" => panic!("a handler panics"),
             _ => Ok(Response::new(HealthCheckResponse { status: 1 })),
         }
     }
@@ -271,6 +276,50 @@ async fn whoever_goes_away_has_cancelled_the_call() {
     }
     let ended = spans(&capture, 2).await;
     assert_eq!(ends(&ended), [end("CANCELLED", true), end("CANCELLED", false)]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_handler_that_panics_is_a_failure_of_the_server() {
+    let capture = Capture::new();
+    let _subscriber = capture.set_default();
+    let mut client = both(&capture).await;
+    let told = client.check(ask("panics")).await.unwrap_err();
+    let ended = spans(&capture, 2).await;
+    let [of_client, of_server] = ends(&ended);
+    assert!(of_client.1, "{told}");
+    assert_eq!(of_server, end("INTERNAL", true));
+}
+
+/// Whether a call is recorded where nothing is but what is forced.
+async fn is_forced(
+    layer: impl FnOnce(ServerLayer) -> ServerLayer,
+    key: &'static str,
+    value: &'static str,
+) -> bool {
+    let mut settings = Settings::default();
+    settings.traces.sampler = Arc::new(AlwaysOff);
+    settings.traces.force = ForceSettings::usual();
+    let capture = Capture::with(settings, LayerOptions::default());
+    let _subscriber = capture.set_default();
+    let routes = Routes::new(HealthServer::new(Asked));
+    let address = serve(routes, layer(ServerLayer::new(capture.sdk()))).await;
+    let endpoint: Endpoint = format!("http://{address}").parse().unwrap();
+    let mut request = ask("");
+    request.metadata_mut().insert(key, value.parse().unwrap());
+    let mut client = HealthClient::new(endpoint.connect_lazy());
+    client.check(request).await.unwrap();
+    now(&capture).len() == 1
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_call_may_force_its_trace_by_what_the_settings_name_unless_nobody_may() {
+    let (caller, header) = (("baggage", "cupola.force=1"), ("x-force-full-trace", "true"));
+    for (key, value) in [caller, header] {
+        assert!(is_forced(|layer| layer, key, value).await, "{key}");
+        assert!(!is_forced(ServerLayer::without_force, key, value).await, "{key}");
+    }
+    assert!(!is_forced(ServerLayer::at_the_border, caller.0, caller.1).await);
+    assert!(!is_forced(|layer| layer, "x", "y").await);
 }
 
 #[tokio::test(flavor = "current_thread")]
