@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cupola_telemetry::{Batch, Signal, TenantId};
 use tokio::sync::mpsc::Receiver;
 
-use super::backends::Backends;
+use super::backends::{Backends, Mark};
 use super::batching::Batching;
 use super::left::{Leavings, Means};
 use super::own_metrics::OwnMetrics;
@@ -63,8 +63,8 @@ pub(super) struct Work {
     /// When queues that were full are tried again.
     held: Instant,
     held_pause: Duration,
-    /// Those who wait until all has been delivered.
-    waiting: Vec<Waiting>,
+    /// Those who wait until what there was has been delivered.
+    waiting: Vec<(Mark, Waiting)>,
     /// Of those who want this thread to end.
     ending: Vec<Waiting>,
 }
@@ -188,7 +188,8 @@ impl Work {
         match command {
             Command::Flush { deadline, answer } => {
                 self.export_all().await;
-                self.waiting.push(Waiting { deadline, answer });
+                let mark = self.backends.mark();
+                self.waiting.push((mark, Waiting { deadline, answer }));
             }
             Command::Shutdown { deadline, answer } => {
                 self.export_all().await;
@@ -509,9 +510,14 @@ impl Work {
         if self.waiting.is_empty() {
             return;
         }
-        let is_done = self.has_delivered();
+        let are_left_delivered = self.leavings.is_idle();
+        if self.leavings.has_more() {
+            self.waiting.iter_mut().for_each(|(mark, _)| mark.renew());
+        }
         let now = Instant::now();
-        self.waiting.retain(|waiting| {
+        let backends = &self.backends;
+        self.waiting.retain_mut(|(mark, waiting)| {
+            let is_done = are_left_delivered && backends.has_passed(mark);
             let is_answered = is_done || waiting.deadline <= now;
             if is_answered {
                 let _ = waiting.answer.send(is_done);
@@ -552,7 +558,8 @@ impl Work {
                 }
             }
         }
-        for waiting in self.waiting.drain(..).chain(self.ending.drain(..)) {
+        let waiting = self.waiting.drain(..).map(|(_, waiting)| waiting);
+        for waiting in waiting.chain(self.ending.drain(..)) {
             let _ = waiting.answer.send(is_done);
         }
     }
