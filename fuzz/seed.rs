@@ -71,6 +71,10 @@ fn main() -> io::Result<()> {
     for (name, packet) in PACKETS {
         write("received", name, &[&[3], packet].concat())?;
     }
+    write("spool_segment", "logs", &segment())?;
+    for (name, kind, text) in CONFIGURATIONS {
+        write("sdk_configuration", name, &[&[kind], text.as_bytes()].concat())?;
+    }
     for (name, text) in VALUES {
         write("any_value_json", name, text.as_bytes())?;
     }
@@ -86,6 +90,46 @@ fn refused() -> RpcStatus {
     }];
     status
 }
+
+/// A file as the SDK writes it: a scope, and a record with it and without.
+fn segment() -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap_or(0).to_le_bytes();
+    // A name and a version; a time, a number of severity and a text.
+    let scope = [&number(10)[..], b"\x0a\x04shop\x12\x02v1", b"https://s"].concat();
+    let record = [&[9][..], &7_u64.to_le_bytes(), b"\x10\x09\x2a\x05\x0a\x03buy"].concat();
+    let mut entries = Vec::new();
+    for (of, entry) in [(u32::MAX, &scope), (1, &record), (0, &record)] {
+        entries.extend_from_slice(&number(entry.len()));
+        entries.extend_from_slice(&of.to_le_bytes());
+        entries.extend_from_slice(entry);
+    }
+    let written = (entries.len() as u64).to_le_bytes();
+    [&b"CUPOLA\x00\x01"[..], &[1, 0, 0, 0, 0, 0, 0, 0], &written, &entries].concat()
+}
+
+/// A name, the byte that chooses the kind, and a file.
+const CONFIGURATIONS: [(&str, u8, &str); 3] = [
+    (
+        "own",
+        0,
+        "logger: {service_name: a, log_level: INFO, backends: [{backend_type: otlp, fallback: f.jsonl, config: {headers: {k: $SECRET}}}]}\n\
+         traces: {ratio: 0.1, rules: [{when: {route: '/x*'}, sampler: always_off}], tail: {slow: 1s}, pending: {after: 2s}}\n\
+         rate_limits: {rules: [{per_second: 1}]}\nscrub: {keys: ['^a$']}\nlimits: {attribute_count: 3}\n",
+    ),
+    (
+        "declarative",
+        1,
+        "file_format: '1.0'\nresource: {attributes: [{name: a, value: ${N:-1}, type: int}]}\npropagator: {composite: [{b3: }]}\n\
+         tracer_provider:\n  processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://c/v1/traces', headers: [{name: k, value: '${SECRET}'}]}}}}]\n\
+        \x20 sampler: {composite/development: {rule_based: {rules: [{span_kinds: [server], sampler: {probability: {ratio: 0.5}}}]}}}\n",
+    ),
+    (
+        "variables",
+        2,
+        "# some\nexport OTEL_SERVICE_NAME=a\nOTEL_TRACES_SAMPLER=traceidratio\nOTEL_TRACES_SAMPLER_ARG=2\nCUPOLA_TAIL_RATIO=\"0.5\"\n\
+         OTEL_EXPORTER_OTLP_HEADERS='a=b,c'\nOTEL_RESOURCE_ATTRIBUTES=a=%20,b=c\n",
+    ),
+];
 
 const SEED_BYTES_MAX: usize = 8 << 10;
 

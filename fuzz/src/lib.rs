@@ -131,6 +131,18 @@ pub fn check_grpc_message(input: &[u8]) {
     cupola_pipeline::fuzzing::grpc_message(input);
 }
 
+/// A segment of the spool: no panic; no more is read than there is.
+#[cfg(fuzzing)]
+pub fn check_spool_segment(input: &[u8]) {
+    cupola_sdk_core::fuzzing::segment(input);
+}
+
+/// A file of configuration of the SDK; the first byte chooses the kind.
+#[cfg(fuzzing)]
+pub fn check_sdk_configuration(input: &[u8]) {
+    cupola_sdk_core::fuzzing::configuration(input);
+}
+
 /// Compiles a text as statement and as condition, and runs what can be compiled over a log.
 pub fn check_ottl(input: &[u8]) {
     use cupola_pipeline::ottl::{Conditions, Context, Statements, SystemEnv};

@@ -230,6 +230,20 @@ impl Exporter {
             .unwrap_or_default()
     }
 
+    /// Where its queue is now, for [`has_passed`](Self::has_passed).
+    pub fn mark(&self) -> u64 {
+        self.core.queue.as_ref().map_or(0, SendingQueue::mark)
+    }
+
+    /// Whether everything that had been taken when that [`mark`](Self::mark) was set has been delivered or put elsewhere,
+    /// whatever has come since.
+    pub fn has_passed(&self, mark: u64) -> bool {
+        self.core
+            .queue
+            .as_ref()
+            .is_none_or(|queue| queue.has_passed(mark))
+    }
+
     /// Of that, being sent.
     pub fn sending(&self) -> Load {
         self.core

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
-pub use disk::Disk;
+pub use disk::{Disk, LockWatch, watch_locks};
 
 /// A file system. Every call may block.
 pub trait FileSystem: Debug + Send + Sync + 'static {

@@ -29,7 +29,7 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::{Accepted, Component, SendError, Sink};
-pub use line::write_log;
+pub use line::{write_log, write_resource};
 use rotation::FullFiles;
 use writer::Writer;
 

@@ -2,7 +2,7 @@
 //! within the size that the broker takes, and what an answer of the broker means. Refuses to queue and to retry: the
 //! producer below repeats a message within `timeout`, and after that whoever sent the batch keeps it.
 //!
-//! A message is one OTLP request. `send` returns after the broker has acknowledged every message of the batch. With the
+//! A message is one OTLP request, or one item as a line of JSON. `send` returns after the broker has acknowledged every message of the batch. With the
 //! default of `required_acks`, all replicas have it, and the producer is idempotent: what it repeats by itself is written
 //! once. A batch that is sent again after an error may be written twice.
 //!
@@ -13,6 +13,7 @@
 mod client;
 mod config;
 pub mod connection;
+mod lines;
 mod partition;
 mod producer;
 #[cfg(test)]
@@ -118,7 +119,8 @@ impl KafkaSink {
 
     /// The messages of a batch, and what has none.
     fn messages(&self, batch: &Batch, headers: &[(&str, &str)]) -> (Vec<Message>, Accepted) {
-        let json = self.config.encoding(batch.signal()) == Encoding::OtlpJson;
+        let encoding = self.config.encoding(batch.signal());
+        let json = encoding == Encoding::OtlpJson;
         let headers: usize = headers
             .iter()
             .map(|(name, value)| HEADER_OVERHEAD + name.len() + value.len())
@@ -131,6 +133,10 @@ impl KafkaSink {
                 .producer
                 .max_message_bytes
                 .saturating_sub(MESSAGE_OVERHEAD + headers + key_bytes);
+            if encoding == Encoding::Json {
+                accepted.merge(lines::messages(&part, room, &mut messages));
+                continue;
+            }
             let mut pieces = Pieces::new(&part.batch, room, json);
             while let Some(piece) = pieces.next() {
                 let value = if json {
@@ -145,8 +151,7 @@ impl KafkaSink {
                     batch: piece,
                 });
             }
-            let reason = format!("larger than a message may be ({room} bytes)");
-            accepted.merge(pieces.into_refused(&reason));
+            accepted.merge(pieces.into_refused(&too_large(room)));
         }
         (messages, accepted)
     }
@@ -233,6 +238,11 @@ impl KafkaSink {
             Err(error) => tracing::error!(%error, "no new producer after a fatal error"),
         }
     }
+}
+
+/// Why an item has no message.
+fn too_large(room: usize) -> String {
+    format!("larger than a message may be ({room} bytes)")
 }
 
 /// Waits for the broker's answer. A producer that ended before is one that was replaced.

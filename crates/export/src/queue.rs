@@ -130,6 +130,24 @@ impl SendingQueue {
         }
     }
 
+    /// Where the queue is now: everything that it has taken is before it.
+    pub(crate) fn mark(&self) -> u64 {
+        match &self.backing {
+            Backing::Memory(memory) => memory.mark(),
+            Backing::Spool(spool) => spool.log().mark(),
+        }
+    }
+
+    /// Whether everything before the mark is done with.
+    pub(crate) fn has_passed(&self, mark: u64) -> bool {
+        let has_passed = match &self.backing {
+            Backing::Memory(memory) => memory.has_passed(mark),
+            Backing::Spool(spool) => spool.log().has_passed(mark),
+        };
+        // What was damaged on the disk never comes.
+        has_passed || self.gate.held().requests == 0
+    }
+
     pub(crate) fn is_durable(&self) -> bool {
         matches!(self.backing, Backing::Spool(_))
     }
@@ -207,6 +225,7 @@ impl SendingQueue {
         match &self.backing {
             Backing::Memory(memory) => {
                 let entry = Entry {
+                    sequence: 0,
                     batch,
                     entered,
                     reservation,
@@ -300,7 +319,7 @@ impl SendingQueue {
     pub(crate) fn finish(&self, delivery: Delivery, result: Result<Accepted, SendError>) {
         let waiter = match (&self.backing, delivery.source) {
             (Backing::Memory(memory), Source::Memory(entry)) => {
-                memory.done(Load::of(&entry.batch));
+                memory.done(&entry);
                 entry.waiter
             }
             (Backing::Spool(spool), Source::Spool(handed)) => {

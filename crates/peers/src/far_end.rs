@@ -5,7 +5,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cupola_telemetry::{Batch, Signal, TenantId};
 
@@ -89,14 +89,29 @@ impl FarEnd {
         self.shared.state().requests
     }
 
-    /// Waits until what has been kept is as `is_so` wants it, so long at most. Whether it is.
+    /// Waits until what has been kept, and how many requests have come, is as `is_so` wants it, so long at most. Whether it is.
+    /// Nobody waits for `is_so` meanwhile.
     pub fn wait(&self, limit: Duration, mut is_so: impl FnMut(&[Batch], u64) -> bool) -> bool {
-        let state = self.shared.state();
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(state, limit, |state| !is_so(&state.batches, state.requests));
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let end = Instant::now() + limit;
+        loop {
+            let (batches, requests) = {
+                let state = self.shared.state();
+                (state.batches.clone(), state.requests)
+            };
+            if is_so(&batches, requests) {
+                return true;
+            }
+            let is_same =
+                |state: &mut State| state.batches.len() == batches.len() && state.requests == requests;
+            let left = end.saturating_duration_since(Instant::now());
+            let waited = self
+                .shared
+                .changed
+                .wait_timeout_while(self.shared.state(), left, is_same);
+            if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+                return false;
+            }
+        }
     }
 
     /// Is not there any more: its connections end, and nobody listens.

@@ -23,6 +23,7 @@ pub fn watch() {
     if WATCHED.load(Ordering::Relaxed) || WATCHED.swap(true, Ordering::Relaxed) {
         return;
     }
+    watch_queues();
     #[cfg(unix)]
     {
         // SAFETY: the handlers read and write atomic numbers, sleep, and close files, which is allowed in a child of a process
@@ -98,7 +99,20 @@ pub(crate) fn end_step() {
 }
 
 /// Files that the child of a fork closes at once, as its parent's locks are on them; zero where there is none.
-static HELD: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
+static HELD: [AtomicI32; HELD_MAX] = [const { AtomicI32::new(0) }; HELD_MAX];
+/// Directories of processes, and queues in them.
+const HELD_MAX: usize = 256;
+
+/// Has the files closed in children that queues on disk are locked by, those of this process and those that it has taken over.
+/// Beyond the bound they stay open, and a queue is locked for as long as a child lives.
+fn watch_queues() {
+    cupola_export::fs::watch_locks(cupola_export::fs::LockWatch {
+        locked: |file| {
+            close_in_child(file);
+        },
+        unlocked: keep_in_child,
+    });
+}
 
 /// Has this file closed in children. `false` if there are too many already.
 pub(crate) fn close_in_child(file: i32) -> bool {

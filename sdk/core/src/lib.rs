@@ -24,6 +24,8 @@ pub mod configuration;
 pub mod context;
 mod exporting;
 pub mod fork;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod ids;
 pub mod log;
 pub mod logger;
@@ -36,7 +38,7 @@ pub mod recorder;
 pub mod resource;
 mod room;
 pub mod sampling;
-mod say;
+pub mod say;
 pub mod scrub;
 pub mod sdk;
 pub mod settings;

@@ -2,8 +2,12 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/logs/data-model/>
 
+use cupola_export::json_lines::write_log;
+use cupola_telemetry::view::{self, Message as _};
+
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::context::SpanContext;
+use crate::recorder::Scope;
 use crate::room::Room;
 use crate::value::{Scalar, Value};
 
@@ -162,6 +166,15 @@ impl<'r> LogRecord<'r> {
         room.fixed64(11, self.observed_unix_nano);
         room.text(12, self.event_name);
         room.close();
+    }
+
+    /// Appends the record as the line of JSON that files have, without the line end. `resource` is what
+    /// [`Resource::to_json`](crate::resource::Resource::to_json) gives.
+    pub fn write_line(&self, out: &mut String, scope: Scope, resource: &str) {
+        let mut message = Vec::with_capacity(self.bytes());
+        self.write(&mut message);
+        let scope = view::Scope::parse(scope.message());
+        write_log(out, &view::LogRecord::parse(&message), Some(&scope), resource);
     }
 
     /// Most bytes that it takes, if the body is of a kind whose length is known before it is written.

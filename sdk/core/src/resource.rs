@@ -16,6 +16,9 @@ mod owned;
 use std::collections::HashMap;
 use std::convert::Infallible;
 
+use cupola_export::json_lines::write_resource;
+use cupola_telemetry::view;
+
 use crate::attributes::{AttributeLimits, Attributes};
 use crate::fork::{self, PerProcess};
 use crate::ids::Ids;
@@ -96,6 +99,15 @@ pub struct Resource {
     /// A `Resource` message.
     pub message: Vec<u8>,
     pub schema_url: String,
+}
+
+impl Resource {
+    /// As lines of JSON have it: an object of its attributes.
+    pub fn to_json(&self) -> String {
+        let mut json = String::new();
+        write_resource(&mut json, &view::Resource::parse(&self.message));
+        json
+    }
 }
 
 impl ResourceSettings {

@@ -1,10 +1,12 @@
 //! What the SDK has to say about itself to whoever runs the application: on standard error, since what it says of itself must
-//! not go through itself.
+//! not go through itself. Warnings alone, as far as the level lets them through that `OTEL_LOG_LEVEL` or `own_level` sets.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use cupola_config::Problem;
 
 use crate::log::Severity;
 
@@ -14,7 +16,7 @@ static LEVEL: AtomicU8 = AtomicU8::new(0);
 const NOTHING: u8 = u8::MAX;
 
 /// Says from now on, for the whole process, only what is as severe as this; nothing if there is no level.
-pub(crate) fn set_level(level: Option<Severity>) {
+pub fn set_level(level: Option<Severity>) {
     LEVEL.store(level.map_or(NOTHING, Severity::number), Ordering::Relaxed);
 }
 
@@ -24,18 +26,28 @@ fn says_warnings(level: u8) -> bool {
 }
 
 /// Says what is wrong, with its causes, in one line. Never fails.
-pub(crate) fn warning(error: &dyn Error) {
-    let mut line = format!("cupola: warning: {error}");
+pub fn warning(error: &dyn Error) {
+    text(&chain(error));
+}
+
+/// Says what is odd about the configuration, with its place.
+pub fn problem(problem: &Problem) {
+    say(format!("cupola: {}", problem.render(None)));
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let _ = write!(line, ": {error}");
         cause = error.source();
     }
-    say(line);
+    line
 }
 
-/// Says something in one line.
-pub(crate) fn text(text: &str) {
+/// Says something in one line. Never fails.
+pub fn text(text: &str) {
     say(format!("cupola: warning: {text}"));
 }
 

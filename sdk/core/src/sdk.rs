@@ -128,7 +128,7 @@ impl Sdk {
                 }
             };
             for warning in &loaded.warnings {
-                say::text(&warning.render(None));
+                say::problem(warning);
             }
             adapt(&mut loaded.settings);
             let settings = Arc::new(loaded.settings);

@@ -1,7 +1,6 @@
 //! Log records for the people in front of a terminal, or for what collects standard error: written at once, by the thread that
 //! makes them, each in one call to the system. No lock: lines of threads do not mix, and the child of a fork finds none shut.
 
-mod json;
 mod output;
 mod text;
 
@@ -15,6 +14,7 @@ use arc_swap::ArcSwapOption;
 use cupola_sdk_core::Sdk;
 use cupola_sdk_core::fork::PerProcess;
 use cupola_sdk_core::log::{LogRecord, Severity};
+use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::settings::{ConsoleFormat, ConsoleSettings};
 use cupola_sdk_core::span::Span;
 
@@ -86,6 +86,7 @@ impl fmt::Debug for Console {
 pub(crate) struct Line<'l> {
     pub(crate) sdk: &'l Sdk,
     pub(crate) record: &'l LogRecord<'l>,
+    pub(crate) scope: Scope,
     pub(crate) body: &'l str,
     pub(crate) target: &'l str,
     pub(crate) module: Option<&'l str>,
@@ -136,7 +137,9 @@ impl Console {
 
     pub(crate) fn log(&self, line: &Line<'_>) {
         self.write(|out| match self.format {
-            ConsoleFormat::Json => json::write(out, line, self.resource(line.sdk)),
+            ConsoleFormat::Json => {
+                line.record.write_line(out, line.scope, self.resource(line.sdk));
+            }
             ConsoleFormat::Pattern => text::pattern(out, line),
             ConsoleFormat::Pretty => text::pretty(out, line, self.indent(line.node), self.is_coloured),
             ConsoleFormat::Compact => text::compact(out, line, self.indent(line.node), self.is_coloured),
@@ -144,7 +147,7 @@ impl Console {
     }
 
     fn resource(&self, sdk: &Sdk) -> &str {
-        let make = || Ok::<_, Infallible>(json::resource(&sdk.resource()));
+        let make = || Ok::<_, Infallible>(sdk.resource().to_json());
         match self.resource.get_or_make(make) {
             Ok(resource) => resource,
             Err(never) => match never {},

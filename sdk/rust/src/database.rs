@@ -62,10 +62,12 @@ impl Client {
     pub(crate) fn new(sdk: &Sdk, scope: &'static str, place: Place) -> Client {
         let scope = Scope::of(scope, env!("CARGO_PKG_VERSION"), "", &[]);
         let duration = sdk.meter(scope).histogram(&Description {
-            unit: "s",
-            description: "Duration of database client operations.",
             boundaries: Some(SECONDS),
-            ..Description::new("db.client.operation.duration")
+            ..Description::of(
+                "db.client.operation.duration",
+                "s",
+                "Duration of database client operations.",
+            )
         });
         Client {
             tracer: sdk.tracer(scope),

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cupola_sdk_core::Sdk;
 use cupola_sdk_core::backend::BackendHealth;
 use cupola_sdk_core::configuration::ConfigurationError;
 use cupola_sdk_core::metrics::Meter;
 use cupola_sdk_core::recorder::Scope;
+use cupola_sdk_core::{Sdk, say};
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -159,9 +159,7 @@ impl Cupola {
     fn install_log_bridge(&self) {
         let bridge = tracing_log::LogTracer::builder().with_max_level(self.filter.log_level());
         if bridge.init().is_err() {
-            say(
-                "warning: records of the crate `log` do not come here: another logger has been set up for them",
-            );
+            say::text("records of the crate `log` do not come here: another logger has been set up for them");
             return;
         }
         self.filter.lead_log();
@@ -180,15 +178,9 @@ impl Drop for Cupola {
                 Some(_) => "the rest is in the spool, and delivered after the next start",
                 None => "the rest is lost; with a spool it would not be",
             };
-            say(&format!(
-                "warning: not all that was recorded could be delivered within {timeout:?}: {kept}"
+            say::text(&format!(
+                "not all that was recorded could be delivered within {timeout:?}: {kept}"
             ));
         }
     }
-}
-
-/// Tells whoever runs the application, on standard error.
-fn say(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stderr().write_all(format!("cupola: {text}\n").as_bytes());
 }

@@ -2,6 +2,7 @@
 //! so that it is the same in each run; and all of it as text, for snapshots.
 
 mod decoded;
+mod metrics;
 mod render;
 
 use std::fmt;
@@ -20,6 +21,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub use decoded::{
     CapturedAttributes, CapturedEvent, CapturedLink, CapturedLog, CapturedSpan, CapturedValue,
+};
+pub use metrics::{
+    CapturedBuckets, CapturedExemplar, CapturedKind, CapturedMeasure, CapturedMetric, CapturedPoint,
 };
 
 use crate::console::ConsoleHandle;
@@ -176,6 +180,46 @@ impl Capture {
     /// The log records; of one thread in the order in which they were made.
     pub fn logs(&self) -> Vec<CapturedLog> {
         self.batches().iter().flat_map(decoded::logs).collect()
+    }
+
+    /// What was measured, each metric as it was last collected, by scope and name. Every look at what was recorded collects: with
+    /// delta temporality a metric has what was measured between two looks. Exemplars are those since the look before.
+    ///
+    /// ```
+    /// # use cupola_sdk::core::metrics::Description;
+    /// # use cupola_sdk::core::recorder::Scope;
+    /// # use cupola_sdk::testing::{Capture, CapturedKind};
+    /// # let capture = Capture::new();
+    /// let meter = capture.sdk().meter(Scope::of("shop", "", "", &[]));
+    /// let orders = meter.counter::<u64>(&Description::of("orders", "{order}", "Orders placed."));
+    /// orders.record(2, &[("channel", "web".into())]);
+    ///
+    /// let orders = capture.metric("orders");
+    /// assert_eq!((orders.kind, orders.unit.as_str()), (CapturedKind::Counter, "{order}"));
+    /// assert_eq!(orders.points[0].value, 2);
+    /// assert_eq!(orders.points[0].attributes["channel"], "web");
+    /// // As text, for a snapshot.
+    /// assert_eq!(capture.render_metrics(), "counter \"orders\" {order}\n  2 channel=\"web\"\n");
+    /// ```
+    pub fn metrics(&self) -> Vec<CapturedMetric> {
+        metrics::latest(&self.batches())
+    }
+
+    /// The metric of this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or scopes have several.
+    pub fn metric(&self, name: &str) -> CapturedMetric {
+        let mut found = self.metrics();
+        found.retain(|metric| metric.name == name);
+        assert_eq!(found.len(), 1, "metrics of the name {name:?}");
+        found.remove(0)
+    }
+
+    /// Metrics, each with its series and their exemplars: the same in each run, as far as what is measured is.
+    pub fn render_metrics(&self) -> String {
+        render::metrics(&self.metrics())
     }
 
     /// Forgets what was recorded until now.

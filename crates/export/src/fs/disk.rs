@@ -2,8 +2,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::{FileSystem, Lock, WritableFile};
 
@@ -29,12 +31,40 @@ impl WritableFile for DiskFile {
     }
 }
 
+/// Told of files while there is a lock on them. For programs that fork: the lock is there as long as a child has the file open,
+/// which therefore has to close it.
+#[derive(Clone, Copy, Debug)]
+pub struct LockWatch {
+    pub locked: fn(RawFd),
+    /// Before the file is closed.
+    pub unlocked: fn(RawFd),
+}
+
+static WATCH: OnceLock<LockWatch> = OnceLock::new();
+
+/// Has it told of the locks that this process takes from now on. There is one of these: the first.
+pub fn watch_locks(watch: LockWatch) {
+    let _ = WATCH.set(watch);
+}
+
 #[derive(Debug)]
 struct DiskLock(File);
+
+impl DiskLock {
+    fn new(file: File) -> DiskLock {
+        if let Some(watch) = WATCH.get() {
+            (watch.locked)(file.as_raw_fd());
+        }
+        DiskLock(file)
+    }
+}
 
 impl Drop for DiskLock {
     /// Also where the child of a fork has the file open still.
     fn drop(&mut self) {
+        if let Some(watch) = WATCH.get() {
+            (watch.unlocked)(self.0.as_raw_fd());
+        }
         let _ = self.0.unlock();
     }
 }
@@ -123,7 +153,7 @@ impl FileSystem for Disk {
             .truncate(false)
             .open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(DiskLock(file))),
+            Ok(()) => Ok(Box::new(DiskLock::new(file))),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }

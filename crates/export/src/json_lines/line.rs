@@ -104,20 +104,16 @@ pub fn lines(batch: &Batch) -> LinesText {
     }
 }
 
-/// Appends a log record as it stands in a line, without the line end. `resource` is an object of JSON, such as [`attributes`]
-/// gives.
-pub fn write_log(record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str, out: &mut Vec<u8>) {
-    let mut line = String::with_capacity(LINE_BYTES);
-    log(&mut line, record, scope, resource);
-    out.extend_from_slice(line.as_bytes());
+/// Appends what a resource is in a line: an object of JSON.
+pub fn write_resource(out: &mut String, resource: &Resource<'_>) {
+    object(out, |members| {
+        let mut own = Own::write(members, resource.attributes);
+        own.number("otel.dropped_attributes_count", resource.dropped_attributes_count);
+    });
 }
 
-/// Attributes as an object of JSON.
-pub fn attributes(attributes: Attributes<'_>) -> String {
-    json::text(AnyValue::KeyValueList(attributes))
-}
-
-fn log(out: &mut String, record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str) {
+/// Appends a log record as it stands in a line, without the line end. `resource` is what [`write_resource`] writes.
+pub fn write_log(out: &mut String, record: &LogRecord<'_>, scope: Option<&Scope<'_>>, resource: &str) {
     let (moment, observed) = (moment(record), record.observed_time_unix_nano);
     object(out, |line| {
         line.moment("timestamp", moment);
@@ -160,10 +156,7 @@ struct Lines<'a> {
 impl<'a> Visitor<'a> for Lines<'a> {
     fn resource(&mut self, resource: Resource<'a>, _: &'a str) {
         self.resource.clear();
-        object(&mut self.resource, |members| {
-            let mut own = Own::write(members, resource.attributes);
-            own.number("otel.dropped_attributes_count", resource.dropped_attributes_count);
-        });
+        write_resource(&mut self.resource, &resource);
     }
 
     fn scope(&mut self, scope: Scope<'a>, _: &'a str) {
@@ -171,7 +164,7 @@ impl<'a> Visitor<'a> for Lines<'a> {
     }
 
     fn log(&mut self, record: LogRecord<'a>) {
-        log(&mut self.lines.text, &record, self.scope.as_ref(), &self.resource);
+        write_log(&mut self.lines.text, &record, self.scope.as_ref(), &self.resource);
         self.lines.end_line();
         self.times.push(moment(&record));
     }

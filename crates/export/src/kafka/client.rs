@@ -86,6 +86,13 @@ impl Client {
         })
     }
 
+    /// What librdkafka knows it by.
+    #[cfg(test)]
+    pub(super) fn native(&self) -> *mut rdkafka::types::RDKafka {
+        use rdkafka::producer::Producer as _;
+        self.producer.client().native_ptr()
+    }
+
     /// Hands a message over. The answer comes when a broker has it, or when that is given up.
     pub(super) fn send<'m>(
         &self,

@@ -23,6 +23,8 @@ pub enum Encoding {
     #[default]
     OtlpProto,
     OtlpJson,
+    /// Ours: one message for each item, which is its line of [`json_lines`](crate::json_lines).
+    Json,
 }
 
 /// Topic and encoding of one signal.

@@ -9,7 +9,6 @@ use cupola_telemetry::encode::LogsEncoder;
 use cupola_telemetry::{Batch, Client, TenantId};
 use futures::future::join_all;
 use rdkafka::bindings::rd_kafka_test_fatal_error;
-use rdkafka::producer::Producer;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::*;
@@ -25,7 +24,7 @@ fn break_producer(current: &Current) {
     let reason = CString::new("for a test").unwrap();
     let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     // SAFETY: the client is alive as long as the producer, and the text as long as the call.
-    unsafe { rd_kafka_test_fatal_error(current.producer.client().native_ptr(), code, reason.as_ptr()) };
+    unsafe { rd_kafka_test_fatal_error(current.producer.native(), code, reason.as_ptr()) };
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

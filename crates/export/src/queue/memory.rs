@@ -1,6 +1,6 @@
 //! The queue in memory. Batches in it share their bytes with every other queue. Refuses to survive a crash.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use cupola_telemetry::Batch;
 use cupola_telemetry::memory::Reservation;
@@ -11,6 +11,8 @@ use super::{Entered, Load, Waiter};
 
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// Given by the queue, in the order of arrival.
+    pub(super) sequence: u64,
     pub(super) batch: Batch,
     #[expect(dead_code, reason = "leaves the queue with the entry")]
     pub(super) entered: Entered,
@@ -31,16 +33,22 @@ struct State {
     waiting: VecDeque<Entry>,
     /// Of what is being sent, which can no longer be dropped.
     busy: Load,
+    /// Numbers of what is being sent.
+    in_flight: BTreeSet<u64>,
+    /// The number of what comes next.
+    next: u64,
     closed: bool,
 }
 
 impl Memory {
     /// `false`, and the entry is gone, once the queue is closed.
-    pub(super) fn push(&self, entry: Entry) -> bool {
+    pub(super) fn push(&self, mut entry: Entry) -> bool {
         let mut state = self.state.lock();
         if state.closed {
             return false;
         }
+        entry.sequence = state.next;
+        state.next += 1;
         state.waiting.push_back(entry);
         drop(state);
         self.changed.notify_one();
@@ -67,6 +75,7 @@ impl Memory {
                 let mut state = self.state.lock();
                 if let Some(entry) = state.waiting.pop_front() {
                     state.busy.add(Load::of(&entry.batch));
+                    state.in_flight.insert(entry.sequence);
                     return Some(entry);
                 }
                 if state.closed {
@@ -77,13 +86,29 @@ impl Memory {
         }
     }
 
-    pub(super) fn done(&self, load: Load) {
-        self.state.lock().busy.subtract(load);
+    pub(super) fn done(&self, entry: &Entry) {
+        let mut state = self.state.lock();
+        state.busy.subtract(Load::of(&entry.batch));
+        state.in_flight.remove(&entry.sequence);
+    }
+
+    /// What has arrived until now has numbers below it.
+    pub(super) fn mark(&self) -> u64 {
+        self.state.lock().next
+    }
+
+    /// Whether nothing below the mark is left.
+    pub(super) fn has_passed(&self, mark: u64) -> bool {
+        let state = self.state.lock();
+        // What was given back stands in front of what is older, so that all are looked at.
+        state.in_flight.first().is_none_or(|first| *first >= mark)
+            && state.waiting.iter().all(|entry| entry.sequence >= mark)
     }
 
     pub(super) fn give_back(&self, entry: Entry) {
         let mut state = self.state.lock();
         state.busy.subtract(Load::of(&entry.batch));
+        state.in_flight.remove(&entry.sequence);
         state.waiting.push_front(entry);
         drop(state);
         self.changed.notify_one();

@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) files: BTreeMap<u64, FileState>,
     /// The highest number the reader has passed.
     pub(super) read: u64,
+    /// The highest number that was appended.
+    pub(super) appended: u64,
     /// Handed out and not done with.
     pub(super) in_flight: BTreeMap<u64, InFlight>,
     /// Not done with at the last end, and not handed out since.
@@ -181,6 +183,18 @@ impl Log {
         }
         drop(state);
         self.gate.leave(done.load);
+    }
+
+    /// The highest number of what there is.
+    pub(crate) fn mark(&self) -> u64 {
+        self.state.lock().appended
+    }
+
+    /// Whether everything up to this number is done with.
+    pub(crate) fn has_passed(&self, mark: u64) -> bool {
+        let state = self.state.lock();
+        let is_later = |number: Option<&u64>| number.is_none_or(|number| *number > mark);
+        state.read >= mark && is_later(state.in_flight.keys().next()) && is_later(state.reopened.first())
     }
 
     /// The batch is to be handed out again.

@@ -112,6 +112,7 @@ impl Log {
         // No number is given twice, whatever was read of the files.
         writer.next_sequence = last.max(first_max.map_or(0, |first| first.saturating_sub(1))) + 1;
         writer.acknowledged = last;
+        state.appended = last;
         *log.state.get_mut() = state;
         Ok(log)
     }

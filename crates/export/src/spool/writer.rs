@@ -162,6 +162,7 @@ impl Writer {
 /// Shows a durable group to the reader.
 fn publish(log: &Log, file: &OpenFile, group: &[Batch], first: u64, places: &[(u64, u64)]) {
     let mut state = log.state.lock();
+    state.appended = state.appended.max(first + group.len() as u64 - 1);
     for (index, (batch, (offset, record_bytes))) in group.iter().zip(places).enumerate() {
         let load = Load::of(batch);
         if let Some(known) = state.files.get_mut(&file.number) {

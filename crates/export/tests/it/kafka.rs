@@ -45,6 +45,7 @@ async fn a_real_broker_has_what_was_sent() {
     let peer = peer_or_skip!(cupola_peers::kafka::start(BROKER_BYTES_MAX));
     every_signal_in_both_encodings_byte_for_byte(&peer).await;
     large_batches_become_messages_of_bounded_size(&peer).await;
+    a_line_of_json_is_a_message_with_the_key_of_its_record(&peer).await;
     keys_bring_a_trace_a_tenant_or_a_resource_together(&peer).await;
     headers_and_topics_are_what_the_settings_say(&peer).await;
     every_compression_and_both_acknowledgements(&peer).await;
@@ -69,10 +70,58 @@ async fn every_signal_in_both_encodings_byte_for_byte(peer: &RunningKafka) {
             let expected = match encoding {
                 Encoding::OtlpProto => batch.payload().to_vec(),
                 Encoding::OtlpJson => batch.to_json().into_bytes(),
+                Encoding::Json => unreachable!("it is not asked for here"),
             };
             assert_eq!(messages[0].value, expected);
         }
     }
+}
+
+async fn a_line_of_json_is_a_message_with_the_key_of_its_record(peer: &RunningKafka) {
+    let mut generator = Generator::new(GeneratorConfig::default());
+    for signal in Signal::ALL {
+        let topic = format!("lines-{signal}");
+        let mut config = config(peer, &topic);
+        (config.encoding, config.partition_by) = (Some(Encoding::Json), PartitionBy::Trace);
+        let batch = generator.batch(signal, 60);
+        let sink = KafkaSink::new(config).unwrap();
+        assert_eq!(sink.send(batch.clone()).await, Ok(Accepted::all()));
+        let messages = peer.consume(&topic, batch.items()).unwrap();
+        let lines = cupola_export::json_lines::line::lines(&batch);
+        let mut expected: Vec<String> = lines.all().lines().map(str::to_owned).collect();
+        let mut found: Vec<String> = messages
+            .iter()
+            .map(|message| String::from_utf8(message.value.clone()).unwrap())
+            .collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+        for message in &messages {
+            let line: serde_json::Value = serde_json::from_slice(&message.value).unwrap();
+            let trace = line["trace_id"].as_str().filter(|trace| !trace.is_empty());
+            let key = trace.map(|trace| trace.as_bytes().to_vec());
+            assert_eq!(message.key, key, "{line}");
+            if signal == Signal::Logs {
+                assert_eq!(line.as_object().unwrap().len(), 8, "{line}");
+            }
+        }
+    }
+    // Without a key they go in the order of their times, and one that is too large is refused alone.
+    let mut config = config(peer, "lines-in-order");
+    (config.encoding, config.producer.max_message_bytes) = (Some(Encoding::Json), 10_000);
+    let sink = KafkaSink::new(config).unwrap();
+    let accepted = sink.send(logs(1, 1, 1, 20_000)).await.unwrap_err();
+    assert!(
+        accepted.to_string().contains("larger than a message may be"),
+        "{accepted}"
+    );
+    let batch = Batch::concat(&[logs(2, 2, 20, 100), logs(1, 1, 1, 20_000)]).unwrap();
+    let accepted = sink.send(batch.clone()).await.unwrap();
+    assert_eq!((accepted.rejected, accepted.refused.len()), (1, 1));
+    assert_eq!(
+        peer.consume("lines-in-order", batch.items() - 1).unwrap().len(),
+        batch.items() - 1
+    );
 }
 
 async fn large_batches_become_messages_of_bounded_size(peer: &RunningKafka) {
@@ -100,6 +149,7 @@ async fn large_batches_become_messages_of_bounded_size(peer: &RunningKafka) {
                 Encoding::OtlpJson => {
                     Batch::decode_json(Signal::Logs, TenantId::default_tenant(), &message.value).unwrap()
                 }
+                Encoding::Json => unreachable!("it is not asked for here"),
             })
             .collect();
         batches.extend(accepted.refused);

@@ -123,6 +123,16 @@ impl Running {
         self.exporter.queued().requests == 0
     }
 
+    /// Where it is now, for [`has_passed`](Self::has_passed).
+    pub(crate) fn mark(&self) -> u64 {
+        self.exporter.mark()
+    }
+
+    /// Whether all that it had been given then is delivered, or given up.
+    pub(crate) fn has_passed(&self, mark: u64) -> bool {
+        self.exporter.has_passed(mark)
+    }
+
     pub(crate) fn health(&self) -> BackendHealth {
         let queued = self.exporter.queued();
         let mut samples = Vec::new();

@@ -28,6 +28,10 @@ pub(super) struct Backends {
     failed: Vec<(Backend, String)>,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// The number of what is held next.
+    next_held: u64,
+    /// How often others have taken the place of those that ran.
+    replaced: u64,
     budget: MemoryBudget,
     /// Those that are backends no more, and end: whether each had delivered everything.
     ending: JoinSet<bool>,
@@ -37,8 +41,25 @@ pub(super) struct Backends {
 }
 
 struct Held {
+    number: u64,
     backend: String,
     batch: Batch,
+}
+
+/// What there was at some time.
+pub(super) struct Mark {
+    /// Held batches of lower numbers.
+    held_before: u64,
+    replaced: u64,
+    /// Of each that runs; `None` while something of it is held.
+    queues: Option<Vec<u64>>,
+}
+
+impl Mark {
+    /// What has come into the queues since then was there already, elsewhere: it counts too.
+    pub(super) fn renew(&mut self) {
+        self.queues = None;
+    }
 }
 
 impl Default for Backends {
@@ -48,6 +69,8 @@ impl Default for Backends {
             failed: Vec::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            next_held: 0,
+            replaced: 0,
             budget: MemoryBudget::new(QUEUES_BYTES_MAX),
             ending: JoinSet::new(),
             leaves_something: false,
@@ -137,9 +160,11 @@ impl Backends {
     fn hold(&mut self, backend: &str, batch: Batch, counts: &Counts) {
         self.held_bytes += batch.payload().len();
         self.held.push_back(Held {
+            number: self.next_held,
             backend: backend.to_owned(),
             batch,
         });
+        self.next_held += 1;
         while self.held_bytes > HELD_BYTES_MAX
             && let Some(oldest) = self.held.pop_front()
         {
@@ -185,6 +210,7 @@ impl Backends {
     /// before they end. Says what could not be done.
     pub(super) async fn replace(&mut self, backends: &[Backend], exporting: &Exporting) -> Vec<String> {
         let mut problems = Vec::new();
+        self.replaced += 1;
         let before = std::mem::take(&mut self.running);
         self.failed.clear();
         let mut handed = Vec::new();
@@ -276,6 +302,49 @@ impl Backends {
         self.held.is_empty() && self.ending.is_empty() && self.running.iter().all(|running| running.is_idle())
     }
 
+    /// What there is now, for [`has_passed`](Self::has_passed).
+    pub(super) fn mark(&self) -> Mark {
+        let mut mark = Mark {
+            held_before: self.next_held,
+            replaced: self.replaced,
+            queues: None,
+        };
+        self.mark_queues(&mut mark);
+        mark
+    }
+
+    /// Whether all that there was then is delivered, or given up, whatever has come since.
+    pub(super) fn has_passed(&self, mark: &mut Mark) -> bool {
+        if mark.replaced != self.replaced {
+            // What was in the queues is in others.
+            mark.replaced = self.replaced;
+            mark.queues = None;
+        }
+        self.mark_queues(mark);
+        let Some(queues) = &mark.queues else {
+            return false;
+        };
+        self.ending.is_empty()
+            && self
+                .running
+                .iter()
+                .zip(queues)
+                .all(|(running, mark)| running.has_passed(*mark))
+    }
+
+    /// What was held has its place in a queue only when it is there.
+    fn mark_queues(&self, mark: &mut Mark) {
+        let is_held = self.held.iter().any(|held| held.number < mark.held_before);
+        if !is_held
+            && mark
+                .queues
+                .as_ref()
+                .is_none_or(|queues| queues.len() != self.running.len())
+        {
+            mark.queues = Some(self.running.iter().map(|running| running.mark()).collect());
+        }
+    }
+
     pub(super) fn health(&self) -> Vec<BackendHealth> {
         let failed = self
             .failed
@@ -339,12 +408,5 @@ fn is_refused_for_now(
 
 /// An error with its causes, without secrets that are in them.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Scrubber::usual().scrub_text(&text).into_owned()
+    Scrubber::usual().scrub_text(&say::chain(error)).into_owned()
 }

@@ -74,7 +74,7 @@ struct OfRecords {
 
 impl OfRecords {
     fn new(meter: &Meter) -> OfRecords {
-        let item = |name, description| described(name, "{item}", description);
+        let item = |name, description| Description::of(name, "{item}", description);
         OfRecords {
             exported: meter.observable_counter(&item(
                 "cupola.sdk.records.exported",
@@ -84,7 +84,7 @@ impl OfRecords {
                 "cupola.sdk.records.dropped",
                 "Spans and log records dropped when they ended, since too many waited.",
             )),
-            held: meter.observable_up_down_counter(&described(
+            held: meter.observable_up_down_counter(&Description::of(
                 "cupola.sdk.records.held",
                 "By",
                 "What waits for export.",
@@ -127,7 +127,7 @@ struct OfBackends {
 impl OfBackends {
     fn new(meter: &Meter) -> OfBackends {
         let counted = |name, unit, description, samples| Counted {
-            instrument: meter.observable_counter(&described(name, unit, description)),
+            instrument: meter.observable_counter(&Description::of(name, unit, description)),
             samples,
         };
         OfBackends {
@@ -146,17 +146,17 @@ impl OfBackends {
                 ),
                 counted("cupola.sdk.backend.dropped", "{item}", "Items given up.", DROPPED),
             ],
-            queued: meter.observable_up_down_counter(&described(
+            queued: meter.observable_up_down_counter(&Description::of(
                 "cupola.sdk.backend.queued",
                 "{item}",
                 "Items that wait or are being sent.",
             )),
-            is_up: meter.observable_gauge(&described(
+            is_up: meter.observable_gauge(&Description::of(
                 "cupola.sdk.backend.up",
                 "1",
                 "1 while a backend works, 0 while it fails.",
             )),
-            fallback: meter.observable_gauge(&described(
+            fallback: meter.observable_gauge(&Description::of(
                 "cupola.sdk.backend.fallback",
                 "1",
                 "The fallback in use, from 1; 0 for none.",
@@ -173,13 +173,5 @@ impl OfBackends {
         observer.observe(&self.queued, backend.queued_items as u64, &name);
         observer.observe(&self.is_up, u64::from(backend.is_healthy()), &name);
         observer.observe(&self.fallback, backend.fallback as u64, &name);
-    }
-}
-
-fn described<'d>(name: &'d str, unit: &'d str, description: &'d str) -> Description<'d> {
-    Description {
-        unit,
-        description,
-        ..Description::new(name)
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cupola_telemetry::{Batch, Signal, TenantId};
 use tokio::sync::mpsc::Receiver;
 
-use super::backends::Backends;
+use super::backends::{Backends, Mark};
 use super::batching::Batching;
 use super::left::{Leavings, Means};
 use super::own_metrics::OwnMetrics;
@@ -50,6 +50,9 @@ pub(super) struct Work {
     /// nanoseconds since 1970.
     kept_back: VecDeque<(u64, Taken)>,
     own: OwnMetrics,
+    /// What its records have in common is in the spool.
+    has_kept_resource: bool,
+    has_said_resource: bool,
     /// When the records of a signal are exported.
     due: [Option<Instant>; 2],
     /// When metrics are collected; `None` while nothing has been measured.
@@ -60,8 +63,8 @@ pub(super) struct Work {
     /// When queues that were full are tried again.
     held: Instant,
     held_pause: Duration,
-    /// Those who wait until all has been delivered.
-    waiting: Vec<Waiting>,
+    /// Those who wait until what there was has been delivered.
+    waiting: Vec<(Mark, Waiting)>,
     /// Of those who want this thread to end.
     ending: Vec<Waiting>,
 }
@@ -84,6 +87,8 @@ impl Work {
             kept_back: VecDeque::new(),
             pending: Instant::now(),
             own: OwnMetrics::default(),
+            has_kept_resource: false,
+            has_said_resource: false,
             collected: None,
             commands,
             resource,
@@ -122,14 +127,19 @@ impl Work {
         }
     }
 
-    /// So that whoever takes over what this process leaves knows whose it is.
-    fn keep_resource(&self) {
+    /// So that whoever takes over what this process leaves knows whose it is. Tried again later where there is no room for it.
+    fn keep_resource(&mut self) {
         let process = self.exporting.spool.as_ref().and_then(|spool| spool.process());
-        if let Some(process) = process
-            && let Err(error) = process.keep_resource(&self.resource)
+        let Some(process) = process.filter(|_| !self.has_kept_resource) else {
+            return;
+        };
+        let kept = process.keep_resource(&self.resource);
+        self.has_kept_resource = kept.is_ok();
+        if let Err(error) = kept
+            && !std::mem::replace(&mut self.has_said_resource, true)
         {
             crate::say::text(&format!(
-                "what {} is of could not be written there: {error}",
+                "what {} is of could not be written there yet: {error}",
                 process.path().display()
             ));
         }
@@ -178,7 +188,8 @@ impl Work {
         match command {
             Command::Flush { deadline, answer } => {
                 self.export_all().await;
-                self.waiting.push(Waiting { deadline, answer });
+                let mark = self.backends.mark();
+                self.waiting.push((mark, Waiting { deadline, answer }));
             }
             Command::Shutdown { deadline, answer } => {
                 self.export_all().await;
@@ -289,6 +300,7 @@ impl Work {
             self.again = now + AGAIN_TICK;
             self.look_at_files().await;
             self.try_spool_again().await;
+            self.keep_resource();
             self.backends.start_failed(&self.exporting).await;
             self.offer_held().await;
             self.take_over(true).await;
@@ -498,9 +510,14 @@ impl Work {
         if self.waiting.is_empty() {
             return;
         }
-        let is_done = self.has_delivered();
+        let are_left_delivered = self.leavings.is_idle();
+        if self.leavings.has_more() {
+            self.waiting.iter_mut().for_each(|(mark, _)| mark.renew());
+        }
         let now = Instant::now();
-        self.waiting.retain(|waiting| {
+        let backends = &self.backends;
+        self.waiting.retain_mut(|(mark, waiting)| {
+            let is_done = are_left_delivered && backends.has_passed(mark);
             let is_answered = is_done || waiting.deadline <= now;
             if is_answered {
                 let _ = waiting.answer.send(is_done);
@@ -541,7 +558,8 @@ impl Work {
                 }
             }
         }
-        for waiting in self.waiting.drain(..).chain(self.ending.drain(..)) {
+        let waiting = self.waiting.drain(..).map(|(_, waiting)| waiting);
+        for waiting in waiting.chain(self.ending.drain(..)) {
             let _ = waiting.answer.send(is_done);
         }
     }

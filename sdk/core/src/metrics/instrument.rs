@@ -73,6 +73,15 @@ impl<'d> Description<'d> {
             ..Description::default()
         }
     }
+
+    /// One with a unit, such as `s` or `{request}`, and a description for people.
+    pub fn of(name: &'d str, unit: &'d str, description: &'d str) -> Description<'d> {
+        Description {
+            unit,
+            description,
+            ..Description::new(name)
+        }
+    }
 }
 
 /// A number of either type that OTLP has.

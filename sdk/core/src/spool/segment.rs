@@ -195,17 +195,19 @@ pub(crate) struct SegmentRecords {
 impl SegmentRecords {
     /// Reads a file; `None` if it is no segment, which one is not whose making was cut short.
     pub(crate) fn read(path: &Path) -> io::Result<Option<SegmentRecords>> {
-        let mut bytes = std::fs::read(path)?;
+        Ok(SegmentRecords::of(std::fs::read(path)?))
+    }
+
+    /// The same of what is in a file.
+    pub(crate) fn of(mut bytes: Vec<u8>) -> Option<SegmentRecords> {
         if bytes.len() < HEADER_BYTES || bytes[..MAGIC.len()] != MAGIC {
-            return Ok(None);
+            return None;
         }
-        let Some(signal) = signal_of(bytes[SIGNAL_AT]) else {
-            return Ok(None);
-        };
+        let signal = signal_of(bytes[SIGNAL_AT])?;
         let written = number_at(&bytes, WRITTEN_AT, 8).unwrap_or(0) as usize;
         bytes.truncate(HEADER_BYTES.saturating_add(written));
         bytes.drain(..HEADER_BYTES);
-        Ok(Some(SegmentRecords { signal, bytes }))
+        Some(SegmentRecords { signal, bytes })
     }
 
     pub(crate) fn signal(&self) -> Signal {

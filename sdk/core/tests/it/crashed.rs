@@ -90,6 +90,22 @@ fn an_application() {
         kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 0);
         assert!(say(&sdk, "last"));
     }
+    if mode == "adopts" {
+        // The thread that exports answers when it has taken over what there was.
+        assert!(!sdk.flush(Duration::from_millis(50)), "nobody takes it");
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // Ends by itself, should nobody end it.
+            unsafe {
+                libc::alarm(120);
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+        println!("\nforked {child}");
+        read_to_end();
+    }
     if mode == "ended" {
         assert!(!sdk.shutdown(Duration::from_millis(200)), "nobody takes it");
         println!("\ndone");
@@ -99,6 +115,43 @@ fn an_application() {
     loop {
         std::thread::park();
     }
+}
+
+/// Until it is killed.
+fn read_to_end() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_child_of_who_has_taken_something_over_does_not_keep_it_from_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = start(directory.path(), "queued");
+    read_to(&mut first, "done");
+    first.kill().unwrap();
+    first.wait().unwrap();
+
+    let mut second = start(directory.path(), "adopts");
+    let said = read_to(&mut second, "forked ");
+    let child: libc::pid_t = said.trim_start_matches("forked ").trim().parse().unwrap();
+    second.kill().unwrap();
+    second.wait().unwrap();
+
+    // The child of the second lives still.
+    assert_eq!(unsafe { libc::kill(child, 0) }, 0);
+    let kept = Arc::new(Kept::default());
+    let next = sdk(spooled(&kept, directory.path()));
+    assert!(say(&next, "next"));
+    assert!(next.flush(LONG));
+    let found: BTreeSet<String> = kept.logs().into_iter().collect();
+    let wanted = (0..4).flat_map(|thread| (0..1_000).map(move |n| format!("{thread} {n}")));
+    let missing = wanted.filter(|body| !found.contains(body)).count();
+    assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+    assert_eq!(missing, 0);
+    assert!(found.contains("last") && found.contains("next"));
+    assert!(next.shutdown(LONG));
+    assert_eq!(left(directory.path()), Vec::<PathBuf>::new());
 }
 
 fn killed_and_taken_over(mode: &str) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cupola_config::units::ByteSize;
@@ -12,6 +13,7 @@ use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::pending::PendingSettings;
 use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::sampling::TraceIdRatio;
+use cupola_sdk_core::settings::SpoolSettings;
 use cupola_sdk_core::span::Status;
 use cupola_sdk_core::tail::TailSettings;
 use cupola_sdk_core::tracer::Start;
@@ -19,7 +21,7 @@ use cupola_sdk_core::{Settings, SpanContext};
 use cupola_telemetry::{Batch, Signal, SpanId, TraceId};
 
 use crate::forked::in_child;
-use crate::kept::{Kept, LONG, say, sdk};
+use crate::kept::{Gated, Kept, LONG, say, sdk};
 
 #[test]
 fn what_was_recorded_before_a_flush_has_arrived_after_it() {
@@ -270,6 +272,50 @@ fn an_end_is_an_end_whenever_it_comes_and_however_often() {
     assert!(say(&twice, "in time"));
     assert!(twice.shutdown(LONG) && twice.shutdown(LONG));
     assert_eq!(kept.logs(), ["in time"]);
+}
+
+#[test]
+fn a_flush_waits_for_what_was_before_it_and_for_nothing_that_comes_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let on_disk = SpoolSettings {
+        directory: directory.path().to_owned(),
+        bytes_max: 64 << 20,
+    };
+    for spool in [None, Some(on_disk)] {
+        let gated = Arc::new(Gated::default());
+        let mut settings = Settings {
+            backends: vec![gated.backend()],
+            self_metrics: false,
+            spool,
+            ..Arc::new(Kept::default()).settings()
+        };
+        settings.logs.queue.delay = Duration::from_millis(1);
+        let sdk = sdk(settings);
+        assert!(say(&sdk, "before"));
+        gated.wait_for(1);
+        let queued = || sdk.health()[0].queued_batches;
+        let mut flush = None;
+        let (mut later, begun) = (0, Instant::now());
+        while flush
+            .as_ref()
+            .is_none_or(|flush: &JoinHandle<bool>| !flush.is_finished())
+        {
+            assert!(begun.elapsed() < LONG, "it waits for what comes later");
+            // There are always several that wait: one is taken when there is one more.
+            if gated.is_waiting() && queued() > 4 {
+                let flushing = sdk.clone();
+                flush.get_or_insert_with(|| std::thread::spawn(move || flushing.flush(LONG)));
+                gated.take(1);
+            }
+            later += 1;
+            assert!(say(&sdk, &format!("later {later}")));
+        }
+        assert!(flush.unwrap().join().unwrap());
+        assert_eq!(gated.logs().first().map(String::as_str), Some("before"));
+        assert!(queued() > 1);
+        gated.take(usize::MAX / 2);
+        assert!(sdk.shutdown(LONG));
+    }
 }
 
 #[test]

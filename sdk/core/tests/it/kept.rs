@@ -90,6 +90,71 @@ impl Kept {
     }
 }
 
+/// A backend that waits for leave with each batch.
+#[derive(Default)]
+pub(crate) struct Gated {
+    state: Mutex<GatedState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GatedState {
+    begun: usize,
+    leaves: usize,
+    taken: Vec<Batch>,
+}
+
+struct Waiting(Arc<Gated>);
+
+impl CustomBackend for Waiting {
+    fn export(&self, batch: &Batch) -> Result<(), CustomError> {
+        let mut state = self.0.state.lock().unwrap();
+        state.begun += 1;
+        self.0.changed.notify_all();
+        let mut state = self
+            .0
+            .changed
+            .wait_while(state, |state| state.leaves == 0)
+            .unwrap();
+        state.leaves -= 1;
+        state.taken.push(batch.clone());
+        Ok(())
+    }
+}
+
+impl Gated {
+    pub(crate) fn backend(self: &Arc<Gated>) -> Backend {
+        let custom = Custom(Arc::new(Waiting(self.clone())));
+        Backend::new("gated", Destination::Custom(custom))
+    }
+
+    /// Waits until so many batches have come.
+    pub(crate) fn wait_for(&self, begun: usize) {
+        let state = self.state.lock().unwrap();
+        let waited = self
+            .changed
+            .wait_timeout_while(state, LONG, |state| state.begun < begun)
+            .unwrap();
+        assert!(!waited.1.timed_out(), "it did not come to it");
+    }
+
+    /// Has taken all that it was to take.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state.lock().unwrap().leaves == 0
+    }
+
+    /// Takes so many batches more.
+    pub(crate) fn take(&self, batches: usize) {
+        self.state.lock().unwrap().leaves += batches;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let taken = bodies(&self.state.lock().unwrap().taken);
+        taken.into_iter().map(|(_, body)| body).collect()
+    }
+}
+
 pub(crate) fn sdk(settings: Settings) -> Sdk {
     Sdk::new(settings, Surroundings::default())
 }

@@ -126,22 +126,21 @@ impl World {
         }
         self.disk.free().unwrap();
         let mut last = Life::start(self.disk.path(), &self.far_end.url(), usize::MAX);
-        let promised = &mut self.promised;
-        promised.extend(last.say(1));
-        let missing = |batches: &[Batch]| {
-            let arrived = bodies(batches);
-            promised.difference(&arrived).cloned().collect::<Vec<_>>()
-        };
-        let is_complete = self
-            .far_end
-            .wait(PATIENCE, |batches, _| missing(batches).is_empty());
-        let missing = missing(&self.far_end.batches());
+        let mut missing = std::mem::take(&mut self.promised);
+        missing.extend(last.say(1));
+        let (count, mut seen) = (missing.len(), 0);
+        let is_complete = self.far_end.wait(PATIENCE, |batches, _| {
+            for body in bodies(&batches[seen..]) {
+                missing.remove(&body);
+            }
+            seen = batches.len();
+            missing.is_empty()
+        });
         assert!(
             is_complete,
-            "{} of {} are missing, such as {:?}\n{}",
+            "{} of {count} are missing, such as {:?}\n{}",
             missing.len(),
-            promised.len(),
-            &missing[..missing.len().min(5)],
+            missing.iter().take(5).collect::<Vec<_>>(),
             self.story.join("\n")
         );
         assert!(last.end(), "the last delivers everything");
@@ -187,6 +186,45 @@ fn what_ended_while_the_spool_had_room_is_delivered_whatever_happens() {
         "{}",
         world.story.join("\n")
     );
+}
+
+#[test]
+fn a_process_that_began_with_a_full_disk_leaves_word_of_itself_when_there_is_room() {
+    let mut disk = peer_or_skip!(SmallDisk::mount(DISK));
+    let far_end = FarEnd::start();
+    far_end.behave(Behaviour::Refuses(503));
+    disk.fill().unwrap();
+    let mut first = Life::start(disk.path(), &far_end.url(), 1);
+    first.say(5);
+    disk.free().unwrap();
+    let spool = disk.path().join("spool");
+    let has_word = || {
+        let mut processes = std::fs::read_dir(&spool).into_iter().flatten();
+        processes.any(|process| process.unwrap().path().join("resource").is_file())
+    };
+    assert!(cupola_peers::wait_until(PATIENCE, has_word));
+    let pid = i64::from(first.pid());
+    let ended: BTreeSet<String> = first.say(5).into_iter().collect();
+    first.kill_while_saying(1);
+
+    far_end.behave(Behaviour::Takes);
+    let mut second = Life::start(disk.path(), &far_end.url(), 2);
+    second.say(1);
+    let has_arrived = far_end.wait(PATIENCE, |batches, _| ended.is_subset(&bodies(batches)));
+    assert!(has_arrived);
+    let of_first = items::logs(&far_end.batches()).into_iter().filter(|log| {
+        let body = log.item.body.as_ref().and_then(|body| body.value.as_ref());
+        matches!(body, Some(Value::StringValue(text)) if text.starts_with("1-"))
+    });
+    for log in of_first {
+        let attributes = log.resource.unwrap().attributes;
+        let of = attributes
+            .into_iter()
+            .find(|attribute| attribute.key == "process.pid")
+            .unwrap();
+        assert_eq!(of.value.unwrap().value, Some(Value::IntValue(pid)));
+    }
+    assert!(second.end());
 }
 
 /// What is in the spool that somebody would have to take over.

@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) place: Place,
     /// How many are around it.
     pub(crate) depth: usize,
+    /// Log records inside have its fields.
+    gives_fields: bool,
     /// The process that made it, which ends it too.
     generation: u64,
     state: Mutex<State>,
@@ -65,6 +67,7 @@ impl Node {
         parent: Option<Arc<Node>>,
         callsite: &'static Callsite,
         place: Place,
+        gives_fields: bool,
         state: State,
     ) -> Node {
         let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
@@ -74,6 +77,7 @@ impl Node {
             callsite,
             place,
             depth,
+            gives_fields,
             generation: fork::generation(),
             state: Mutex::new(state),
         }
@@ -101,4 +105,24 @@ impl Node {
     pub(crate) fn chain(&self) -> impl Iterator<Item = &Node> {
         std::iter::successors(Some(self), |node| node.parent.as_deref())
     }
+
+    /// Adds the fields of it and of those around it, the innermost first, to those of a log record, behind what it has itself.
+    #[inline]
+    pub(crate) fn add_fields(&self, attributes: &mut Attributes) {
+        for node in self.chain().take(SPANS_MAX).filter(|node| node.gives_fields) {
+            if let Some(state) = node.state()
+                && let Some(fields) = state.attributes()
+            {
+                attributes.inherit(fields, is_inherited);
+            }
+        }
+    }
+}
+
+/// Most spans whose fields a log record has.
+const SPANS_MAX: usize = 32;
+
+/// A record has its own place and thread, and is not what the span is measured by.
+fn is_inherited(key: &[u8]) -> bool {
+    !key.starts_with(b"code.") && !key.starts_with(b"thread.")
 }

@@ -30,11 +30,11 @@ pub struct ClientLayer {
 impl ClientLayer {
     pub fn new(sdk: &Sdk) -> ClientLayer {
         let scope = Scope::of("cupola-sdk/http", env!("CARGO_PKG_VERSION"), "", &[]);
-        let duration = sdk.meter(scope).histogram(&Description {
-            unit: "s",
-            description: "Duration of HTTP client requests.",
-            ..Description::new("http.client.request.duration")
-        });
+        let duration = sdk.meter(scope).histogram(&Description::of(
+            "http.client.request.duration",
+            "s",
+            "Duration of HTTP client requests.",
+        ));
         ClientLayer {
             tracer: sdk.tracer(scope),
             duration,

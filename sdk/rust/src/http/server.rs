@@ -50,31 +50,26 @@ impl ServerLayer {
     pub fn new(sdk: &Sdk) -> ServerLayer {
         let scope = Scope::of("cupola-sdk/http", env!("CARGO_PKG_VERSION"), "", &[]);
         let meter = sdk.meter(scope);
-        let described = |name, unit, description| Description {
-            unit,
-            description,
-            ..Description::new(name)
-        };
         let metrics = Metrics {
             duration: meter.histogram(&Description {
                 boundaries: Some(SECONDS),
-                ..described(
+                ..Description::of(
                     "http.server.request.duration",
                     "s",
                     "Duration of HTTP server requests.",
                 )
             }),
-            active: meter.up_down_counter(&described(
+            active: meter.up_down_counter(&Description::of(
                 "http.server.active_requests",
                 "{request}",
                 "Number of active HTTP server requests.",
             )),
-            request_size: meter.histogram(&described(
+            request_size: meter.histogram(&Description::of(
                 "http.server.request.body.size",
                 "By",
                 "Size of HTTP server request bodies.",
             )),
-            response_size: meter.histogram(&described(
+            response_size: meter.histogram(&Description::of(
                 "http.server.response.body.size",
                 "By",
                 "Size of HTTP server response bodies.",

@@ -10,10 +10,10 @@ use cupola_sdk_core::log::Severity;
 use cupola_sdk_core::resource::OwnedValue;
 use cupola_sdk_core::sampling::Sampler;
 use cupola_sdk_core::settings::{BaggageKeys, ConsoleSettings};
-use cupola_sdk_core::{Sdk, Settings, Surroundings};
+use cupola_sdk_core::{Sdk, Settings, Surroundings, say};
 use tracing::metadata::LevelFilter;
 
-use super::{Cupola, InitError, reload, say};
+use super::{Cupola, InitError, reload};
 use crate::console::{Console, ConsoleHandle, Output};
 use crate::layer::{Directives, FilterError, FilterHandle, Filters, LayerOptions};
 
@@ -253,11 +253,11 @@ impl Builder {
         }
         let environment = self.environment.clone().unwrap_or_else(Environment::system);
         let loaded = configuration::load(&environment)?;
-        for warning in &loaded.warnings {
-            say(&warning.render(None));
-        }
         let watched = self.is_watching.then(|| Watched::new(environment, &loaded));
-        Ok((self.changed(loaded.settings), watched))
+        let settings = self.changed(loaded.settings);
+        say::set_level(settings.own_level);
+        loaded.warnings.iter().for_each(say::problem);
+        Ok((settings, watched))
     }
 
     /// With what is said here.

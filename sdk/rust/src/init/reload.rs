@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use cupola_sdk_core::Settings;
 use cupola_sdk_core::configuration::watch::Watched;
 use cupola_sdk_core::log::Severity;
+use cupola_sdk_core::{Settings, say};
 use tracing::metadata::LevelFilter;
 
+use super::Cupola;
 use super::builder::Builder;
-use super::{Cupola, say};
 
 impl Cupola {
     /// Reads files again when they change, if there are any.
@@ -23,7 +23,7 @@ impl Cupola {
             *settings = builder.changed(std::mem::take(settings));
             match builder.filters(settings) {
                 Ok(filters) => filter.set(filters),
-                Err(error) => say(&format!("warning: {error}")),
+                Err(error) => say::warning(&error),
             }
             console.set(builder.make_console(settings.console.as_ref()));
         });

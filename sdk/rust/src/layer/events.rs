@@ -194,6 +194,7 @@ impl CoreLayer {
             console.log(&Line {
                 sdk: self.sdk(),
                 record: &record,
+                scope: place.scope,
                 body: &sheet.body,
                 target: place.target,
                 module: place.module,
@@ -213,16 +214,8 @@ impl CoreLayer {
     /// Adds what the spans, the context and the baggage around it bring, behind what it has itself.
     #[inline]
     fn inherit(&self, attributes: &mut Attributes, around: &Context, node: Option<&Arc<Node>>) {
-        if self.options.inherit_fields
-            && let Some(node) = node
-        {
-            for node in node.chain().take(SPANS_MAX) {
-                if let Some(state) = node.state()
-                    && let Some(fields) = state.attributes()
-                {
-                    attributes.inherit(fields, is_inherited);
-                }
-            }
+        if let Some(node) = node {
+            node.add_fields(attributes);
         }
         if let Some(inherited) = around.attributes() {
             attributes.inherit(inherited, |_| true);
@@ -276,12 +269,4 @@ impl CoreLayer {
             span.add_written_event(body, record.unix_nano, record.attributes());
         }
     }
-}
-
-/// Most spans, the innermost first, whose fields a log record has.
-const SPANS_MAX: usize = 32;
-
-/// A record has its own place and thread, and is not what the span is measured by.
-fn is_inherited(key: &[u8]) -> bool {
-    !key.starts_with(b"code.") && !key.starts_with(b"thread.")
 }

@@ -94,7 +94,9 @@ impl CoreLayer {
             api: None,
         };
         let inside = around.inside(started.context);
-        Arc::new(Node::new(inside, parent.cloned(), callsite, place, state))
+        let gives_fields = self.options.inherit_fields;
+        let parent = parent.cloned();
+        Arc::new(Node::new(inside, parent, callsite, place, gives_fields, state))
     }
 
     /// Adds fields that a span gets after it was made.

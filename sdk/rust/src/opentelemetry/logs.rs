@@ -16,7 +16,8 @@ use cupola_sdk_core::recorder::Scope;
 use cupola_sdk_core::{Sdk, SpanContext, Value, context};
 
 use super::convert;
-use crate::context::{Context, bridge};
+use crate::context::node::Node;
+use crate::context::{Context, bridge, stack};
 use crate::targets;
 
 /// Makes [`Logger`]s. Cheap to clone.
@@ -105,7 +106,7 @@ impl api::Logger for Logger {
             Some(target) => targets::scope(target, self.scope, || convert::scope_of(target, &self.given)),
             None => self.scope,
         };
-        Context::with_current(|around| self.record(scope, record, around));
+        stack::with_current(|around, node| self.record(scope, record, around, node));
     }
 
     fn event_enabled(&self, level: api::Severity, _target: &str, _name: Option<&str>) -> bool {
@@ -114,10 +115,18 @@ impl api::Logger for Logger {
 }
 
 impl Logger {
-    /// Records it with what surrounds it, behind what it has itself.
+    /// Records it with what surrounds it, behind what it has itself: the fields of the spans of `tracing`, unless it says that it
+    /// belongs to another span, the attributes of the context, and the baggage.
     #[inline]
-    fn record(&self, scope: Scope, mut record: LogRecord, around: &Context) {
+    fn record(&self, scope: Scope, mut record: LogRecord, around: &Context, node: Option<&Arc<Node>>) {
         let attributes = &mut record.attributes;
+        let is_here = record
+            .span
+            .as_ref()
+            .is_none_or(|span| span.span_id == around.span().span_id);
+        if let Some(node) = node.filter(|_| is_here) {
+            node.add_fields(attributes);
+        }
         if let Some(inherited) = around.attributes() {
             attributes.inherit(inherited, |_| true);
         }

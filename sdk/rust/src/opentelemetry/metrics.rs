@@ -103,11 +103,11 @@ fn description<'d>(
     unit: &'d Option<Cow<'static, str>>,
     description: &'d Option<Cow<'static, str>>,
 ) -> Description<'d> {
-    Description {
-        unit: unit.as_deref().unwrap_or_default(),
-        description: description.as_deref().unwrap_or_default(),
-        ..Description::new(name)
-    }
+    Description::of(
+        name,
+        unit.as_deref().unwrap_or_default(),
+        description.as_deref().unwrap_or_default(),
+    )
 }
 
 impl Instruments {

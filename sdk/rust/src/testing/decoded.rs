@@ -189,13 +189,13 @@ pub(super) fn logs(batch: &Batch) -> Vec<CapturedLog> {
     found
 }
 
-fn attributes(attributes: Attributes<'_>) -> CapturedAttributes {
+pub(super) fn attributes(attributes: Attributes<'_>) -> CapturedAttributes {
     let pairs = attributes.iter();
     pairs
         .map(|pair| (pair.key.to_owned(), pair.value.into()))
         .collect()
 }
 
-fn hex(id: &[u8]) -> String {
+pub(super) fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,9 +1,10 @@
-//! Spans and log records as text that is the same in each run.
+//! Spans, log records and metrics as text that is the same in each run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::decoded::{CapturedAttributes, CapturedLog, CapturedSpan};
+use super::metrics::{CapturedBuckets, CapturedKind, CapturedMeasure, CapturedMetric};
 
 pub(super) fn render(spans: &[CapturedSpan], logs: &[CapturedLog]) -> String {
     let mut below: BTreeMap<&str, Vec<&CapturedSpan>> = BTreeMap::new();
@@ -82,6 +83,97 @@ fn write_log(out: &mut String, log: &CapturedLog, depth: usize) {
     let _ = write!(out, "{} {}", log.severity_text, log.body);
     write_attributes(out, &log.attributes);
     out.push('\n');
+}
+
+pub(super) fn metrics(metrics: &[CapturedMetric]) -> String {
+    let mut out = String::new();
+    for metric in metrics {
+        let kind = match metric.kind {
+            CapturedKind::Gauge => "gauge",
+            CapturedKind::Counter => "counter",
+            CapturedKind::UpDownCounter => "up_down_counter",
+            CapturedKind::Histogram => "histogram",
+            CapturedKind::ExponentialHistogram => "exponential_histogram",
+        };
+        let _ = writeln!(
+            out,
+            "{}",
+            format!("{kind} {:?} {}", metric.name, metric.unit).trim_end()
+        );
+        for point in &metric.points {
+            indent(&mut out, 1);
+            write_measure(&mut out, &point.value);
+            write_attributes(&mut out, &point.attributes);
+            out.push('\n');
+            for exemplar in &point.exemplars {
+                indent(&mut out, 2);
+                let _ = write!(out, "exemplar {:?}", exemplar.value);
+                if !exemplar.span_id.is_empty() {
+                    let _ = write!(out, " in {}-{}", exemplar.trace_id, exemplar.span_id);
+                }
+                write_attributes(&mut out, &exemplar.attributes);
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+fn write_measure(out: &mut String, value: &CapturedMeasure) {
+    // Writing into a text does not fail.
+    let _ = match value {
+        CapturedMeasure::Int(value) => write!(out, "{value}"),
+        CapturedMeasure::Double(value) => write!(out, "{value:?}"),
+        CapturedMeasure::Histogram {
+            count,
+            sum,
+            min,
+            max,
+            bounds,
+            buckets,
+        } => {
+            write_ends(out, *count, [*sum, *min, *max]);
+            // Those that have something, each with its upper bound.
+            for (at, bucket) in buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let _ = match bounds.get(at) {
+                    Some(bound) => write!(out, " <={bound:?}:{bucket}"),
+                    None => write!(out, " more:{bucket}"),
+                };
+            }
+            Ok(())
+        }
+        CapturedMeasure::ExponentialHistogram {
+            count,
+            sum,
+            min,
+            max,
+            scale,
+            zero_count,
+            positive,
+            negative,
+        } => {
+            write_ends(out, *count, [*sum, *min, *max]);
+            let _ = write!(out, " scale={scale} zero={zero_count}");
+            write_buckets(out, "positive", positive);
+            write_buckets(out, "negative", negative);
+            Ok(())
+        }
+    };
+}
+
+fn write_ends(out: &mut String, count: u64, numbers: [Option<f64>; 3]) {
+    let _ = write!(out, "count={count}");
+    for (name, number) in ["sum", "min", "max"].into_iter().zip(numbers) {
+        if let Some(number) = number {
+            let _ = write!(out, " {name}={number:?}");
+        }
+    }
+}
+
+fn write_buckets(out: &mut String, name: &str, buckets: &CapturedBuckets) {
+    if !buckets.counts.is_empty() {
+        let _ = write!(out, " {name}={}:{:?}", buckets.offset, buckets.counts);
+    }
 }
 
 fn write_attributes(out: &mut String, attributes: &CapturedAttributes) {

@@ -57,10 +57,8 @@ impl Calls {
             Side::Client => ("rpc.client.call.duration", "Duration of outbound calls."),
         };
         let duration = sdk.meter(scope).histogram(&Description {
-            unit: "s",
-            description,
             boundaries: Some(SECONDS),
-            ..Description::new(name)
+            ..Description::of(name, "s", description)
         });
         Calls {
             tracer: sdk.tracer(scope),

@@ -144,6 +144,8 @@ fn json_lines_have_the_members_that_all_backends_for_lines_have() {
         (&7.into(), &"north".into())
     );
     assert_eq!(first["attributes"]["code.file.path"], file!());
+    // As in files, with where it is from.
+    assert_eq!(first["attributes"]["otel.scope.name"], "shop::orders");
     assert_eq!(
         (&lines[1]["trace_id"], &lines[1]["body"]),
         (&"".into(), &"two\nlines \u{1b}[31m".into())

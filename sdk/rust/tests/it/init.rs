@@ -93,11 +93,37 @@ fn one_call_sets_up_records_console_and_the_crate_log() {
     );
     assert_eq!(lines[0]["span_id"], lines[1]["span_id"]);
     assert_eq!(lines[1]["severity_text"], "WARN");
+    assert_eq!(lines[1]["attributes"]["tenant"], "north");
     assert_eq!(lines[1]["attributes"]["code.file.path"], file!());
     assert!(lines[1]["attributes"].get("log.target").is_none());
     assert!(stderr.contains(" INFO  it::init "), "{stderr}");
     assert!(stderr.contains(" WARN  old::crate "), "{stderr}");
     assert!(!stderr.contains("warning"), "{stderr}");
+}
+
+#[test]
+fn the_sdk_says_of_itself_what_its_level_lets_through() {
+    let directory = directory("");
+    let told = |level: &str| {
+        let variables = [
+            ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("CUPOLA_CONSOLE", "off"),
+            ("OTEL_LOG_LEVEL", level),
+        ];
+        let output = run("usual", directory.path(), &variables);
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for level in ["warn", "info"] {
+        let stderr = told(level);
+        assert!(
+            stderr.contains("cupola: environment: warning: OTEL_TRACES_SAMPLER: `sometimes` is none"),
+            "{stderr}"
+        );
+    }
+    for level in ["error", "none"] {
+        assert_eq!(told(level), "");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod alone;
+mod captured_metrics;
 mod console;
 mod context;
 mod events;

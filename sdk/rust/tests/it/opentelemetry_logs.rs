@@ -297,6 +297,58 @@ fn values_that_are_nested_without_end_are_cut() {
 }
 
 #[test]
+fn records_have_the_fields_of_the_spans_around_them_behind_their_own() {
+    let attributes = |record: &cupola_sdk::testing::CapturedLog| {
+        let pairs = record.attributes.iter();
+        let mut pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.retain(|pair| !pair.starts_with("code.") && !pair.starts_with("thread."));
+        pairs.sort();
+        pairs.join(" ")
+    };
+    for inherit_fields in [true, false] {
+        let options = LayerOptions {
+            inherit_fields,
+            ..LayerOptions::default()
+        };
+        let capture = Capture::with(Settings::default(), options);
+        let _subscriber = capture.set_default();
+        let provider = provider(&capture);
+        let bridge = opentelemetry_appender_log::OpenTelemetryLogBridge::new(&provider);
+        let tracer = TracerProvider::new(capture.sdk().clone()).tracer("shop");
+        let logger = provider.logger("appender");
+        let outer = tracing::info_span!("order", order.id = 7, step = "outer").entered();
+        let inner = tracing::info_span!("pay", step = "inner", amount = tracing::field::Empty).entered();
+        inner.record("amount", 12);
+        let mut record = logger.create_log_record();
+        record.add_attribute("amount", 99);
+        logger.emit(record);
+        let of_log = log::Record::builder()
+            .level(log::Level::Warn)
+            .args(format_args!("nearly empty"))
+            .build();
+        log::Log::log(&bridge, &of_log);
+        // Also in a span of the API that is inside them, and not where the record belongs to another.
+        tracer.in_span("bank", |_| logger.emit(logger.create_log_record()));
+        let mut elsewhere = logger.create_log_record();
+        elsewhere.set_trace_context(TraceId::from(1), SpanId::from(2), None);
+        logger.emit(elsewhere);
+        drop((inner, outer));
+        logger.emit(logger.create_log_record());
+        let found: Vec<String> = capture.logs().iter().map(attributes).collect();
+        let (with_amount, with_own, spans) = match inherit_fields {
+            true => (
+                "amount=99 order.id=7 step=\"inner\"",
+                "amount=12 order.id=7 step=\"inner\"",
+                "amount=12 order.id=7 step=\"inner\"",
+            ),
+            false => ("amount=99", "", ""),
+        };
+        // By scope: those of the appender for `log` come last.
+        assert_eq!(found, [with_amount, spans, "", "", with_own], "{inherit_fields}");
+    }
+}
+
+#[test]
 fn the_appenders_work_over_it() {
     let capture = Capture::new();
     let bridge = OpenTelemetryTracingBridge::new(&provider(&capture));

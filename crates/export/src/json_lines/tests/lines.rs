@@ -72,15 +72,15 @@ fn a_log_record_has_the_members_that_are_promised_and_no_others() {
     // One by one, for whoever has no file.
     let resource = batch.logs().resources().next().unwrap();
     let scope = resource.scopes().next().unwrap();
-    let mut out = b"before ".to_vec();
-    let object = line::attributes(resource.resource().attributes);
+    let (mut object, mut out) = (String::new(), "before ".to_owned());
+    line::write_resource(&mut object, &resource.resource());
     write_log(
+        &mut out,
         &scope.records().next().unwrap(),
         Some(&scope.scope()),
         &object,
-        &mut out,
     );
-    assert_eq!(String::from_utf8(out).unwrap(), format!("before {first}"));
+    assert_eq!(out, format!("before {first}"));
 }
 
 #[test]

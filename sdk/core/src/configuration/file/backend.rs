@@ -12,6 +12,8 @@ use cupola_export::debug::{DebugConfig, Verbosity};
 use cupola_export::elasticsearch::ElasticsearchConfig;
 use cupola_export::file::FileConfig;
 use cupola_export::json_lines::JsonLinesConfig;
+#[cfg(feature = "kafka")]
+use cupola_export::kafka::{Encoding, PartitionBy};
 use cupola_export::otlp::{Compression, Protocol};
 use cupola_telemetry::Signal;
 use serde::Deserialize;
@@ -244,11 +246,32 @@ struct Kafka {
     traces_topic: Option<String>,
     metrics_topic: Option<String>,
     client_id: Option<String>,
+    encoding: Option<MessageEncoding>,
+    key: Option<MessageKey>,
     timeout: Option<Seconds>,
     #[cfg(feature = "kafka")]
     exporter: Option<cupola_export::kafka::KafkaConfig>,
     #[cfg(not(feature = "kafka"))]
     exporter: cupola_config::Passed,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MessageEncoding {
+    OtlpProto,
+    OtlpJson,
+    /// One record, as a line of JSON.
+    Json,
+}
+
+/// What records of one partition have in common.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MessageKey {
+    None,
+    Trace,
+    Tenant,
 }
 
 #[cfg(feature = "kafka")]
@@ -262,6 +285,20 @@ fn kafka(file: &mut File<'_>, node: &Node, key: &str) -> Option<Made> {
     config.traces.topic = read.traces_topic.unwrap_or(config.traces.topic);
     config.metrics.topic = read.metrics_topic.unwrap_or(config.metrics.topic);
     config.client_id = read.client_id.unwrap_or(config.client_id);
+    // A line by itself is found together with the others of its trace.
+    let usual = matches!(read.encoding, Some(MessageEncoding::Json)).then_some(MessageKey::Trace);
+    config.encoding = match read.encoding {
+        Some(MessageEncoding::OtlpProto) => Some(Encoding::OtlpProto),
+        Some(MessageEncoding::OtlpJson) => Some(Encoding::OtlpJson),
+        Some(MessageEncoding::Json) => Some(Encoding::Json),
+        None => config.encoding,
+    };
+    config.partition_by = match read.key.or(usual) {
+        Some(MessageKey::None) => PartitionBy::None,
+        Some(MessageKey::Trace) => PartitionBy::Trace,
+        Some(MessageKey::Tenant) => PartitionBy::Tenant,
+        None => config.partition_by,
+    };
     let timeout = read.timeout.map_or(config.timeout.0, |timeout| timeout.0);
     config.timeout = TimeSpan(timeout);
     if let Err(error) = config.validate() {

@@ -64,6 +64,10 @@ spool: {{directory: {}, size: 48MiB}}
         }
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn tell(&mut self, what: &str) {
         writeln!(self.stdin, "{what}").unwrap();
         self.stdin.flush().unwrap();
