@@ -52,8 +52,6 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "cupola-api",
             "cupola-config",
-            // The demo runs them.
-            "cupola-example-services",
             "cupola-export",
             "cupola-generator",
             "cupola-pipeline",
