@@ -61,7 +61,6 @@ struct SaidLog<'l> {
     scope: &'l str,
     /// From which line of which file, if it says so; then it says its thread as well.
     place: Option<(&'l str, u32)>,
-    has_fields: bool,
     /// The span in which it happened, if it is not the current one.
     span: Option<&'l SpanContext>,
     /// When it was begun to be said.
@@ -145,10 +144,8 @@ impl<'c> Speaker<'c> {
                 pair("thread.name", text(thread.name().unwrap())),
             ]);
         }
-        if log.has_fields {
-            for running in self.running.iter().rev() {
-                inherit(&mut own, &running.fields);
-            }
+        for running in self.running.iter().rev() {
+            inherit(&mut own, &running.fields);
         }
         inherit(&mut own, &self.around);
         let (severity_text, severity_number) = log.severity;

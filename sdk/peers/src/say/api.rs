@@ -144,7 +144,6 @@ impl Speaker<'_> {
             scope: "shop::orders",
             place: None,
             span: None,
-            has_fields: false,
             from,
             // Zero if nobody says.
             time: Some(time.unwrap_or(0)),

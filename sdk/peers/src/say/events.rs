@@ -46,7 +46,6 @@ impl Speaker<'_> {
             scope: &format!("{SCOPE}::events"),
             place: Some((file!(), line)),
             span: None,
-            has_fields: true,
             from,
             time: None,
         });
@@ -150,7 +149,6 @@ impl Speaker<'_> {
             scope: "shop::orders",
             place: Some((file!(), line)),
             span: None,
-            has_fields: true,
             from,
             time: None,
         });
@@ -169,7 +167,6 @@ impl Speaker<'_> {
                 scope: "shop::legacy",
                 place: Some((file!(), line)),
                 span: None,
-                has_fields: true,
                 from,
                 time: None,
             });

@@ -163,7 +163,6 @@ impl Speaker<'_> {
                 scope: &of,
                 place: Some((file!(), WORK_LINE)),
                 span: Some(context.span()),
-                has_fields: true,
                 from,
                 time: None,
             });
