@@ -2,9 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::process::{Held, LOCK, OWED, QUEUES, RECORDS, RESOURCE, UNFINISHED, directories, file_name};
 use crate::resource::Resource;
+
+/// Within this, a process has made its directory.
+const UNFINISHED_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// The directory of a process that has ended. Nobody else has it while this is there.
 #[derive(Debug)]
@@ -25,8 +29,12 @@ pub(crate) fn left_behind(
         let is_finished = path
             .file_name()
             .is_some_and(|name| !name.to_string_lossy().starts_with(UNFINISHED));
+        if !is_finished {
+            remove_abandoned(&path);
+            continue;
+        }
         // Not one that somebody else has just taken away, of which an empty lock would stay.
-        if !is_finished || !path.join(LOCK).is_file() || is_passed_over(&path) {
+        if !path.join(LOCK).is_file() || is_passed_over(&path) {
             continue;
         }
         if left.len() >= most {
@@ -39,6 +47,15 @@ pub(crate) fn left_behind(
         }
     }
     Ok(left)
+}
+
+/// Takes away what a process began to make long ago and did not finish, which has no records yet. Where one is at it still, it
+/// makes another.
+fn remove_abandoned(unfinished: &Path) {
+    let made = std::fs::metadata(unfinished).and_then(|metadata| metadata.modified());
+    if made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > UNFINISHED_TIME)) {
+        let _ = std::fs::remove_dir_all(unfinished);
+    }
 }
 
 impl Left {

@@ -1,10 +1,11 @@
 //! What is taken over arrives once, through however many processes it goes, and one backend or process that has trouble keeps
 //! nothing from the others.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cupola_export::file::FileConfig;
 use cupola_sdk_core::Settings;
@@ -157,16 +158,20 @@ fn a_backend_that_starts_in_another_process_gets_what_was_kept_for_it_and_the_ot
     assert_eq!(left(&directory.path().join("spool")), Vec::<PathBuf>::new());
 }
 
+/// Leaves the directory of a process with a segment that is a directory: reading it fails, whoever reads.
+fn leave_what_cannot_be_read(spool: &Path, number: usize) {
+    let process = spool.join(format!("{number}-unreadable"));
+    std::fs::create_dir_all(process.join("records").join("00000000")).unwrap();
+    std::fs::write(process.join("lock"), "").unwrap();
+}
+
 #[test]
 fn what_can_never_be_read_keeps_nobody_from_taking_over_the_rest() {
     let directory = tempfile::tempdir().unwrap();
+    // Many more than are taken over at the same time, in whatever order they are found.
+    (0..20).for_each(|n| leave_what_cannot_be_read(directory.path(), n));
     killed(directory.path(), "recorded");
-    // Many more than are taken over at the same time. Reading what is a directory fails, whoever reads.
-    for n in 0..40 {
-        let process = directory.path().join(format!("{n}-unreadable"));
-        std::fs::create_dir_all(process.join("records").join("00000000")).unwrap();
-        std::fs::write(process.join("lock"), "").unwrap();
-    }
+    (20..40).for_each(|n| leave_what_cannot_be_read(directory.path(), n));
     let kept = Arc::new(Kept::default());
     let next = sdk(spooled(&kept, directory.path()));
     assert!(say(&next, "next"));
@@ -175,4 +180,20 @@ fn what_can_never_be_read_keeps_nobody_from_taking_over_the_rest() {
     assert!(next.shutdown(LONG));
     drop(next);
     assert_eq!(left(directory.path()).len(), 40);
+}
+
+#[test]
+fn what_a_process_left_that_was_killed_while_it_made_its_directory_is_taken_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let [old, new] = [".1-old", ".2-new"].map(|name| directory.path().join(name));
+    for unfinished in [&old, &new] {
+        std::fs::create_dir_all(unfinished.join("records")).unwrap();
+    }
+    let long_ago = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
+    File::open(&old).unwrap().set_modified(long_ago).unwrap();
+    let kept = Arc::new(Kept::default());
+    let next = sdk(spooled(&kept, directory.path()));
+    assert!(say(&next, "next"));
+    assert!(next.shutdown(LONG));
+    assert_eq!(left(directory.path()), [new], "somebody may be at it");
 }
