@@ -69,12 +69,33 @@ fn texts_are_those_of_the_dialect() {
             "SELECT \"a\", 'b\\'c', `d'`, 5--1 # '\n, 2",
             "SELECT ?, ?, `d'`, ?--? , ?",
         ),
-        (Dialect::MySql, "SELECT /*!40101 '*/', */ a -- b\n", "SELECT ?, a"),
+        (Dialect::MySql, "SELECT /*!40101 'x', */ a -- b\n", "SELECT ?, a"),
+        (Dialect::MySql, "SELECT /*M!100100 b, */ a", "SELECT b, a"),
         (Dialect::Sqlite, "SELECT [it's], 'c:\\', 2", "SELECT [it's], ?, ?"),
         (Dialect::Unknown, "SELECT \"a\", 'b\\', 'c', d", "SELECT ?, ?"),
         (Dialect::Unknown, "SELECT a /* /* */ b", "SELECT a ?"),
+        (Dialect::Unknown, "SELECT a /*! '*/' */, b", "SELECT a ?"),
     ] {
         assert_eq!(text(sql, dialect), told, "{sql}");
+    }
+}
+
+#[test]
+fn a_comment_is_code_where_mysql_says_so_and_not_where_that_is_doubtful() {
+    for (sql, told) in [
+        (
+            "/*MyService*/ UPDATE users SET pw = 'a!hunter2 x' WHERE id = 1",
+            "UPDATE users SET pw = ? WHERE id = ?",
+        ),
+        ("/* M! ' */ SELECT 'hunter2'", "SELECT ?"),
+        ("SELECT 5*/* it's */3, 'hunter2'", "SELECT ?* ?, ?"),
+        // Servers that do not execute it take it for a comment.
+        ("SELECT /*!99999 it's */ 'hunter2'", "SELECT it?"),
+        ("SELECT /*M! '*/', 'hunter2' */ 1", "SELECT ?"),
+        ("SELECT /*!40101 a /*!50000 b */ , 'hunter2' */ 1", "SELECT a ?"),
+        ("SELECT /*!40101 a", "SELECT ?"),
+    ] {
+        assert_eq!(text(sql, Dialect::MySql), told, "{sql}");
     }
 }
 
@@ -209,10 +230,18 @@ proptest! {
     }
 
     #[test]
-    fn no_secret_is_told(noise in "[ -~\né]{0,20}", way in 0usize..5, which in 0usize..3, many in 1usize..4) {
+    fn no_secret_is_told(
+        noise in "[ -~\né]{0,20}",
+        remark in "M?!?[ -~é]{0,20}",
+        way in 0usize..5,
+        which in 0usize..3,
+        many in 1usize..4,
+    ) {
         let dialect = DIALECTS[which];
         let secret = "zqsecretqz";
-        let literals: Vec<String> = (0..many).map(|_| literal(dialect, secret, &noise, way)).collect();
+        let comment = format!("/*{}*/", remark.replace(['*', '/'], ""));
+        let literals = (0..many).map(|_| format!("{comment}{}", literal(dialect, secret, &noise, way)));
+        let literals: Vec<String> = literals.collect();
         let sql = format!("INSERT INTO t (a) VALUES ({}) RETURNING b", literals.join(", "));
         let told = read(&sql, dialect);
         prop_assert!(!told.text.contains(secret), "{sql} became {}", told.text);
