@@ -38,6 +38,12 @@ impl<'s> Lexer<'s> {
         }
     }
 
+    /// Whether a point is next, and not that of a number.
+    pub(super) fn is_before_point(&self) -> bool {
+        let behind = self.rest.strip_prefix('.');
+        behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
+    }
+
     /// Takes so many bytes, which end between characters.
     fn take(&mut self, bytes: usize) -> &'s str {
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));

@@ -138,6 +138,11 @@ impl Summary {
         };
     }
 
+    /// Whether the grammar has a name next.
+    pub(super) fn awaits_name(&self) -> bool {
+        matches!(self.state, State::Target(_) | State::Point(_) | State::OwnName)
+    }
+
     pub(super) fn finish(mut self, text: String) -> Statement {
         self.end_statement();
         Statement {

@@ -39,7 +39,7 @@ fn values_are_no_part_of_the_text_and_placeholders_are() {
             "a IN (?) AND b NOT IN (SELECT ?)",
         ),
         ("SELECT 'never ends", "SELECT ?"),
-        ("SELECT 'é', \"名前\" FROM 表", "SELECT ?, \"名前\" FROM 表"),
+        ("SELECT 'é', [名前] FROM 表", "SELECT ?, [名前] FROM 表"),
         ("", ""),
     ] {
         assert_eq!(
@@ -97,6 +97,37 @@ fn a_comment_is_code_where_mysql_says_so_and_not_where_that_is_doubtful() {
     ] {
         assert_eq!(text(sql, Dialect::MySql), told, "{sql}");
     }
+}
+
+#[test]
+fn double_quotes_are_a_text_for_sqlite_where_no_name_has_to_be() {
+    for (sql, told) in [
+        (
+            "SELECT * FROM users WHERE name = \"alice@example.org\"",
+            "SELECT * FROM users WHERE name = ?",
+        ),
+        (
+            "SELECT \"u\".\"id\", \"x\" FROM \"users\" \"u\", \"b\" JOIN \"c\" ON \"d\" = 1",
+            "SELECT \"u\".\"id\", ? FROM \"users\" ?, \"b\" JOIN \"c\" ON ? = ?",
+        ),
+        (
+            "INSERT OR REPLACE INTO \"t\" (\"a\") VALUES (\"bob\", \"x\")",
+            "INSERT OR REPLACE INTO \"t\" (?) VALUES (?, ?)",
+        ),
+        (
+            "UPDATE \"t\" SET a = \"bob\" WHERE b IN (\"c\", \"d\") OR a IS NOT DISTINCT FROM \"e\"",
+            "UPDATE \"t\" SET a = ? WHERE b IN (?) OR a IS NOT DISTINCT FROM ?",
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS \"t\" (a)",
+            "CREATE TABLE IF NOT EXISTS \"t\" (a)",
+        ),
+        ("SELECT \"bob\".5", "SELECT ?.?"),
+    ] {
+        assert_eq!(text(sql, Dialect::Sqlite), told, "{sql}");
+    }
+    let summary = read("SELECT \"x\" FROM \"users\", \"b\"", Dialect::Sqlite).summary;
+    assert_eq!(summary, "SELECT users b");
 }
 
 #[test]
@@ -201,6 +232,7 @@ fn literal(dialect: Dialect, secret: &str, noise: &str, way: usize) -> String {
         (Dialect::MySql, 0) => format!("'{escaped}{secret}'"),
         (Dialect::MySql, 1) => format!("\"{}{secret}\"", doubled.replace('"', "\"\"")),
         (Dialect::MySql, 2) => format!("1 # {}{secret}\n", noise.replace(['\n', '\r'], "")),
+        (Dialect::Sqlite, 0) => format!("\"{}{secret}\"", noise.replace('"', "\"\"")),
         (_, 3) => format!("1 -- {}{secret}\n", noise.replace(['\n', '\r'], "")),
         _ => format!("'{doubled}{secret}'"),
     }
