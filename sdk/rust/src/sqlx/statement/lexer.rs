@@ -179,16 +179,19 @@ impl<'s> Lexer<'s> {
 
     /// A text up to the quote that ends it; one within is doubled, or behind a backslash.
     fn text(&mut self, quote: char, has_escapes: bool) -> Token<'s> {
+        let is_doubtful = match self.dialect {
+            Dialect::Sqlite => false,
+            Dialect::Postgres => !has_escapes,
+            Dialect::Unknown | Dialect::MySql => true,
+        };
         let bytes = self.rest.as_bytes();
         let quote = quote as u8;
         let mut at = 1;
         while let Some(byte) = bytes.get(at) {
             match byte {
-                b'\\' if has_escapes => at += 2,
                 // Whether that quote is the end, depends on the dialect or a setting: whatever comes may be of the text.
-                b'\\' if self.dialect != Dialect::Sqlite && bytes.get(at + 1) == Some(&quote) => {
-                    return self.end();
-                }
+                b'\\' if is_doubtful && bytes.get(at + 1) == Some(&quote) => return self.end(),
+                b'\\' if has_escapes => at += 2,
                 byte if *byte == quote => match bytes.get(at + 1) == Some(&quote) {
                     true => at += 2,
                     false => {

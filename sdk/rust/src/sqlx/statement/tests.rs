@@ -66,10 +66,13 @@ fn texts_are_those_of_the_dialect() {
         (Dialect::Postgres, "SELECT a -- b\rFROM c", "SELECT a FROM c"),
         (
             Dialect::MySql,
-            "SELECT \"a\", 'b\\'c', `d'`, 5--1 # '\n, 2",
+            "SELECT \"a\", 'b''c\\\\', `d'`, 5--1 # '\n, 2",
             "SELECT ?, ?, `d'`, ?--? , ?",
         ),
         (Dialect::MySql, "SELECT /*!40101 'x', */ a -- b\n", "SELECT ?, a"),
+        // Which of both it is, is a setting of the server.
+        (Dialect::MySql, "SELECT 'a\\', 'hunter2', b", "SELECT ?"),
+        (Dialect::MySql, "SELECT \"a\\\", \"hunter2\", b", "SELECT ?"),
         (Dialect::MySql, "SELECT /*M!100100 b, */ a", "SELECT b, a"),
         (Dialect::Sqlite, "SELECT [it's], 'c:\\', 2", "SELECT [it's], ?, ?"),
         (Dialect::Unknown, "SELECT \"a\", 'b\\', 'c', d", "SELECT ?, ?"),
@@ -231,6 +234,7 @@ fn literal(dialect: Dialect, secret: &str, noise: &str, way: usize) -> String {
         (Dialect::Postgres, 2) => format!("/* {} /* ' */ {secret} */ 1", noise.replace(['*', '/'], "")),
         (Dialect::MySql, 0) => format!("'{escaped}{secret}'"),
         (Dialect::MySql, 1) => format!("\"{}{secret}\"", doubled.replace('"', "\"\"")),
+        (Dialect::MySql, 4) => format!("'{doubled}\\', '{secret}'"),
         (Dialect::MySql, 2) => format!("1 # {}{secret}\n", noise.replace(['\n', '\r'], "")),
         (Dialect::Sqlite, 0) => format!("\"{}{secret}\"", noise.replace('"', "\"\"")),
         (_, 3) => format!("1 -- {}{secret}\n", noise.replace(['\n', '\r'], "")),
