@@ -223,6 +223,16 @@ fn what_is_long_is_cut() {
     assert_eq!(told.collection, None);
 }
 
+#[test]
+fn of_the_names_of_a_with_no_more_are_known_than_each_table_may_be_compared_with() {
+    let names: Vec<String> = (0..65).map(|at| format!("n{at}")).collect();
+    let sql = format!(
+        "WITH {} AS (SELECT 1) SELECT * FROM n0, n63, n64",
+        names.join(", ")
+    );
+    assert_eq!(read(&sql, Dialect::Postgres).summary, "SELECT SELECT n64");
+}
+
 /// A literal with a secret in it, in every way in which the dialect lets one be written.
 fn literal(dialect: Dialect, secret: &str, noise: &str, way: usize) -> String {
     let doubled = noise.replace('\\', "").replace('\'', "''");
