@@ -30,6 +30,7 @@
 mod body;
 mod call;
 mod client;
+mod errors;
 mod server;
 
 pub use body::CallBody;

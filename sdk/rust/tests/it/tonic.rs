@@ -18,6 +18,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower::load_shed::error::Overloaded;
 
 use crate::measured::histogram;
 
@@ -288,6 +289,32 @@ async fn a_handler_that_panics_is_a_failure_of_the_server() {
     let [of_client, of_server] = ends(&ended);
     assert!(of_client.1, "{told}");
     assert_eq!(of_server, end("INTERNAL", true));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_an_inner_layer_refuses_ends_as_its_error_says_and_the_error_goes_on() {
+    type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    let capture = Capture::new();
+    let _subscriber = capture.set_default();
+    for (code, refuse) in [
+        (
+            "RESOURCE_EXHAUSTED",
+            (|| Overloaded::new().into()) as fn() -> BoxError,
+        ),
+        ("UNAVAILABLE", || Status::unavailable("not yet").into()),
+        ("UNKNOWN", || "torn".into()),
+    ] {
+        capture.clear();
+        let inner = tower::service_fn(move |_: http::Request<String>| async move {
+            Err::<http::Response<String>, _>(refuse())
+        });
+        let service = tower::Layer::layer(&ServerLayer::new(capture.sdk()), inner);
+        let request = http::Request::post(format!("/{CHECK}")).header("content-type", "application/grpc");
+        let refused = tower::ServiceExt::oneshot(service, request.body(String::new()).unwrap()).await;
+        assert_eq!(refused.unwrap_err().to_string(), refuse().to_string());
+        let span = capture.span(CHECK);
+        assert_eq!(span.attributes["rpc.response.status_code"], code);
+    }
 }
 
 /// Whether a call is recorded where nothing is but what is forced.
