@@ -9,6 +9,11 @@
 //! without one was cancelled, or was too late if it had a deadline. A client has failed unless the status is `OK`; a server
 //! if it is one that is not the client's fault.
 //!
+//! Methods that somebody made up may be answered before anybody asks whether they are there, as by a layer that lets nobody in who
+//! has not said who they are. In the metrics of a server a method therefore has its name from its first answer on that is none of
+//! `UNIMPLEMENTED`, `UNAUTHENTICATED`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED` and `CANCELLED`, and is `_OTHER` until then; so are
+//! those beyond the first 1,000, and those longer than 256 bytes.
+//!
 //! A layer of gRPC-Web belongs outside of that of a server, so before it on the builder: what it has translated is a call, and
 //! what is still to be translated is let through as if the layer were not there.
 //!
@@ -31,6 +36,7 @@ mod body;
 mod call;
 mod client;
 mod errors;
+mod methods;
 mod server;
 
 pub use body::CallBody;
