@@ -1,6 +1,6 @@
 //! The backends of a process: started, given batches, replaced when settings change, ended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -299,6 +299,23 @@ impl Backends {
         }
     }
 
+    /// Names of those that want a signal and lack something of what they were to be given, as they hold it or have not started.
+    pub(super) fn lacking(&self, signal: Signal) -> impl Iterator<Item = &str> {
+        let is_held = |name: &str| self.held.iter().any(|held| held.backend == name);
+        let full = self
+            .running
+            .iter()
+            .filter(move |running| running.wants(signal) && is_held(running.name()));
+        self.not_started(signal).chain(full.map(|running| running.name()))
+    }
+
+    /// Names of those for which something is held of what was offered from the number `held_from` up to a mark.
+    pub(super) fn held_for(&self, held_from: u64, mark: &Mark) -> BTreeSet<String> {
+        let offered = held_from..mark.held_before;
+        let held = self.held.iter().filter(|held| offered.contains(&held.number));
+        held.map(|held| held.backend.clone()).collect()
+    }
+
     /// Whether something waits here for a queue that takes none now.
     pub(super) fn is_holding(&self) -> bool {
         !self.held.is_empty()
@@ -363,8 +380,7 @@ impl Backends {
     /// Whether what was offered from the number `held_from` up to a mark is where the end of this process does not reach it: in
     /// queues on disk, or delivered.
     pub(super) fn has_kept(&self, held_from: u64, mark: &mut Mark) -> bool {
-        let offered = held_from..mark.held_before;
-        if self.held.iter().any(|held| offered.contains(&held.number)) {
+        if !self.held_for(held_from, mark).is_empty() {
             return false;
         }
         self.are_on_disk || self.has_delivered || !self.running.is_empty() && self.has_passed(mark)

@@ -6,7 +6,7 @@
 //! A segment is removed as soon as its records are in the queues on disk of all backends that run, or delivered where queues are
 //! in memory: from then on it would only be delivered twice. A backend that has not started keeps nothing from the others: before
 //! they are given a segment it becomes one that is owed to that backend, which is another name for the same file. An owed segment
-//! is for its backend alone, in whatever process that starts.
+//! is for its backend alone, in whatever process that starts. So is, at the end of a process, what a full queue did not take.
 
 mod directory;
 
@@ -128,6 +128,13 @@ impl Leavings {
     pub(super) fn remove_exported(&mut self, backends: &Backends) {
         for directory in &mut self.directories {
             directory.remove_exported(backends);
+        }
+    }
+
+    /// At the end: leaves what is held to those alone for which it is.
+    pub(super) fn owe_what_is_held(&mut self, backends: &Backends) {
+        for directory in &mut self.directories {
+            directory.owe_what_is_held(backends);
         }
     }
 

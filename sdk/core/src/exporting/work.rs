@@ -406,22 +406,15 @@ impl Work {
         }
     }
 
-    /// Leaves what only waits for backends to start to those alone: the others have it.
+    /// Leaves what not all backends have to those alone that lack it.
     fn owe_what_is_kept_back(&mut self) {
-        let Some(spool) = self
-            .exporting
-            .spool
-            .as_ref()
-            .filter(|_| !self.backends.is_waiting_for_room())
-        else {
-            return;
-        };
-        for segment in std::mem::take(&mut self.kept_back)
-            .into_iter()
-            .flat_map(|(_, taken)| taken.segments)
-        {
-            let backends = self.backends.not_started(segment.signal());
-            spool.owe(segment, backends);
+        self.leavings.owe_what_is_held(&self.backends);
+        let kept_back = std::mem::take(&mut self.kept_back);
+        for segment in kept_back.into_iter().flat_map(|(_, taken)| taken.segments) {
+            if let Some(spool) = &self.exporting.spool {
+                let backends = self.backends.lacking(segment.signal());
+                spool.owe(segment, backends);
+            }
         }
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use cupola_config::units::ByteSize;
 use cupola_export::file::FileConfig;
+use cupola_export::queue::{Sizer, WhenFull};
 use cupola_sdk_core::Settings;
 use cupola_sdk_core::backend::{Backend, Destination};
 use cupola_telemetry::Batch;
@@ -156,6 +158,37 @@ fn a_backend_that_starts_in_another_process_gets_what_was_kept_for_it_and_the_ot
     assert!(last.shutdown(LONG));
     drop(last);
     assert_eq!(left(&directory.path().join("spool")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_the_full_queue_of_a_dead_backend_did_not_take_is_not_given_to_the_others_again() {
+    let directory = tempfile::tempdir().unwrap();
+    killed(directory.path(), "recorded");
+    let (kept, dead) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+    dead.refuses.store(true, Ordering::SeqCst);
+    let mut settings = spooled(&kept, directory.path());
+    settings.self_metrics = false;
+    settings.backends.push(dead.backend("dead"));
+    let mut small = settings.clone();
+    let queue = &mut small.backends[1].delivery.sending_queue;
+    (queue.sizer, queue.queue_size, queue.when_full) = (Sizer::Requests, ByteSize(1), WhenFull::Refuse);
+    let second = sdk(small);
+    assert!(say(&second, "second"));
+    assert!(!second.flush(Duration::from_millis(50)), "one takes nothing");
+    assert!(second.health()[1].queued_batches <= 1);
+    assert!(!second.shutdown(Duration::from_millis(200)));
+    drop(second);
+
+    dead.refuses.store(false, Ordering::SeqCst);
+    let last = sdk(settings);
+    assert!(say(&last, "next"));
+    assert!(last.flush(LONG));
+    let wanted = with_what_was_said(&["next", "second"]);
+    assert_eq!(sorted(kept.logs()), wanted);
+    assert_eq!(sorted(dead.logs()), wanted);
+    assert!(last.shutdown(LONG));
+    drop(last);
+    assert_eq!(left(directory.path()), Vec::<PathBuf>::new());
 }
 
 /// Leaves the directory of a process with a segment that is a directory: reading it fails, whoever reads.

@@ -99,6 +99,28 @@ impl Directory {
         });
     }
 
+    /// Leaves what is held to those alone for which it is.
+    pub(super) fn owe_what_is_held(&mut self, backends: &Backends) {
+        for exported in std::mem::take(&mut self.exported) {
+            let names = backends.held_for(exported.held_from, &exported.mark);
+            let is_owed = names.is_empty() || owed_to(&exported.path).is_some();
+            if is_owed || names.iter().any(|name| self.owe(&exported.path, name).is_err()) {
+                self.exported.push(exported);
+                continue;
+            }
+            // Where that fails it is for all again.
+            let _ = std::fs::remove_file(&exported.path);
+        }
+    }
+
+    fn owe(&mut self, segment: &Path, backend: &str) -> io::Result<()> {
+        let owed = self.left.owe(segment, backend)?;
+        if !self.owed.contains(&owed) {
+            self.owed.push(owed);
+        }
+        Ok(())
+    }
+
     /// Has the queues delivered for which there is a backend.
     pub(super) async fn open_queues(&mut self, spool: &Spool, backends: &Backends) {
         for path in std::mem::take(&mut self.others) {
@@ -200,10 +222,7 @@ impl Directory {
             return Ok(());
         }
         for name in backends.not_started(records.signal()) {
-            let owed = self.left.owe(path, name)?;
-            if !self.owed.contains(&owed) {
-                self.owed.push(owed);
-            }
+            self.owe(path, name)?;
         }
         for batch in batches {
             counts.taken_over.add(batch.items() as u64);
