@@ -52,6 +52,8 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "cupola-api",
             "cupola-config",
+            // The demo runs them.
+            "cupola-example-services",
             "cupola-export",
             "cupola-generator",
             "cupola-pipeline",

@@ -13,6 +13,9 @@ use cupola_config::units::{ByteSize, MemoryLimit, TimeSpan};
 /// Where a running server is looked for.
 pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:4300";
 
+/// The command that the demo has its services run with.
+pub(crate) const DEMO_SERVICE: &str = "demo-service";
+
 /// Observability in one binary: takes OpenTelemetry in, keeps it, finds it again.
 #[derive(Debug, Parser)]
 #[command(name = "cupola", version, propagate_version = true, max_term_width = 110)]
@@ -54,6 +57,12 @@ pub(crate) enum Command {
     Serve(ServeFlags),
     /// Start Cupola with a small running application that sends it telemetry.
     Demo(DemoArguments),
+    /// One of the services of the demo, which starts them.
+    #[command(name = DEMO_SERVICE, hide = true)]
+    DemoService {
+        #[command(subcommand)]
+        service: cupola_example_services::Service,
+    },
     /// Make realistic telemetry: to an OTLP endpoint, to files, or into a data directory.
     Generate(GenerateArguments),
     /// Ask a question in SQL, of a running server or of a data directory.

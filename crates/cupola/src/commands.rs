@@ -28,6 +28,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(flags) => serve::run(&flags, &cli.log, config).await,
         Command::Demo(arguments) => demo::run(&arguments, &cli.log, file::load(config)?).await,
+        Command::DemoService { service } => demo::serve(service).await,
         Command::Generate(arguments) => generate::run(&arguments, &cli.log, config).await,
         Command::Query(arguments) => query::run(&arguments, &cli.log, config).await,
         Command::Tail(arguments) => tail::run(&arguments, terminal::Paint(colour)).await,

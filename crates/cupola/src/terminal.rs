@@ -101,7 +101,7 @@ const NAME_CODES: [&str; 6] = ["32", "34", "35", "36", "92", "94"];
 /// The hash of the web page (`web/src/ui/color.ts`): FNV-1a, from where the demo's services differ, and the finalizer of
 /// MurmurHash3, for its low bits alone tell similar names badly apart.
 fn hash(name: &str) -> u32 {
-    let hash = name.bytes().fold(0x811c_a003_u32, |hash, byte| {
+    let hash = name.bytes().fold(0x811c_a006_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
     let hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_services_of_the_demo_can_be_told_apart() {
-        let names = ["storefront", "orders", "inventory", "payments", "fulfilment"];
+        let names = ["gateway", "cloud", "api", "worker"];
         let mut painted: Vec<String> = names
             .iter()
             .map(|name| Paint(true).of_name_bar(name, ""))
@@ -150,8 +150,8 @@ mod tests {
         painted.dedup();
         assert_eq!(painted.len(), names.len());
         assert_eq!(
-            Paint(true).of_name_bar("orders  ", "x"),
-            Paint(true).of_name_bar("orders", "x")
+            Paint(true).of_name_bar("cloud  ", "x"),
+            Paint(true).of_name_bar("cloud", "x")
         );
     }
 

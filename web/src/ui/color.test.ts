@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { SERIES_COUNT, seriesColor } from "./color.ts";
 
 test("the services of the demo can be told apart", () => {
-  const names = ["storefront", "orders", "inventory", "payments", "fulfilment"];
+  const names = ["gateway", "cloud", "api", "worker"];
   expect(new Set(names.map(seriesColor)).size).toBe(names.length);
 });
 

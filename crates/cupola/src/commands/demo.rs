@@ -1,11 +1,7 @@
 //! `cupola demo`: Cupola, and a small application that really runs and sends it telemetry: a shop of several services
-//! with several tenants, instrumented with the official OpenTelemetry SDK.
+//! with several tenants, the example of `cupola-sdk` (`examples/services`).
 
-mod instruments;
-mod routes;
 mod shop;
-mod users;
-mod worker;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,18 +13,31 @@ use crate::failure::Failure;
 use crate::server::{Addresses, Server};
 use crate::signals::StopSignals;
 use crate::{logging, output, own};
-use cupola_config::Endpoint;
+use cupola_config::{Endpoint, Node};
+use cupola_example_services::Service;
+use cupola_example_services::tokens::TENANTS;
 use shop::Shop;
 
-/// The SDK complains at every failed export, the HTTP stack at every closed connection; neither helps here.
-const LOG_FILTER: &str =
-    "warn,opentelemetry=off,opentelemetry_sdk=off,opentelemetry-otlp=off,h2=off,hyper=off";
-const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+/// The HTTP stack complains at every closed connection, which does not help here.
+const LOG_FILTER: &str = "warn,h2=off,hyper=off";
+
+/// Keeps what the services send under the tenant that it is about: one service has many. Below what a file says.
+const PIPELINES: &str = "
+receivers: { otlp: }
+processors: { tenant: { as_tenant: true } }
+exporters: { store: }
+service:
+  pipelines:
+    traces: { receivers: [otlp], processors: [tenant], exporters: [store] }
+    logs: { receivers: [otlp], processors: [tenant], exporters: [store] }
+    metrics: { receivers: [otlp], processors: [tenant], exporters: [store] }
+";
 
 pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, mut file: File) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
     let level = &mut file.service.telemetry.logs.level;
     level.get_or_insert_with(|| LOG_FILTER.to_owned());
+    with_pipelines(&mut file)?;
     // Kept until the end: dropping it removes the directory.
     let (directory, _temporary) = directory(arguments)?;
     let mut settings = Settings::resolve(&flags(arguments, directory), log, file)?;
@@ -64,18 +73,39 @@ pub(crate) async fn run(arguments: &DemoArguments, log: &LogFlags, mut file: Fil
     }
     signals.exit_on_next();
     output::print("\nstopping the shop, then Cupola\n")?;
-    let handled = shop.stop().await;
+    let made = shop.stop().await;
     server.shutdown().await?;
-    output::print(&format!("{handled} requests were handled; good bye\n"))
+    output::print(&format!("{made} requests were made; good bye\n"))
+}
+
+/// A service of the shop, as one of the processes that the demo starts.
+pub(crate) async fn serve(service: Service) -> Result<(), Failure> {
+    let ended = cupola_example_services::run(service).await;
+    ended.map_err(|error| Failure::new("a service of the demo ended").caused_by(&*error))
+}
+
+/// Unless the file has pipelines of its own.
+fn with_pipelines(file: &mut File) -> Result<(), Failure> {
+    let root = &mut file.document.root;
+    if root
+        .at(&["service", "pipelines"])
+        .is_some_and(|said| !said.is_null())
+    {
+        return Ok(());
+    }
+    let own = Node::parse("(demo)", PIPELINES)
+        .map_err(|problem| Failure::new(format!("cannot read the pipelines of the demo: {problem}")))?;
+    *root = cupola_config::merge([own, root.clone()]).unwrap_or_else(|| root.clone());
+    Ok(())
 }
 
 async fn open_shop(server: &Server, arguments: &DemoArguments) -> Result<Shop, Failure> {
-    let Some(otlp) = server.addresses.otlp_grpc else {
+    let Some(otlp) = server.addresses.otlp_http else {
         return Err(Failure::usage(
-            "the demo sends OTLP over gRPC, which the configuration switches off",
+            "the demo sends OTLP over HTTP, which the configuration switches off",
         ));
     };
-    Shop::start(otlp, &TENANTS, arguments.users).await
+    Shop::start(otlp, arguments.users).await
 }
 
 fn directory(arguments: &DemoArguments) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
@@ -123,7 +153,7 @@ fn greeting(addresses: &Addresses, settings: &Settings, arguments: &DemoArgument
         None => " (removed at the end; --data-dir DIR keeps it)",
     };
     format!(
-        "Cupola is running, with a shop of five services that sends it telemetry.
+        "Cupola is running, with a shop of four services that sends it telemetry.
 
   web page     {url}/?tenant={tenant}
   tenants      {tenants} (and `cupola` for Cupola itself)
