@@ -26,7 +26,10 @@ use std::sync::Arc;
 
 use cupola_sdk_core::Sdk;
 use redis::aio::ConnectionLike;
-use redis::{Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisFuture, Value};
+use redis::{
+    Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisFuture, ServerError,
+    Value,
+};
 
 use crate::context::InContext as _;
 use crate::database::{Client, Failure, Operation, Place, Running};
@@ -37,6 +40,8 @@ const NAME_BYTES_MAX: usize = 32;
 const KEY_BYTES_MAX: usize = 128;
 /// Most arguments, and most commands of a pipeline, that are told; the rest is `…`.
 const PARTS_MAX: usize = 32;
+/// How deep errors are looked for in what is answered.
+const DEPTH_MAX: usize = 8;
 
 /// A connection whose commands are traced and measured.
 #[derive(Clone)]
@@ -211,13 +216,27 @@ fn text_of(command: &Cmd, tells_keys: bool) -> String {
 }
 
 fn end(running: &mut Running, values: &[Value]) {
-    let refused = values.iter().find_map(|value| match value {
-        Value::ServerError(error) => Some(RedisError::from(error.clone())),
-        _ => None,
-    });
-    match refused {
-        Some(error) => fail(running, &error),
+    match refused(values, DEPTH_MAX) {
+        Some(error) => fail(running, &RedisError::from(error.clone())),
         None => running.succeeded(None),
+    }
+}
+
+/// The first error in what was answered: those of a transaction are within its array.
+fn refused(values: &[Value], depth: usize) -> Option<&ServerError> {
+    values.iter().find_map(|value| refused_in(value, depth))
+}
+
+fn refused_in(value: &Value, depth: usize) -> Option<&ServerError> {
+    let deeper = depth.checked_sub(1);
+    match value {
+        Value::ServerError(error) => Some(error),
+        Value::Array(values) | Value::Set(values) => refused(values, deeper?),
+        Value::Map(pairs) => pairs
+            .iter()
+            .find_map(|(key, value)| refused_in(key, deeper?).or_else(|| refused_in(value, deeper?))),
+        Value::Attribute { data, .. } => refused_in(data, deeper?),
+        _ => None,
     }
 }
 
@@ -383,6 +402,31 @@ mod tests {
             (None, "?".to_owned())
         );
         assert_eq!(name_of(&Cmd::new()), None);
+    }
+
+    #[test]
+    fn an_error_is_found_wherever_it_is_in_the_answer() {
+        let error = redis::parse_redis_value(b"-ERR no\r\n").unwrap();
+        let none = || (Value::Nil, Value::Int(1));
+        for answer in [
+            error.clone(),
+            Value::Array(vec![Value::Okay, error.clone()]),
+            Value::Set(vec![Value::Array(vec![error.clone()])]),
+            Value::Map(vec![none(), (Value::Nil, error.clone())]),
+            Value::Attribute {
+                data: Box::new(error.clone()),
+                attributes: vec![none()],
+            },
+        ] {
+            assert!(
+                refused(std::slice::from_ref(&answer), DEPTH_MAX).is_some(),
+                "{answer:?}"
+            );
+        }
+        assert!(refused(&[Value::Array(vec![Value::Okay])], DEPTH_MAX).is_none());
+        let nest = |levels| (0..levels).fold(error.clone(), |value, _| Value::Array(vec![value]));
+        assert!(refused(&[nest(DEPTH_MAX)], DEPTH_MAX).is_some());
+        assert!(refused(&[nest(DEPTH_MAX + 1)], DEPTH_MAX).is_none());
     }
 
     #[test]

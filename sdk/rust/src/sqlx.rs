@@ -22,6 +22,10 @@
 //! # }
 //! ```
 //!
+//! Where a literal ends may depend on the server, as behind `\'` in MySQL: what cannot be told from a literal ends the text, as one
+//! `?`. SQLite takes `"paid"` for a literal where there is no such column, so that of columns in such quotes only those are told that
+//! have their table in front; `[paid]` and `` `paid` `` are names anywhere.
+//!
 //! What takes a pool of sqlx itself, such as `migrate!`, is given `&*pool`, and is not traced. sqlx has log records of its own
 //! for statements, with their literals: `disable_statement_logging` of its options turns them off.
 //!

@@ -9,6 +9,14 @@
 //! without one was cancelled, or was too late if it had a deadline. A client has failed unless the status is `OK`; a server
 //! if it is one that is not the client's fault.
 //!
+//! Methods that somebody made up may be answered before anybody asks whether they are there, as by a layer that lets nobody in who
+//! has not said who they are. In the metrics of a server a method therefore has its name from its first answer on that is none of
+//! `UNIMPLEMENTED`, `UNAUTHENTICATED`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED` and `CANCELLED`, and is `_OTHER` until then; so are
+//! those beyond the first 1,000, and those longer than 256 bytes.
+//!
+//! A layer of gRPC-Web belongs outside of that of a server, so before it on the builder: what it has translated is a call, and
+//! what is still to be translated is let through as if the layer were not there.
+//!
 //! ```
 //! use cupola_sdk::tonic::{ClientLayer, ServerLayer};
 //! use tonic::transport::{Endpoint, Server};
@@ -27,6 +35,8 @@
 mod body;
 mod call;
 mod client;
+mod errors;
+mod methods;
 mod server;
 
 pub use body::CallBody;
@@ -50,9 +60,11 @@ fn method_of(path: &str) -> &str {
     path.strip_prefix('/').unwrap_or(path)
 }
 
+/// Not one of gRPC-Web, which has its status among its messages.
 fn is_call(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    let format = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
 }
 
 /// How long the client waits: digits and a unit.
@@ -113,6 +125,30 @@ mod tests {
         for none in ["", "m", "50", "-1S", "5x", "99999999999S"] {
             assert_eq!(timeout(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_call_is_one_of_grpc_alone_in_whatever_format() {
+        let is_call = |kind: &'static str| {
+            let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind))];
+            super::is_call(&headers.into_iter().collect())
+        };
+        for kind in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;charset=utf-8",
+        ] {
+            assert!(is_call(kind), "{kind}");
+        }
+        for kind in [
+            "application/grpc-web",
+            "application/grpc-web-text+proto",
+            "application/json",
+            "",
+        ] {
+            assert!(!is_call(kind), "{kind}");
+        }
+        assert!(!super::is_call(&HeaderMap::new()));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! The context of a job in its metadata.
 
 use apalis_core::task::metadata::{Metadata, MetadataStore, TracingContext};
+use cupola_sdk_core::Sdk;
 use cupola_sdk_core::propagation::{Carried, Extractor, Format, Propagators};
 
 /// Pairs of keys and values as metadata of a job. What the application has put there itself stays.
@@ -24,10 +25,10 @@ impl Metadata for Pairs {
     }
 }
 
-/// The context that came with a job: in our formats, or in that of apalis itself.
-pub(super) fn carried(propagators: &Propagators, store: &MetadataStore) -> Carried {
+/// The context that came with a job: in our formats, or in that of apalis itself, which says nothing of a trace that is forced.
+pub(super) fn carried(sdk: &Sdk, store: &MetadataStore) -> Carried {
     let Ok(Pairs(pairs)) = Pairs::extract(store);
-    let mut carried = propagators.extract(&pairs as &dyn Extractor);
+    let mut carried = sdk.extract(&pairs as &dyn Extractor);
     if !carried.span.is_valid()
         && let Ok(own) = TracingContext::extract(store)
         && let (Some(trace), Some(span)) = (own.trace_id(), own.span_id())

@@ -89,7 +89,7 @@ impl Consumer {
         // It counts when it is first polled.
         let number = task.attempt() + 1;
         let sdk = self.instruments.tracer.sdk();
-        let carried = carried(&sdk.propagators(), task.metadata());
+        let carried = carried(sdk, task.metadata());
         let sender = carried.span.clone();
         let mut around = Context::of_carried(carried).with_attribute("apalis.task.name", name);
         let attempt = i64::try_from(number).unwrap_or(i64::MAX);

@@ -41,7 +41,18 @@ pub(super) fn read(sql: &str, dialect: Dialect) -> Statement {
     let (looked_at, is_cut) = cut(sql);
     let mut text = Text::default();
     let mut summary = Summary::default();
-    for token in Lexer::new(looked_at, dialect) {
+    let mut lexer = Lexer::new(looked_at, dialect);
+    let mut is_behind_point = false;
+    while let Some(token) = lexer.next() {
+        let is_name = is_behind_point || lexer.is_before_point() || summary.awaits_name();
+        is_behind_point = token == Token::Punctuation('.');
+        let token = match token {
+            // Where there is no such column, SQLite takes it for a text.
+            Token::Quoted(name) if dialect == Dialect::Sqlite && name.starts_with('"') && !is_name => {
+                Token::Literal
+            }
+            token => token,
+        };
         text.add(token);
         summary.add(token);
     }

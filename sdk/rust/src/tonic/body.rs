@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::BoxError;
 use super::call::Call;
-use super::client::status_of;
+use super::errors::status_of;
 use crate::context::Context;
 
 pin_project! {

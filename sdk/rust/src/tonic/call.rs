@@ -1,6 +1,7 @@
 //! One call, from its beginning until its status is known: the span and the measurement of either side.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cupola_sdk_core::Sdk;
@@ -12,6 +13,7 @@ use cupola_sdk_core::value::Value;
 use http::{HeaderMap, StatusCode};
 use tonic::{Code, Status};
 
+use super::methods::Methods;
 use super::{OTHER, code_name};
 use crate::context::Context;
 use crate::http::SECONDS;
@@ -47,6 +49,7 @@ pub(super) struct Calls {
     pub tracer: Tracer,
     duration: Instrument<f64>,
     side: Side,
+    methods: Arc<Methods>,
 }
 
 impl Calls {
@@ -64,6 +67,7 @@ impl Calls {
             tracer: sdk.tracer(scope),
             duration,
             side,
+            methods: Arc::default(),
         }
     }
 }
@@ -152,13 +156,18 @@ impl Drop for Call {
 
 impl Open {
     fn end(self, code: Code, message: &str, nobody_offers_it: bool) {
+        // Before it is too late, which is nobody's answer either.
+        let is_known = self.calls.side == Side::Client || self.calls.methods.knows(&self.method, code);
         let elapsed = self.begun.elapsed();
         let is_late = code == Code::Cancelled && self.timeout.is_some_and(|timeout| elapsed >= timeout);
         // Of what came too late, tonic says that it was cancelled.
         let code = if is_late { Code::DeadlineExceeded } else { code };
         let is_failure = self.calls.side.is_failure(code);
         let is_unknown = nobody_offers_it && self.calls.side == Side::Server;
-        let method = if is_unknown { OTHER } else { self.method.as_str() };
+        let method = match is_known && !is_unknown {
+            true => self.method.as_str(),
+            false => OTHER,
+        };
         let name = code_name(code);
         let mut attributes = vec![
             ("rpc.system.name", Value::String("grpc")),

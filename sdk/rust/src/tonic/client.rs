@@ -1,6 +1,5 @@
 //! Calls that are made.
 
-use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
@@ -12,12 +11,13 @@ use cupola_sdk_core::tracer::Start;
 use cupola_sdk_core::value::Value;
 use http::{Request, Response, Uri};
 use pin_project_lite::pin_project;
-use tonic::{Code, Status, TimeoutExpired};
+use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::CallBody;
 use super::call::{Call, Calls, Open, Side};
+use super::errors::status_of;
 use super::{BoxError, method_of, timeout_of};
 use crate::context::{Context, InContext as _, WithContext};
 use crate::http::HeadersMut;
@@ -90,23 +90,6 @@ fn address_of(uri: &Uri) -> Option<(String, Option<u16>)> {
         _ => None,
     });
     Some((uri.host()?.to_owned(), port))
-}
-
-/// What tonic makes of an error, and what is recorded of it: of one that came too late, tonic says that it was cancelled.
-pub(super) fn status_of(error: BoxError) -> (Status, Code) {
-    let mut is_late = false;
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-    while let Some(error) = cause {
-        is_late |= error.is::<TimeoutExpired>();
-        cause = error.source();
-    }
-    let status = Status::from_error(error);
-    let code = if is_late {
-        Code::DeadlineExceeded
-    } else {
-        status.code()
-    };
-    (status, code)
 }
 
 impl<S> Layer<S> for ClientLayer {

@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use super::body::CallBody;
 use super::call::{Call, Calls, Open, Side};
+use super::errors::end_of;
 use super::{is_call, method_of, timeout_of};
 use crate::context::{Context, InContext as _, WithContext};
 use crate::http::incoming::Incoming;
@@ -172,6 +173,7 @@ pub struct ServerService<S> {
 impl<S, B, R> Service<Request<B>> for ServerService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
 {
     type Response = Response<CallBody<R>>;
     type Error = S::Error;
@@ -215,6 +217,7 @@ pin_project! {
 impl<F, R, E> Future for ServerFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    E: 'static,
 {
     type Output = Result<Response<CallBody<R>>, E>;
 
@@ -229,7 +232,8 @@ where
                 Ok(response.map(|body| CallBody::new(body, call, context)))
             }
             Err(error) => {
-                call.failed(Code::Unknown, "");
+                let (code, message) = end_of(&error);
+                call.failed(code, &message);
                 Err(error)
             }
         })

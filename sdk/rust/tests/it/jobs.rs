@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use apalis::prelude::*;
 use apalis_sqlite::{Config, SqliteConnectOptions, SqlitePool, SqliteStorage};
 use cupola_sdk::apalis::{ConsumerLayer, Producer, PushTraced as _};
+use cupola_sdk::core::Settings;
+use cupola_sdk::core::sampling::AlwaysOff;
+use cupola_sdk::layer::LayerOptions;
 use cupola_sdk::testing::{Capture, CapturedSpan};
-use cupola_sdk::with_context;
+use cupola_sdk::{Context, InContext as _, with_context};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
@@ -287,4 +290,32 @@ async fn a_job_that_nobody_traced_begins_a_trace_and_a_linked_one_names_its_send
         (process.links.len(), process.links[0].span_id.as_str()),
         (1, send.span_id.as_str())
     );
+}
+
+/// Which spans of a job are recorded whose trace is forced by who queues it, where nothing else is recorded.
+async fn forced(from_callers: bool) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("jobs.db");
+    let mut settings = Settings::default();
+    settings.traces.sampler = Arc::new(AlwaysOff);
+    settings.traces.force.from_callers = from_callers;
+    let capture = Capture::with(settings, LayerOptions::default());
+    let _subscriber = capture.set_default();
+    let producer = Producer::new(capture.sdk(), "mails");
+    let mut queue = side(&file).await;
+    let push = queue.push_traced(&producer, "urgent".to_owned());
+    push.in_context(Context::root().with_forced(true)).await.unwrap();
+    let layer = ConsumerLayer::new(capture.sdk());
+    work(&file, "postman", layer, |_, worker| stop(worker)).await;
+    let spans = capture.spans().into_iter();
+    spans
+        .filter(|span| span.scope == "cupola-sdk/apalis")
+        .map(|span| span.name)
+        .collect()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn who_queues_a_job_may_force_its_trace_if_the_settings_believe_callers() {
+    assert_eq!(forced(true).await, ["send mails", "process mails"]);
+    assert_eq!(forced(false).await, ["send mails"]);
 }

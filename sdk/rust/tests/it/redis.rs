@@ -126,6 +126,24 @@ async fn failures_have_the_code_of_the_server_and_none_of_its_words() {
         ("PIPELINE", "WRONGTYPE")
     );
 
+    // Of a transaction, the others are done, and the answer is one.
+    let atomic: RedisResult<(i64, i64)> = redis::pipe()
+        .atomic()
+        .incr("n", 1)
+        .llen("text")
+        .query_async(&mut connection)
+        .await;
+    assert!(atomic.is_err());
+    let span = only(&capture);
+    assert_eq!(
+        (
+            span.name.as_str(),
+            span.status_code,
+            attribute(&span, "error.type").as_str()
+        ),
+        ("MULTI", 2, "WRONGTYPE")
+    );
+
     drop(server);
     let gone: RedisResult<String> = connection.get("text").await;
     assert!(gone.is_err());

@@ -366,10 +366,8 @@ async fn mysql_has_quotes_and_states_of_its_own() {
         ("server.address", "127.0.0.1"),
         ("server.port", &server.port.to_string()),
         ("db.collection.name", "orders"),
-        (
-            "db.query.text",
-            "INSERT INTO `orders` VALUES (?, ?), (?, ?), (?, ?)",
-        ),
+        // Up to the quote behind a backslash, which by another setting were the end of the literal.
+        ("db.query.text", "INSERT INTO `orders` VALUES (?, ?), (?, ?"),
     ] {
         assert_eq!(attribute(&span, key), value, "{key}");
     }

@@ -1,5 +1,6 @@
 //! A server and a client of tonic, over a socket: a generated service whose methods do what they are asked for.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower::load_shed::error::Overloaded;
 
 use crate::measured::histogram;
 
@@ -288,6 +290,84 @@ async fn a_handler_that_panics_is_a_failure_of_the_server() {
     let [of_client, of_server] = ends(&ended);
     assert!(of_client.1, "{told}");
     assert_eq!(of_server, end("INTERNAL", true));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_an_inner_layer_refuses_ends_as_its_error_says_and_the_error_goes_on() {
+    type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    let capture = Capture::new();
+    let _subscriber = capture.set_default();
+    for (code, refuse) in [
+        (
+            "RESOURCE_EXHAUSTED",
+            (|| Overloaded::new().into()) as fn() -> BoxError,
+        ),
+        ("UNAVAILABLE", || Status::unavailable("not yet").into()),
+        ("UNKNOWN", || "torn".into()),
+    ] {
+        capture.clear();
+        let inner = tower::service_fn(move |_: http::Request<String>| async move {
+            Err::<http::Response<String>, _>(refuse())
+        });
+        let service = tower::Layer::layer(&ServerLayer::new(capture.sdk()), inner);
+        let request = http::Request::post(format!("/{CHECK}")).header("content-type", "application/grpc");
+        let refused = tower::ServiceExt::oneshot(service, request.body(String::new()).unwrap()).await;
+        assert_eq!(refused.unwrap_err().to_string(), refuse().to_string());
+        let span = capture.span(CHECK);
+        assert_eq!(span.attributes["rpc.response.status_code"], code);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn methods_that_nobody_has_answered_are_one_series() {
+    let capture = Capture::new();
+    let _subscriber = capture.set_default();
+    let door = tower::service_fn(|request: http::Request<String>| async move {
+        let status = match request.headers().contains_key("authorization") {
+            true => Status::not_found("no such thing"),
+            false => Status::unauthenticated("who is it?"),
+        };
+        Ok::<_, Infallible>(status.into_http::<String>())
+    });
+    let service = tower::Layer::layer(&ServerLayer::new(capture.sdk()), door);
+    let ask = async |method: &str, is_let_in: bool| {
+        let mut request =
+            http::Request::post(format!("/{method}")).header("content-type", "application/grpc");
+        if is_let_in {
+            request = request.header("authorization", "Bearer x");
+        }
+        let request = request.body(String::new()).unwrap();
+        let answer = tower::ServiceExt::oneshot(service.clone(), request)
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200);
+    };
+    for made_up in ["a/1", "a/2", CHECK] {
+        ask(made_up, false).await;
+    }
+    ask(CHECK, true).await;
+    ask(CHECK, false).await;
+    let series = histogram(&capture, "rpc.server.call.duration");
+    let mut told: Vec<_> = series
+        .iter()
+        .map(|series| {
+            let attribute = |key: &str| series.attributes[key].as_str();
+            (
+                attribute("rpc.method"),
+                attribute("rpc.response.status_code"),
+                series.count,
+            )
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            ("_OTHER", "UNAUTHENTICATED", 3),
+            (CHECK, "NOT_FOUND", 1),
+            (CHECK, "UNAUTHENTICATED", 1)
+        ]
+    );
 }
 
 /// Whether a call is recorded where nothing is but what is forced.

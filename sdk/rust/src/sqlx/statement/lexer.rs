@@ -22,6 +22,8 @@ pub(super) enum Token<'s> {
 pub(super) struct Lexer<'s> {
     rest: &'s str,
     dialect: Dialect,
+    /// How much is left where the comment of MySQL ends that is read as the code in it.
+    code_end: Option<usize>,
     /// The token before is one that a number does not follow with its point.
     is_behind_name: bool,
 }
@@ -31,8 +33,15 @@ impl<'s> Lexer<'s> {
         Lexer {
             rest: sql,
             dialect,
+            code_end: None,
             is_behind_name: false,
         }
+    }
+
+    /// Whether a point is next, and not that of a number.
+    pub(super) fn is_before_point(&self) -> bool {
+        let behind = self.rest.strip_prefix('.');
+        behind.is_some_and(|behind| !behind.starts_with(|next: char| next.is_ascii_digit()))
     }
 
     /// Takes so many bytes, which end between characters.
@@ -51,7 +60,8 @@ impl<'s> Lexer<'s> {
             ('#', _) if self.dialect == Dialect::MySql => self.line_comment(&['\n']),
             ('#', _) if self.dialect == Dialect::Unknown => self.end(),
             ('/', Some('*')) => self.block_comment(),
-            ('*', Some('/')) if self.dialect == Dialect::MySql => {
+            ('*', Some('/')) if self.code_end == Some(self.rest.len()) => {
+                self.code_end = None;
                 self.take(2);
                 Token::Space
             }
@@ -125,14 +135,13 @@ impl<'s> Lexer<'s> {
     }
 
     fn block_comment(&mut self) -> Token<'s> {
-        // What is in there, MySQL executes.
-        if self.dialect == Dialect::MySql && matches!(self.rest.as_bytes().get(2), Some(b'!' | b'M')) {
-            let code = self.rest.find('!').map_or(self.rest.len(), |sign| sign + 1);
-            self.take(code);
-            // From which version on.
-            let version = self.rest.find(|char: char| !char.is_ascii_digit());
-            self.take(version.unwrap_or(self.rest.len()));
-            return Token::Space;
+        let code = ["/*!", "/*M!"]
+            .into_iter()
+            .find(|code| self.rest.starts_with(code));
+        match (code, self.dialect) {
+            (Some(code), Dialect::MySql) => return self.code(code),
+            (Some(_), Dialect::Unknown) => return self.end(),
+            _ => {}
         }
         let bytes = self.rest.as_bytes();
         let (mut at, mut depth) = (2, 1);
@@ -154,18 +163,35 @@ impl<'s> Lexer<'s> {
         Token::Space
     }
 
+    /// The beginning of a comment whose text a server executes, or does not: that depends on whose it is, and its version.
+    fn code(&mut self, begin: &str) -> Token<'s> {
+        let end = self.rest.find("*/").map(|end| self.rest.len() - end);
+        if end.is_none() || self.code_end.is_some() {
+            return self.end();
+        }
+        self.code_end = end;
+        self.take(begin.len());
+        // From which version on.
+        let version = self.rest.find(|char: char| !char.is_ascii_digit());
+        self.take(version.unwrap_or(self.rest.len()));
+        Token::Space
+    }
+
     /// A text up to the quote that ends it; one within is doubled, or behind a backslash.
     fn text(&mut self, quote: char, has_escapes: bool) -> Token<'s> {
+        let is_doubtful = match self.dialect {
+            Dialect::Sqlite => false,
+            Dialect::Postgres => !has_escapes,
+            Dialect::Unknown | Dialect::MySql => true,
+        };
         let bytes = self.rest.as_bytes();
         let quote = quote as u8;
         let mut at = 1;
         while let Some(byte) = bytes.get(at) {
             match byte {
-                b'\\' if has_escapes => at += 2,
                 // Whether that quote is the end, depends on the dialect or a setting: whatever comes may be of the text.
-                b'\\' if self.dialect != Dialect::Sqlite && bytes.get(at + 1) == Some(&quote) => {
-                    return self.end();
-                }
+                b'\\' if is_doubtful && bytes.get(at + 1) == Some(&quote) => return self.end(),
+                b'\\' if has_escapes => at += 2,
                 byte if *byte == quote => match bytes.get(at + 1) == Some(&quote) {
                     true => at += 2,
                     false => {
@@ -261,7 +287,11 @@ impl<'s> Iterator for Lexer<'s> {
     type Item = Token<'s>;
 
     fn next(&mut self) -> Option<Token<'s>> {
-        let token = self.next_token()?;
+        let mut token = self.next_token()?;
+        // Of what ends elsewhere as code than as a comment, nobody knows which it is.
+        if self.code_end.is_some_and(|end| self.rest.len() < end) {
+            token = self.end();
+        }
         self.is_behind_name = match token {
             Token::Word(_) | Token::Quoted(_) | Token::Literal | Token::Placeholder(_) => true,
             // The first of two colons has said so itself.

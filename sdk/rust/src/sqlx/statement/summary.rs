@@ -8,6 +8,8 @@ use super::lexer::Token;
 
 /// Longest summary, in bytes: what comes after is left out as a whole.
 const SUMMARY_BYTES_MAX: usize = 255;
+/// Most names of a `WITH` that are known as such: each name of a table is compared with all of them.
+const OWN_NAMES_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Summary {
@@ -138,6 +140,11 @@ impl Summary {
         };
     }
 
+    /// Whether the grammar has a name next.
+    pub(super) fn awaits_name(&self) -> bool {
+        matches!(self.state, State::Target(_) | State::Point(_) | State::OwnName)
+    }
+
     pub(super) fn finish(mut self, text: String) -> Statement {
         self.end_statement();
         Statement {
@@ -256,8 +263,7 @@ impl Summary {
             State::Kind(verb) => return self.kind(verb, keyword),
             State::OwnName if keyword == "RECURSIVE" => return,
             State::OwnName => {
-                self.own_names.push(word.to_owned());
-                self.state = State::Nothing;
+                self.own_name(word);
                 return;
             }
             State::Target(_) if is_before_name(keyword) => return,
@@ -363,12 +369,17 @@ impl Summary {
         }
     }
 
+    /// The name of a query, which is no table.
+    fn own_name(&mut self, name: &str) {
+        if self.own_names.len() < OWN_NAMES_MAX {
+            self.own_names.push(name.to_owned());
+        }
+        self.state = State::Nothing;
+    }
+
     fn quoted(&mut self, name: &str) {
         match self.state {
-            State::OwnName => {
-                self.own_names.push(plain(name).to_owned());
-                self.state = State::Nothing;
-            }
+            State::OwnName => self.own_name(plain(name)),
             State::Target(target) => {
                 self.name.push_str(plain(name));
                 self.state = State::Name(target);

@@ -39,7 +39,7 @@ fn values_are_no_part_of_the_text_and_placeholders_are() {
             "a IN (?) AND b NOT IN (SELECT ?)",
         ),
         ("SELECT 'never ends", "SELECT ?"),
-        ("SELECT 'é', \"名前\" FROM 表", "SELECT ?, \"名前\" FROM 表"),
+        ("SELECT 'é', [名前] FROM 表", "SELECT ?, [名前] FROM 表"),
         ("", ""),
     ] {
         assert_eq!(
@@ -66,16 +66,71 @@ fn texts_are_those_of_the_dialect() {
         (Dialect::Postgres, "SELECT a -- b\rFROM c", "SELECT a FROM c"),
         (
             Dialect::MySql,
-            "SELECT \"a\", 'b\\'c', `d'`, 5--1 # '\n, 2",
+            "SELECT \"a\", 'b''c\\\\', `d'`, 5--1 # '\n, 2",
             "SELECT ?, ?, `d'`, ?--? , ?",
         ),
-        (Dialect::MySql, "SELECT /*!40101 '*/', */ a -- b\n", "SELECT ?, a"),
+        (Dialect::MySql, "SELECT /*!40101 'x', */ a -- b\n", "SELECT ?, a"),
+        // Which of both it is, is a setting of the server.
+        (Dialect::MySql, "SELECT 'a\\', 'hunter2', b", "SELECT ?"),
+        (Dialect::MySql, "SELECT \"a\\\", \"hunter2\", b", "SELECT ?"),
+        (Dialect::MySql, "SELECT /*M!100100 b, */ a", "SELECT b, a"),
         (Dialect::Sqlite, "SELECT [it's], 'c:\\', 2", "SELECT [it's], ?, ?"),
         (Dialect::Unknown, "SELECT \"a\", 'b\\', 'c', d", "SELECT ?, ?"),
         (Dialect::Unknown, "SELECT a /* /* */ b", "SELECT a ?"),
+        (Dialect::Unknown, "SELECT a /*! '*/' */, b", "SELECT a ?"),
     ] {
         assert_eq!(text(sql, dialect), told, "{sql}");
     }
+}
+
+#[test]
+fn a_comment_is_code_where_mysql_says_so_and_not_where_that_is_doubtful() {
+    for (sql, told) in [
+        (
+            "/*MyService*/ UPDATE users SET pw = 'a!hunter2 x' WHERE id = 1",
+            "UPDATE users SET pw = ? WHERE id = ?",
+        ),
+        ("/* M! ' */ SELECT 'hunter2'", "SELECT ?"),
+        ("SELECT 5*/* it's */3, 'hunter2'", "SELECT ?* ?, ?"),
+        // Servers that do not execute it take it for a comment.
+        ("SELECT /*!99999 it's */ 'hunter2'", "SELECT it?"),
+        ("SELECT /*M! '*/', 'hunter2' */ 1", "SELECT ?"),
+        ("SELECT /*!40101 a /*!50000 b */ , 'hunter2' */ 1", "SELECT a ?"),
+        ("SELECT /*!40101 a", "SELECT ?"),
+    ] {
+        assert_eq!(text(sql, Dialect::MySql), told, "{sql}");
+    }
+}
+
+#[test]
+fn double_quotes_are_a_text_for_sqlite_where_no_name_has_to_be() {
+    for (sql, told) in [
+        (
+            "SELECT * FROM users WHERE name = \"alice@example.org\"",
+            "SELECT * FROM users WHERE name = ?",
+        ),
+        (
+            "SELECT \"u\".\"id\", \"x\" FROM \"users\" \"u\", \"b\" JOIN \"c\" ON \"d\" = 1",
+            "SELECT \"u\".\"id\", ? FROM \"users\" ?, \"b\" JOIN \"c\" ON ? = ?",
+        ),
+        (
+            "INSERT OR REPLACE INTO \"t\" (\"a\") VALUES (\"bob\", \"x\")",
+            "INSERT OR REPLACE INTO \"t\" (?) VALUES (?, ?)",
+        ),
+        (
+            "UPDATE \"t\" SET a = \"bob\" WHERE b IN (\"c\", \"d\") OR a IS NOT DISTINCT FROM \"e\"",
+            "UPDATE \"t\" SET a = ? WHERE b IN (?) OR a IS NOT DISTINCT FROM ?",
+        ),
+        (
+            "CREATE TABLE IF NOT EXISTS \"t\" (a)",
+            "CREATE TABLE IF NOT EXISTS \"t\" (a)",
+        ),
+        ("SELECT \"bob\".5", "SELECT ?.?"),
+    ] {
+        assert_eq!(text(sql, Dialect::Sqlite), told, "{sql}");
+    }
+    let summary = read("SELECT \"x\" FROM \"users\", \"b\"", Dialect::Sqlite).summary;
+    assert_eq!(summary, "SELECT users b");
 }
 
 #[test]
@@ -168,6 +223,16 @@ fn what_is_long_is_cut() {
     assert_eq!(told.collection, None);
 }
 
+#[test]
+fn of_the_names_of_a_with_no_more_are_known_than_each_table_may_be_compared_with() {
+    let names: Vec<String> = (0..65).map(|at| format!("n{at}")).collect();
+    let sql = format!(
+        "WITH {} AS (SELECT 1) SELECT * FROM n0, n63, n64",
+        names.join(", ")
+    );
+    assert_eq!(read(&sql, Dialect::Postgres).summary, "SELECT SELECT n64");
+}
+
 /// A literal with a secret in it, in every way in which the dialect lets one be written.
 fn literal(dialect: Dialect, secret: &str, noise: &str, way: usize) -> String {
     let doubled = noise.replace('\\', "").replace('\'', "''");
@@ -179,7 +244,9 @@ fn literal(dialect: Dialect, secret: &str, noise: &str, way: usize) -> String {
         (Dialect::Postgres, 2) => format!("/* {} /* ' */ {secret} */ 1", noise.replace(['*', '/'], "")),
         (Dialect::MySql, 0) => format!("'{escaped}{secret}'"),
         (Dialect::MySql, 1) => format!("\"{}{secret}\"", doubled.replace('"', "\"\"")),
+        (Dialect::MySql, 4) => format!("'{doubled}\\', '{secret}'"),
         (Dialect::MySql, 2) => format!("1 # {}{secret}\n", noise.replace(['\n', '\r'], "")),
+        (Dialect::Sqlite, 0) => format!("\"{}{secret}\"", noise.replace('"', "\"\"")),
         (_, 3) => format!("1 -- {}{secret}\n", noise.replace(['\n', '\r'], "")),
         _ => format!("'{doubled}{secret}'"),
     }
@@ -209,10 +276,18 @@ proptest! {
     }
 
     #[test]
-    fn no_secret_is_told(noise in "[ -~\né]{0,20}", way in 0usize..5, which in 0usize..3, many in 1usize..4) {
+    fn no_secret_is_told(
+        noise in "[ -~\né]{0,20}",
+        remark in "M?!?[ -~é]{0,20}",
+        way in 0usize..5,
+        which in 0usize..3,
+        many in 1usize..4,
+    ) {
         let dialect = DIALECTS[which];
         let secret = "zqsecretqz";
-        let literals: Vec<String> = (0..many).map(|_| literal(dialect, secret, &noise, way)).collect();
+        let comment = format!("/*{}*/", remark.replace(['*', '/'], ""));
+        let literals = (0..many).map(|_| format!("{comment}{}", literal(dialect, secret, &noise, way)));
+        let literals: Vec<String> = literals.collect();
         let sql = format!("INSERT INTO t (a) VALUES ({}) RETURNING b", literals.join(", "));
         let told = read(&sql, dialect);
         prop_assert!(!told.text.contains(secret), "{sql} became {}", told.text);
