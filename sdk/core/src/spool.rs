@@ -5,6 +5,8 @@
 //!                        resource    what its records have in common
 //!                        records/    a segment for each thread: what has ended and is in no queue yet
 //!                        queues/     the queue of each backend: what has not been delivered yet
+//!                        owed/       segments that are for one backend alone, in a directory for each: it had not started when
+//!                                    the others took them
 //! ```
 //!
 //! A record is copied into the segment of its thread when it ends, which is memory that the system writes to a file when it
@@ -27,7 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use left::{Left, left_behind};
+pub(crate) use left::{Left, left_behind, owed_to};
 pub(crate) use process::{ProcessDirectory, is_queue_of};
 pub(crate) use segment::{Segment, SegmentRecords};
 
@@ -155,6 +157,13 @@ impl Spool {
         self.over.store(fork::generation() + 1, Ordering::Relaxed);
         if let Some(process) = self.current() {
             process.end(has_delivered);
+        }
+    }
+
+    /// Leaves a segment to these backends alone, whose records the others have.
+    pub(crate) fn owe<'b>(&self, segment: Segment, backends: impl Iterator<Item = &'b str>) {
+        if let Some(process) = self.current() {
+            process.owe(segment, backends);
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cupola_export::SendError;
-use cupola_telemetry::Batch;
 use cupola_telemetry::memory::MemoryBudget;
+use cupola_telemetry::{Batch, Signal};
 use tokio::task::JoinSet;
 
 use super::{Counts, Exporting};
@@ -33,6 +33,8 @@ pub(super) struct Backends {
     /// How often others have taken the place of those that ran.
     replaced: u64,
     budget: MemoryBudget,
+    /// Their queues are, so that they survive this process.
+    are_on_disk: bool,
     /// Those that are backends no more, and end: whether each had delivered everything.
     ending: JoinSet<bool>,
     /// A backend that is there no more has left something in its queue.
@@ -72,6 +74,7 @@ impl Default for Backends {
             next_held: 0,
             replaced: 0,
             budget: MemoryBudget::new(QUEUES_BYTES_MAX),
+            are_on_disk: true,
             ending: JoinSet::new(),
             leaves_something: false,
             has_delivered: false,
@@ -100,18 +103,22 @@ impl Backends {
                 bytes_max: spool.settings().bytes_max,
             })
         });
+        self.are_on_disk = queue.is_some();
         let started = Running::start(backend, queue, self.budget.clone()).await;
         let running = started.map_err(|error| chain(&error))?;
         self.running.push(Arc::new(running));
         Ok(())
     }
 
-    pub(super) async fn start_failed(&mut self, exporting: &Exporting) {
+    /// Tries again to start those that did not; whether one did now.
+    pub(super) async fn start_failed(&mut self, exporting: &Exporting) -> bool {
+        let before = self.failed.len();
         for (backend, _) in std::mem::take(&mut self.failed) {
             if let Err(problem) = self.start_one(&backend, exporting).await {
                 self.failed.push((backend, problem));
             }
         }
+        self.failed.len() < before
     }
 
     pub(super) fn budget(&self) -> &MemoryBudget {
@@ -133,26 +140,42 @@ impl Backends {
         &self.running
     }
 
+    /// Names of those that did not start and want a signal.
+    pub(super) fn not_started(&self, signal: Signal) -> impl Iterator<Item = &str> {
+        let failed = self.failed.iter().map(|(backend, _)| backend);
+        failed
+            .filter(move |backend| backend.signals.has(signal))
+            .map(|backend| backend.name.as_str())
+    }
+
     /// Gives a batch to every backend that wants it. Returns when each has it in its queue, or it is held for it.
     pub(super) async fn offer(&mut self, batch: Batch, counts: &Counts) {
+        self.offer_to_running(&batch, counts, |_| true).await;
+        let failed: Vec<String> = self.not_started(batch.signal()).map(str::to_owned).collect();
+        for name in failed {
+            self.hold(&name, batch.clone(), counts);
+        }
+    }
+
+    /// Gives a batch to those that run, want it, and are meant.
+    pub(super) async fn offer_to_running(
+        &mut self,
+        batch: &Batch,
+        counts: &Counts,
+        is_meant: impl Fn(&str) -> bool,
+    ) {
         for running in self.running.clone() {
-            if !running.wants(batch.signal()) {
+            if !running.wants(batch.signal()) || !is_meant(running.name()) {
                 continue;
             }
             // What is held for it comes first.
             let waits = self.held.iter().any(|held| held.backend == running.name());
             let refused = match waits {
                 true => true,
-                false => is_refused_for_now(&running, running.send(batch.clone()).await, &batch, counts),
+                false => is_refused_for_now(&running, running.send(batch.clone()).await, batch, counts),
             };
             if refused {
                 self.hold(running.name(), batch.clone(), counts);
-            }
-        }
-        for at in 0..self.failed.len() {
-            if self.failed[at].0.signals.has(batch.signal()) {
-                let name = self.failed[at].0.name.clone();
-                self.hold(&name, batch.clone(), counts);
             }
         }
     }
@@ -330,6 +353,21 @@ impl Backends {
                 .iter()
                 .zip(queues)
                 .all(|(running, mark)| running.has_passed(*mark))
+    }
+
+    /// The number of what is held next.
+    pub(super) fn next_held(&self) -> u64 {
+        self.next_held
+    }
+
+    /// Whether what was offered from the number `held_from` up to a mark is where the end of this process does not reach it: in
+    /// queues on disk, or delivered.
+    pub(super) fn has_kept(&self, held_from: u64, mark: &mut Mark) -> bool {
+        let offered = held_from..mark.held_before;
+        if self.held.iter().any(|held| offered.contains(&held.number)) {
+            return false;
+        }
+        self.are_on_disk || self.has_delivered || !self.running.is_empty() && self.has_passed(mark)
     }
 
     /// What was held has its place in a queue only when it is there.

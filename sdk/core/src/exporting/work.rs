@@ -301,7 +301,9 @@ impl Work {
             self.look_at_files().await;
             self.try_spool_again().await;
             self.keep_resource();
-            self.backends.start_failed(&self.exporting).await;
+            if self.backends.start_failed(&self.exporting).await {
+                self.leavings.look_again();
+            }
             self.offer_held().await;
             self.take_over(true).await;
         }
@@ -309,7 +311,7 @@ impl Work {
 
     /// Whether something is only held or left behind because queues were full, which may have room at any moment.
     fn is_waiting_for_room(&self) -> bool {
-        self.backends.is_waiting_for_room() || self.leavings.has_more() && !self.backends.is_holding()
+        self.backends.is_waiting_for_room() || self.leavings.has_more(&self.backends)
     }
 
     async fn export_all(&mut self) {
@@ -404,6 +406,25 @@ impl Work {
         }
     }
 
+    /// Leaves what only waits for backends to start to those alone: the others have it.
+    fn owe_what_is_kept_back(&mut self) {
+        let Some(spool) = self
+            .exporting
+            .spool
+            .as_ref()
+            .filter(|_| !self.backends.is_waiting_for_room())
+        else {
+            return;
+        };
+        for segment in std::mem::take(&mut self.kept_back)
+            .into_iter()
+            .flat_map(|(_, taken)| taken.segments)
+        {
+            let backends = self.backends.not_started(segment.signal());
+            spool.owe(segment, backends);
+        }
+    }
+
     /// Batches of the spans that `decide` hands out.
     fn decided(&mut self, decide: impl FnOnce(&mut Tail, &mut With<'_>)) -> Vec<Batch> {
         let Some(tail) = &mut self.tail else {
@@ -485,8 +506,10 @@ impl Work {
     async fn offer_held(&mut self) {
         let before = self.backends.held();
         self.backends.offer_held(&self.exporting.counts).await;
-        if self.leavings.has_more() && !self.backends.is_holding() {
+        if self.leavings.has_more(&self.backends) && !self.backends.is_waiting_for_room() {
             self.take_over(false).await;
+        } else {
+            self.leavings.remove_exported(&self.backends);
         }
         let is_in_vain = before > 0 && self.backends.held() >= before;
         self.held_pause = match is_in_vain && self.ending.is_empty() && self.waiting.is_empty() {
@@ -498,7 +521,7 @@ impl Work {
 
     /// Nothing waits any more.
     fn has_delivered(&self) -> bool {
-        self.backends.is_idle() && self.leavings.is_idle()
+        self.backends.is_idle() && self.leavings.is_idle(&self.backends)
     }
 
     fn is_to_end(&self) -> bool {
@@ -510,8 +533,8 @@ impl Work {
         if self.waiting.is_empty() {
             return;
         }
-        let are_left_delivered = self.leavings.is_idle();
-        if self.leavings.has_more() {
+        let are_left_delivered = self.leavings.is_idle(&self.backends);
+        if self.leavings.has_more(&self.backends) {
             self.waiting.iter_mut().for_each(|(mark, _)| mark.renew());
         }
         let now = Instant::now();
@@ -530,6 +553,7 @@ impl Work {
     async fn end(mut self) {
         self.exporting.unwatch();
         self.decide_upon_all().await;
+        self.owe_what_is_kept_back();
         let is_done = self.has_delivered();
         let deadline = self.ending.iter().map(|ending| ending.deadline).min();
         // Time to close what is open, if delivering has taken all that there was.

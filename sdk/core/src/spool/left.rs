@@ -1,11 +1,14 @@
 //! What processes have left that have ended: found, held, read and taken away.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::process::{Held, LOCK, QUEUES, RECORDS, RESOURCE, UNFINISHED};
+use super::process::{Held, LOCK, OWED, QUEUES, RECORDS, RESOURCE, UNFINISHED, directories, file_name};
 use crate::resource::Resource;
+
+/// Within this, a process has made its directory.
+const UNFINISHED_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// The directory of a process that has ended. Nobody else has it while this is there.
 #[derive(Debug)]
@@ -14,11 +17,11 @@ pub(crate) struct Left {
     _lock: Held,
 }
 
-/// Finds what has been left in a spool and takes hold of it: of so many processes at most, and not of those to be passed over.
+/// Finds what has been left in a spool and takes hold of it: of so many processes at most, and not of those that are passed over.
 pub(crate) fn left_behind(
     spool: &Path,
     most: usize,
-    passed_over: &HashSet<PathBuf>,
+    is_passed_over: &dyn Fn(&Path) -> bool,
 ) -> io::Result<Vec<Left>> {
     let mut left = Vec::new();
     for entry in std::fs::read_dir(spool)? {
@@ -26,8 +29,12 @@ pub(crate) fn left_behind(
         let is_finished = path
             .file_name()
             .is_some_and(|name| !name.to_string_lossy().starts_with(UNFINISHED));
+        if !is_finished {
+            remove_abandoned(&path);
+            continue;
+        }
         // Not one that somebody else has just taken away, of which an empty lock would stay.
-        if !is_finished || !path.join(LOCK).is_file() || passed_over.contains(&path) {
+        if !path.join(LOCK).is_file() || is_passed_over(&path) {
             continue;
         }
         if left.len() >= most {
@@ -40,6 +47,15 @@ pub(crate) fn left_behind(
         }
     }
     Ok(left)
+}
+
+/// Takes away what a process began to make long ago and did not finish, which has no records yet. Where one is at it still, it
+/// makes another.
+fn remove_abandoned(unfinished: &Path) {
+    let made = std::fs::metadata(unfinished).and_then(|metadata| metadata.modified());
+    if made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > UNFINISHED_TIME)) {
+        let _ = std::fs::remove_dir_all(unfinished);
+    }
 }
 
 impl Left {
@@ -63,6 +79,28 @@ impl Left {
         segments_of(&self.path)
     }
 
+    /// Its segments that are for one backend alone, as its directory is called; the oldest of each first. While one is there for
+    /// all, it is for that backend too.
+    pub(crate) fn owed(&self) -> io::Result<Vec<PathBuf>> {
+        let mut owed = Vec::new();
+        for backend in entries(&self.path.join(OWED))? {
+            let mut segments = entries(&backend)?;
+            segments.sort();
+            for segment in segments {
+                match for_all(&self.path, &segment).exists() {
+                    true => std::fs::remove_file(segment)?,
+                    false => owed.push(segment),
+                }
+            }
+        }
+        Ok(owed)
+    }
+
+    /// Keeps a segment for a backend alone, beside what it is for the others: by that path.
+    pub(crate) fn owe(&self, segment: &Path, backend: &str) -> io::Result<PathBuf> {
+        owe(&self.path, segment, backend)
+    }
+
     /// Its queues that hold something: what their backend is called in files, and where they are.
     pub(crate) fn queues(&self) -> io::Result<Vec<PathBuf>> {
         queues_of(&self.path)
@@ -79,6 +117,30 @@ pub(super) fn segments_of(process: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = entries(&process.join(RECORDS))?;
     paths.sort();
     Ok(paths)
+}
+
+/// Keeps a segment in the directory of a process for a backend alone. That takes no room for the records.
+pub(super) fn owe(process: &Path, segment: &Path, backend: &str) -> io::Result<PathBuf> {
+    let directory = process.join(OWED).join(file_name(backend));
+    directories(&directory)?;
+    let owed = directory.join(segment.file_name().unwrap_or_default());
+    match std::fs::hard_link(segment, &owed) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(owed),
+    }
+}
+
+/// Where a segment is while it is for all backends.
+fn for_all(process: &Path, segment: &Path) -> PathBuf {
+    process
+        .join(RECORDS)
+        .join(segment.file_name().unwrap_or_default())
+}
+
+/// Whether a segment is for one backend alone: what this is called in files.
+pub(crate) fn owed_to(segment: &Path) -> Option<&Path> {
+    let backend = segment.parent()?;
+    (backend.parent()?.file_name()? == OWED).then_some(backend)
 }
 
 /// Queues in the directory of a process.

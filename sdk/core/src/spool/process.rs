@@ -22,6 +22,7 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const RESOURCE: &str = "resource";
 pub(super) const RECORDS: &str = "records";
 pub(super) const QUEUES: &str = "queues";
+pub(super) const OWED: &str = "owed";
 /// In front of the names of directories that are being made: nobody takes them over.
 pub(super) const UNFINISHED: &str = ".";
 /// Segments that are kept for the next records; others are removed. 16 MiB.
@@ -171,6 +172,13 @@ impl ProcessDirectory {
         }
     }
 
+    /// Leaves a segment to these backends alone; to all, where that cannot be done.
+    pub(super) fn owe<'b>(&self, segment: Segment, mut backends: impl Iterator<Item = &'b str>) {
+        if backends.all(|backend| super::left::owe(&self.path, segment.path(), backend).is_ok()) {
+            segment.remove();
+        }
+    }
+
     /// Takes away what nobody needs any more: all of it, if its queues are closed and hold nothing, and no record is left.
     pub(super) fn end(&self, has_delivered: bool) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,14 +207,14 @@ impl Drop for ProcessDirectory {
             let mut entries = std::fs::read_dir(self.path.join(directory));
             entries.as_mut().is_ok_and(|entries| entries.next().is_none())
         };
-        if is_empty(RECORDS) && is_empty(QUEUES) {
+        if is_empty(RECORDS) && is_empty(QUEUES) && !self.path.join(OWED).exists() {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 }
 
 /// Makes directories that only their owner may look into.
-fn directories(path: &Path) -> io::Result<()> {
+pub(super) fn directories(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -225,7 +233,7 @@ pub(crate) fn is_queue_of(path: &Path, backend: &str) -> bool {
 }
 
 /// A backend's name as a file may be called: what is neither letter nor number by its number.
-fn file_name(backend: &str) -> String {
+pub(super) fn file_name(backend: &str) -> String {
     backend
         .chars()
         .map(|character| match character {

@@ -74,7 +74,11 @@ impl Segment {
         })
     }
 
-    pub(super) fn signal(&self) -> Signal {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn signal(&self) -> Signal {
         self.signal
     }
 

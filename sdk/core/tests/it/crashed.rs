@@ -20,7 +20,7 @@ use crate::kept::{Kept, LONG, say, sdk};
 const SPOOL: &str = "CUPOLA_TEST_SPOOL";
 const MODE: &str = "CUPOLA_TEST_MODE";
 
-fn spooled(kept: &Arc<Kept>, directory: &Path) -> Settings {
+pub(crate) fn spooled(kept: &Arc<Kept>, directory: &Path) -> Settings {
     Settings {
         spool: Some(SpoolSettings {
             directory: directory.to_owned(),
@@ -31,7 +31,7 @@ fn spooled(kept: &Arc<Kept>, directory: &Path) -> Settings {
 }
 
 /// Directories of processes that are in a spool.
-fn left(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn left(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -39,7 +39,7 @@ fn left(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Runs [`an_application`] in a process of its own.
-fn start(directory: &Path, mode: &str) -> Child {
+pub(crate) fn start(directory: &Path, mode: &str) -> Child {
     run(directory, "crashed::an_application", mode)
 }
 
@@ -55,7 +55,7 @@ fn run(directory: &Path, name: &str, mode: &str) -> Child {
 }
 
 /// Reads what it says up to a line that begins so.
-fn read_to(child: &mut Child, begin: &str) -> String {
+pub(crate) fn read_to(child: &mut Child, begin: &str) -> String {
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let found = lines.map(Result::unwrap).find(|line| line.starts_with(begin));
     found.unwrap_or_else(|| panic!("it ended without saying {begin:?}"))
@@ -73,7 +73,16 @@ fn an_application() {
     if mode == "queued" {
         settings.logs.queue.delay = Duration::from_millis(1);
     }
+    if mode == "both" {
+        settings.logs.queue.delay = LONG;
+    }
     let sdk = sdk(settings);
+    if mode == "second" {
+        assert!(say(&sdk, "second"));
+        assert!(!sdk.flush(Duration::from_millis(50)), "nobody takes it");
+        println!("\ndone");
+        read_to_end();
+    }
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             let sdk = sdk.clone();
@@ -87,6 +96,12 @@ fn an_application() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     if mode == "queued" {
         // Some are in the queue, and tried; others wait in the shards.
+        kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 0);
+        assert!(say(&sdk, "last"));
+    }
+    if mode == "both" {
+        // All are in the queue when it answers, and in no segment any more.
+        assert!(!sdk.flush(Duration::from_millis(50)), "nobody takes it");
         kept.wait(|kept, _| kept.refused.load(Ordering::SeqCst) > 0);
         assert!(say(&sdk, "last"));
     }
@@ -330,6 +345,7 @@ fn what_was_left_stays_where_it_is_until_queues_have_room() {
     let logs = kept.logs();
     let arrived: BTreeSet<&str> = logs.iter().filter_map(|log| log.split(' ').next()).collect();
     assert_eq!(arrived.len(), LARGE_RECORDS + 1, "{arrived:?}");
+    assert_eq!(logs.len(), arrived.len(), "none twice");
     assert!(next.shutdown(LONG));
     drop(next);
     assert_eq!(left(directory.path()), Vec::<PathBuf>::new());

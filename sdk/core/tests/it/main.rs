@@ -26,3 +26,4 @@ mod sampling;
 mod scrubbing;
 mod scrubbing_corpus;
 mod tail;
+mod taken_over;
