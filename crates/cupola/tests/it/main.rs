@@ -22,6 +22,7 @@ mod query;
 mod reader;
 mod readiness;
 mod retention;
+mod sdk;
 mod serve;
 mod support;
 mod tail;

@@ -108,6 +108,22 @@ pub(crate) fn with_current<T>(with: impl FnOnce(&Context, Option<&Arc<Node>>) ->
     }
 }
 
+/// Calls `with` with each span of `tracing` that is entered on this thread, the last one first, until it has an answer.
+#[inline]
+pub(crate) fn find_entered<T>(mut with: impl FnMut(&Arc<Node>) -> Option<T>) -> Option<T> {
+    let found = STACK.try_with(|stack| {
+        let stack = stack.try_borrow().ok()?;
+        let entered = stack.entries.iter().rev().filter(|entry| !entry.is_gone);
+        entered
+            .filter_map(|entry| match &entry.held {
+                Held::Span(node) => Some(node),
+                Held::Context(_) => None,
+            })
+            .find_map(&mut with)
+    });
+    found.ok().flatten()
+}
+
 pub(super) fn attach(context: Context) -> ContextGuard {
     let number = push(None, || Held::Context(context));
     ContextGuard {

@@ -375,7 +375,7 @@ impl AtEnd for Ending {
 }
 
 impl Drop for Ending {
-    /// The connection was closed before there was an answer.
+    /// The connection was closed before there was an answer, or its handler has panicked.
     fn drop(&mut self) {
         if let Some(open) = self.0.take() {
             open.end(0, false);
@@ -386,6 +386,7 @@ impl Drop for Ending {
 impl Open {
     fn end(self, response_bytes: u64, is_answered: bool) {
         let error = match (is_answered, self.error, self.status) {
+            (false, ..) if std::thread::panicking() => Some("panic".to_owned()),
             (false, ..) => Some("cancelled".to_owned()),
             (_, Some(error), _) => Some(error.to_owned()),
             (_, None, 500..) => Some(self.status.to_string()),

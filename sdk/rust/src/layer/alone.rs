@@ -7,8 +7,10 @@
 //!   Arc<Spans>            spans by their ids
 //! ```
 //!
-//! As with a registry, a span stays open while there is a handle of it, or a span below it.
+//! As with a registry, a span stays open while there is a handle of it, or a span below it that was made for it or where it was
+//! entered. One that is only carried along, as a context, is not kept open by what is made inside.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -83,6 +85,11 @@ impl Place {
 /// The id of spans that are not kept: made while nothing was to be recorded, or more at once than there can be.
 const NOBODY: u64 = u64::MAX;
 
+thread_local! {
+    /// Spans that were closed with the one that is being closed. `Layered` tells of that one alone.
+    static CLOSED: RefCell<Vec<Id>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Spans that are open.
 #[derive(Debug)]
 pub(crate) struct Spans {
@@ -115,12 +122,27 @@ impl Spans {
         Id::from_u64(id)
     }
 
+    /// Whether it is entered on this thread.
+    fn is_entered(node: &Arc<Node>) -> bool {
+        stack::find_entered(|entered| Arc::ptr_eq(entered, node).then_some(())).is_some()
+    }
+
+    /// Has the filters hear of one that is closed with the last span below it.
+    fn note_closed(&self, id: u64) {
+        if id != NOBODY && self.core.filter.looks_at_spans() {
+            let _ = CLOSED.try_with(|closed| closed.borrow_mut().push(Id::from_u64(id)));
+        }
+    }
+
     /// One handle less, and of those around it too that nobody else keeps open.
     fn close(&self, mut node: Arc<Node>) -> bool {
         let mut is_closed = false;
         while node.place.let_go() {
-            is_closed = true;
             let id = node.place.id.load(Ordering::Relaxed);
+            if is_closed {
+                self.note_closed(id);
+            }
+            is_closed = true;
             if let Some(key) = id.checked_sub(1) {
                 // Not waited for: a thread that looks it up now may not be there in the child of a fork.
                 self.open.remove(key as usize);
@@ -143,12 +165,15 @@ impl Subscriber for Spans {
         if is_suppressed(attributes.metadata()) {
             return Id::from_u64(NOBODY);
         }
-        let parent = attributes.parent().and_then(|parent| self.get(parent));
-        let node = self.core.start(attributes, parent.as_ref(), |parent| Place {
+        let said = attributes.parent().and_then(|parent| self.get(parent));
+        let holds = |parent: &Arc<Node>| {
+            self.is_own(parent) && (said.is_some() || Spans::is_entered(parent)) && parent.place.hold()
+        };
+        let node = self.core.start(attributes, said.as_ref(), |parent| Place {
             subscriber: self.number,
             id: AtomicU64::new(0),
             handles: AtomicUsize::new(1),
-            holds_parent: parent.is_some_and(|parent| self.is_own(parent) && parent.place.hold()),
+            holds_parent: parent.is_some_and(holds),
         });
         self.keep(node)
     }
@@ -191,10 +216,9 @@ impl Subscriber for Spans {
     }
 
     fn current_span(&self) -> Current {
-        let current = stack::with_current(|_, node| {
-            let node = node.filter(|node| self.is_own(node))?;
+        let current = stack::find_entered(|node| {
             let id = node.place.id.load(Ordering::Relaxed);
-            let is_kept = id != 0 && id != NOBODY;
+            let is_kept = self.is_own(node) && id != 0 && id != NOBODY;
             is_kept.then(|| Current::new(Id::from_u64(id), node.callsite.metadata()))
         });
         current.unwrap_or_else(Current::none)
@@ -248,6 +272,10 @@ impl<S: Subscriber> Layer<S> for Events {
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let closed = CLOSED.try_with(|closed| std::mem::take(&mut *closed.borrow_mut()));
+        for id in closed.unwrap_or_default() {
+            Filter::<S>::on_close(&self.filter, id, context.clone());
+        }
         Filter::<S>::on_close(&self.filter, id, context);
     }
 }

@@ -185,10 +185,16 @@ impl FilterHandle {
         }))
     }
 
+    /// One of those in force looks at spans.
+    #[inline]
+    pub(crate) fn looks_at_spans(&self) -> bool {
+        self.0.has_spans.load(Ordering::Relaxed)
+    }
+
     /// Those in force that look at spans.
     #[inline]
     fn each_of_spans(&self, with: impl Fn(&EnvFilter)) {
-        if self.0.has_spans.load(Ordering::Relaxed) {
+        if self.looks_at_spans() {
             self.0
                 .filters
                 .load()

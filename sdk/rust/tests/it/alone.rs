@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cupola_sdk::Context;
 use cupola_sdk::testing::Capture;
 use proptest::prelude::*;
 use tracing::dispatcher::Dispatch;
@@ -28,6 +29,11 @@ enum Act {
     Say,
     SayIn(usize),
     SayOutside,
+    /// Keeps the context of now, as a task does that is queued.
+    Carry,
+    /// Puts one of those in force that were kept.
+    Attach(usize),
+    Detach,
     Advance,
 }
 
@@ -48,6 +54,9 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Say),
         1 => slot().prop_map(Act::SayIn),
         1 => Just(Act::SayOutside),
+        2 => Just(Act::Carry),
+        2 => slot().prop_map(Act::Attach),
+        2 => Just(Act::Detach),
         2 => Just(Act::Advance),
     ]
 }
@@ -58,6 +67,7 @@ fn run(capture: &Capture, dispatch: &Dispatch, acts: &[Act]) -> String {
     tracing::dispatcher::with_default(dispatch, || {
         let mut slots: Vec<Span> = vec![Span::none(); SLOTS];
         let mut entered: Vec<Span> = Vec::new();
+        let (mut carried, mut attached) = (Vec::new(), Vec::new());
         let is_entered = |entered: &[Span], span: &Span| {
             span.id().is_some() && entered.iter().any(|other| other.id() == span.id())
         };
@@ -99,10 +109,14 @@ fn run(capture: &Capture, dispatch: &Dispatch, acts: &[Act]) -> String {
                 Act::Say => info!(number, "said"),
                 Act::SayIn(slot) => warn!(parent: &slots[*slot], number, "said in a span"),
                 Act::SayOutside => info!(parent: None, number, "said outside"),
+                Act::Carry => carried.push(Context::current()),
+                Act::Attach(place) => attached.extend(carried.get(*place).cloned().map(Context::attach)),
+                Act::Detach => drop(attached.pop()),
                 Act::Advance => capture.advance(Duration::from_millis(1)),
             }
             current.push(Span::current().metadata().map(|metadata| metadata.name()));
         }
+        drop(attached);
         for span in entered.iter().rev() {
             span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
         }
@@ -116,11 +130,17 @@ fn run(capture: &Capture, dispatch: &Dispatch, acts: &[Act]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn the_subscriber_records_what_the_layer_records(acts in prop::collection::vec(act(), 1..60)) {
+    fn the_subscriber_records_what_the_layer_records(
+        acts in prop::collection::vec(act(), 1..60),
+        directives in prop_oneof![Just("trace"), Just("info,[below]=trace"), Just("info,[root{number}]=trace")],
+    ) {
         let (alone, layered) = (Capture::new(), Capture::new());
+        for capture in [&alone, &layered] {
+            capture.filter().set_directives(directives).unwrap();
+        }
         let registry = Dispatch::new(tracing_subscriber::registry().with(layered.layer()));
         let subscriber = Dispatch::new(alone.subscriber());
         prop_assert_eq!(run(&alone, &subscriber, &acts), run(&layered, &registry, &acts));

@@ -38,6 +38,7 @@ fn routes(sdk: &Sdk, layer: impl FnOnce(ServerLayer) -> ServerLayer) -> Router {
         .route("/orders/{id}", get(order))
         .route("/broken", post(|| async { (StatusCode::BAD_GATEWAY, "broken") }))
         .route("/health", get(|| async { "ok" }))
+        .route("/panics", get(|| async { panic!("on purpose") as &str }))
         .route("/slow", get(|| async { std::future::pending::<&str>().await }))
         .layer(layer(ServerLayer::new(sdk)))
 }
@@ -145,6 +146,18 @@ async fn failures_are_told_and_excluded_paths_are_not() {
     let unknown = find("_OTHER");
     assert_eq!(unknown.attributes["http.request.method_original"], "BREW");
     assert_eq!((unknown.status_code, spans.len()), (0, 2));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_handler_that_panics_is_not_taken_for_a_client_that_went_away() {
+    let capture = Capture::new();
+    let base = serve(routes(capture.sdk(), |layer| layer)).await;
+    let answer = reqwest::Client::new().get(format!("{base}/panics")).send().await;
+    assert!(answer.is_err(), "the connection is closed");
+    let spans = spans(&capture, 1).await;
+    assert_eq!(spans[0].name, "GET /panics");
+    assert_eq!(spans[0].status_code, 2);
+    assert_eq!(spans[0].attributes["error.type"], "panic");
 }
 
 #[tokio::test(flavor = "current_thread")]
