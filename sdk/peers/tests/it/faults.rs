@@ -203,6 +203,16 @@ fn a_process_that_began_with_a_full_disk_leaves_word_of_itself_when_there_is_roo
         processes.any(|process| process.unwrap().path().join("resource").is_file())
     };
     assert!(cupola_peers::wait_until(PATIENCE, has_word));
+    // Files are not tried again at once where there was no room for one: until then records are in memory alone.
+    let has_room = || {
+        first.say(1);
+        let mut processes = std::fs::read_dir(&spool).into_iter().flatten();
+        processes.any(|process| {
+            let records = std::fs::read_dir(process.unwrap().path().join("records"));
+            records.is_ok_and(|mut records| records.next().is_some())
+        })
+    };
+    assert!(cupola_peers::wait_until(PATIENCE, has_room));
     let pid = i64::from(first.pid());
     let ended: BTreeSet<String> = first.say(5).into_iter().collect();
     first.kill_while_saying(1);
