@@ -135,6 +135,7 @@ async fn spans(server: &Server, exported: &[Batch]) {
         let span = &of.item;
         let kind = ["unspecified", "internal", "server", "client", "producer", "consumer"][span.kind as usize];
         let status = span.status.clone().unwrap_or_default();
+        let status_code = ["unset", "ok", "error"][status.code as usize];
         let events = span.events.iter().map(|event| json!({
             "timestamp": event.time_unix_nano, "name": event.name, "attributes": map(&event.attributes),
             "dropped_attributes_count": event.dropped_attributes_count,
@@ -146,7 +147,7 @@ async fn spans(server: &Server, exported: &[Batch]) {
         }));
         json!([
             span.start_time_unix_nano, span.end_time_unix_nano, some(&span.name), kind,
-            ["unset", "ok", "error"][status.code as usize], some(&status.message), hex(&span.trace_id),
+            status_code, some(&status.message), hex(&span.trace_id),
             hex(&span.span_id), hex(&span.parent_span_id), some(&span.trace_state), span.flags, of.scope_name(),
             map(&span.attributes), resource(&of), events.collect::<Vec<_>>(), links.collect::<Vec<_>>(),
         ])
