@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cupola_peers::expected::{map, normal, plain};
 use cupola_sdk_peers::Ran;
 use cupola_sdk_peers::items::{self, Of};
+use cupola_telemetry::time::to_rfc3339;
 use cupola_telemetry::{Batch, Signal};
 use serde_json::{Value, json};
 
@@ -43,9 +44,37 @@ async fn found(server: &Server, columns: &[&str], table: &str) -> Vec<String> {
 }
 
 fn sorted(rows: impl Iterator<Item = Value>) -> Vec<String> {
-    let mut rows: Vec<String> = rows.map(|row| format!("{:#}", normal(row))).collect();
+    let mut rows: Vec<String> = rows.map(|row| format!("{:#}", exact(normal(row)))).collect();
     rows.sort();
     rows
+}
+
+/// As answers have it: integers that readers of JSON would round are texts. Bodies that are no texts are JSON in a text, in which
+/// numbers may be written in several ways.
+fn exact(value: Value) -> Value {
+    const EXACT_MAX: u64 = (1 << 53) - 1;
+    match value {
+        Value::Number(number)
+            if number
+                .as_i64()
+                .is_some_and(|number| number.unsigned_abs() > EXACT_MAX) =>
+        {
+            Value::String(number.to_string())
+        }
+        Value::String(text) if text == "inf" => json!("Infinity"),
+        Value::String(text) if text == "-inf" => json!("-Infinity"),
+        Value::String(text) => match serde_json::from_str(&text) {
+            Ok(list @ (Value::Array(_) | Value::Object(_))) => exact(list),
+            Ok(Value::Number(number)) if number.is_f64() => Value::Number(number),
+            _ => Value::String(text),
+        },
+        Value::Array(members) => members.into_iter().map(exact).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(key, value)| (key, exact(value)))
+            .collect(),
+        other => other,
+    }
 }
 
 fn hex(id: &[u8]) -> Value {
@@ -137,7 +166,7 @@ async fn spans(server: &Server, exported: &[Batch]) {
         let status = span.status.clone().unwrap_or_default();
         let status_code = ["unset", "ok", "error"][status.code as usize];
         let events = span.events.iter().map(|event| json!({
-            "timestamp": event.time_unix_nano, "name": event.name, "attributes": map(&event.attributes),
+            "timestamp": to_rfc3339(event.time_unix_nano), "name": some(&event.name), "attributes": map(&event.attributes),
             "dropped_attributes_count": event.dropped_attributes_count,
         }));
         let links = span.links.iter().map(|link| json!({
