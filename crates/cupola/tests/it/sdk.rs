@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cupola_peers::expected::{map, normal, plain};
 use cupola_sdk_peers::Ran;
 use cupola_sdk_peers::items::{self, Of};
-use cupola_telemetry::time::to_rfc3339;
+use cupola_telemetry::time::from_rfc3339;
 use cupola_telemetry::{Batch, Signal};
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn sorted(rows: impl Iterator<Item = Value>) -> Vec<String> {
 }
 
 /// As answers have it: integers that readers of JSON would round are texts. Bodies that are no texts are JSON in a text, in which
-/// numbers may be written in several ways.
+/// numbers may be written in several ways; times have as many digits as are wanted, and are compared in nanoseconds.
 fn exact(value: Value) -> Value {
     const EXACT_MAX: u64 = (1 << 53) - 1;
     match value {
@@ -66,7 +66,7 @@ fn exact(value: Value) -> Value {
         Value::String(text) => match serde_json::from_str(&text) {
             Ok(list @ (Value::Array(_) | Value::Object(_))) => exact(list),
             Ok(Value::Number(number)) if number.is_f64() => Value::Number(number),
-            _ => Value::String(text),
+            _ => Value::String(from_rfc3339(&text).map_or(text, |nanos| nanos.to_string())),
         },
         Value::Array(members) => members.into_iter().map(exact).collect(),
         Value::Object(members) => members
@@ -166,7 +166,7 @@ async fn spans(server: &Server, exported: &[Batch]) {
         let status = span.status.clone().unwrap_or_default();
         let status_code = ["unset", "ok", "error"][status.code as usize];
         let events = span.events.iter().map(|event| json!({
-            "timestamp": to_rfc3339(event.time_unix_nano), "name": some(&event.name), "attributes": map(&event.attributes),
+            "timestamp": event.time_unix_nano, "name": some(&event.name), "attributes": map(&event.attributes),
             "dropped_attributes_count": event.dropped_attributes_count,
         }));
         let links = span.links.iter().map(|link| json!({
