@@ -128,7 +128,7 @@ impl Cupola {
         self.sdk.shutdown(timeout)
     }
 
-    /// A subscriber that does what the layer does, in half the time; no other layer can look up its spans.
+    /// A subscriber that does what the layer does, at less cost; no other layer can look up its spans.
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         let (options, console) = (self.options, self.console.clone());
         layer::subscriber(self.sdk.clone(), options, console, self.filter.clone())

@@ -13,7 +13,7 @@ use crate::spool::{Segment, Spool};
 
 /// Memory is asked for in steps of this size, so that threads seldom meet at the counter.
 const STEP_BYTES: usize = 16 * 1024;
-/// A thread that has recorded so much asks for an export: several thousand records, as each export costs as much as hundreds.
+/// A thread that has recorded so much asks for an export. What each of them costs, a request and its answer, is shared by so many.
 const MUCH_BYTES: usize = 256 * 1024;
 /// Room for the records of a thread, when it has the first; made as it is written to.
 const FIRST_BYTES: usize = 64 * 1024;
